@@ -1,0 +1,48 @@
+"""labkit: hardware-aware neural architecture search that can be read, taught and checked.
+
+space    = lk.spaces.five_layer()
+data     = lk.data.glyphs(seed=0)
+supernet = lk.Supernet(space, seed=0)
+table    = lk.LatencyTable.measure(space)
+result   = lk.search(supernet, data, table, lk.SearchConfig(latency_weight=0.1, seed=0))
+"""
+
+from labkit import data as data
+from labkit import spaces as spaces
+from labkit.cards import Card as Card
+from labkit.cards import Measurement as Measurement
+from labkit.cards import Timing as Timing
+from labkit.data import ImageSet as ImageSet
+from labkit.distributions import ArchDistribution as ArchDistribution
+from labkit.distributions import ArchSample as ArchSample
+from labkit.errors import InputError as InputError
+from labkit.latency import LatencyTable as LatencyTable
+from labkit.latency import measure as measure
+from labkit.networks import Network as Network
+from labkit.networks import Supernet as Supernet
+from labkit.networks import derive as derive
+from labkit.pareto import Frontier as Frontier
+from labkit.pareto import Point as Point
+from labkit.searching import (
+    SearchConfig as SearchConfig,
+)
+from labkit.searching import (
+    SearchResult as SearchResult,
+)
+from labkit.searching import (
+    judge as judge,
+)
+from labkit.searching import (
+    random_search as random_search,
+)
+from labkit.searching import (
+    search as search,
+)
+from labkit.searching import (
+    sweep as sweep,
+)
+from labkit.spaces import Architecture as Architecture
+from labkit.spaces import SearchSpace as SearchSpace
+from labkit.training import TrainConfig as TrainConfig
+from labkit.training import error as error
+from labkit.training import train as train

@@ -1,0 +1,412 @@
+"""Image sets as tensors: generated glyphs, scikit-learn's digits, and real sets through torchvision.
+
+Every set is 32x32 RGB, so every space takes every set. Pixels stay 8-bit until a batch is made.
+In shapes: N images of a part, B images of a batch.
+"""
+
+import hashlib
+import io
+import os
+import string
+import tarfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from labkit.errors import InputError
+
+SIDE = 32  # pixels
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """One part of a set. Its length is the number of images."""
+
+    pixels: Tensor  # (N, 3, 32, 32) uint8
+    labels: Tensor  # (N,) int64
+
+    def __len__(self) -> int:
+        return self.labels.shape[0]
+
+    def batches(
+        self,
+        size: int,
+        generator: torch.Generator | None = None,
+        augment: Callable[[Tensor], Tensor] | None = None,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Standardised batches (B, 3, 32, 32) float32 with labels (B,).
+
+        With a generator: shuffled, the last short batch dropped. Without: in order, all of them.
+        """
+        n = len(self)
+        order = None if generator is None else torch.randperm(n, generator=generator).to(self.labels.device)
+        stop = n if order is None else n - size + 1
+        for start in range(0, stop, size):
+            index = slice(start, start + size) if order is None else order[start : start + size]
+            pixels = self.pixels[index]
+            yield standardise(augment(pixels) if augment else pixels), self.labels[index]
+
+    def __getitem__(self, index: Tensor | slice) -> "Images":
+        return Images(self.pixels[index], self.labels[index])
+
+    def to(self, device: str | torch.device) -> "Images":
+        return Images(self.pixels.to(device), self.labels.to(device))
+
+
+def standardise(pixels: Tensor) -> Tensor:
+    """8-bit pixels to float32 about zero. Constants rather than statistics: nothing leaks between the parts."""
+    return (pixels.float() / 255 - 0.5) / 0.25
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Three disjoint parts of one image set. The test part is touched once, at the end."""
+
+    name: str
+    classes: tuple[str, ...]
+    train: Images  # shared weights, and later the chosen network, learn here
+    valid: Images  # architectures are chosen here
+    test: Images
+    seed: int  # of the split (and of generation)
+    augment: Callable[[Tensor], Tensor] | None = (
+        None  # (B, 3, 32, 32) uint8 -> the same, on training batches only
+    )
+
+    @cached_property
+    def digest(self) -> str:
+        """Twelve hex digits over every pixel, label and the split."""
+        hasher = hashlib.sha256()
+        for part in (self.train, self.valid, self.test):
+            hasher.update(part.labels.cpu().numpy().tobytes())
+            hasher.update(part.pixels.cpu().contiguous().numpy().tobytes())
+        return hasher.hexdigest()[:12]
+
+    def card(self) -> dict:
+        """What identifies this split, for manifests."""
+        sizes = {"train": len(self.train), "valid": len(self.valid), "test": len(self.test)}
+        return {
+            "name": self.name,
+            "classes": len(self.classes),
+            **sizes,
+            "seed": self.seed,
+            "digest": self.digest,
+        }
+
+    def to(self, device: str | torch.device) -> "ImageSet":
+        return replace(
+            self, train=self.train.to(device), valid=self.valid.to(device), test=self.test.to(device)
+        )
+
+
+# --- generated ------------------------------------------------------------------------------------------
+
+GLYPH_FONTS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSansMono", "DejaVuSerif",
+               "DejaVuSerif-Bold", "DejaVuSerif-Italic", "STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic",
+               "cmr10", "cmss10", "cmtt10")  # fmt: skip
+
+
+def glyphs(
+    train: int = 10_000,
+    valid: int = 2_000,
+    test: int = 10_000,
+    *,
+    letters: str = string.ascii_uppercase[:10],
+    noise: float = 0.08,
+    texture: float = 0.10,
+    seed: int = 0,
+) -> ImageSet:
+    """Letters from the fonts that matplotlib ships, each under a random affine map, colours, texture and noise.
+
+    Made on the spot from the seed, about 0.1 ms an image: no file, no download, any size.
+
+    Args:
+        letters: one class each.
+        noise: standard deviation of independent pixel noise, in units of full brightness.
+        texture: amplitude of the smooth background pattern, likewise.
+    """
+    if len(set(letters)) < 2 or len(set(letters)) != len(letters):
+        raise InputError(f"glyphs needs at least two different letters; got {letters!r}")
+    if min(train, valid, test) < 1:
+        raise InputError(f"every part needs an image; got train {train}, valid {valid}, test {test}")
+    generator = torch.Generator().manual_seed(seed)
+    stamps = _glyph_stamps(letters)
+    parts = [_draw_glyphs(n, stamps, noise, texture, generator) for n in (train, valid, test)]
+    return ImageSet("glyphs", tuple(letters), *parts, seed=seed)
+
+
+def _glyph_stamps(letters: str, side: int = 64) -> Tensor:
+    """(letters, fonts, side, side) in 0..1: each letter of each font, centred."""
+    import matplotlib
+    from PIL import Image, ImageDraw, ImageFont
+
+    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    stamps = np.zeros((len(letters), len(GLYPH_FONTS), side, side), dtype=np.float32)
+    for f, name in enumerate(GLYPH_FONTS):
+        font = ImageFont.truetype(str(folder / f"{name}.ttf"), side * 3 // 4)
+        for c, letter in enumerate(letters):
+            picture = Image.new("L", (side, side))
+            ImageDraw.Draw(picture).text((side / 2, side / 2), letter, fill=255, font=font, anchor="mm")
+            stamps[c, f] = np.asarray(picture, dtype=np.float32) / 255
+    return torch.from_numpy(stamps)
+
+
+def _draw_glyphs(n: int, stamps: Tensor, noise: float, texture: float, generator: torch.Generator) -> Images:
+    chunks = [
+        _draw_glyph_chunk(min(1_000, n - start), stamps, noise, texture, generator)
+        for start in range(0, n, 1_000)
+    ]
+    return Images(torch.cat([pixels for pixels, _ in chunks]), torch.cat([labels for _, labels in chunks]))
+
+
+def _draw_glyph_chunk(n, stamps, noise, texture, generator) -> tuple[Tensor, Tensor]:
+    def uniform(*shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
+        return low + (high - low) * torch.rand(*shape, generator=generator)
+
+    labels = torch.randint(stamps.shape[0], (n,), generator=generator)
+    fonts = torch.randint(stamps.shape[1], (n,), generator=generator)
+    angle, shear = uniform(n, low=-0.35, high=0.35), uniform(n, low=-0.2, high=0.2)
+    zoom, shift = uniform(n, low=0.75, high=1.25), uniform(n, 2, low=-0.25, high=0.25)
+    cos, sin = angle.cos() * zoom, angle.sin() * zoom
+    maps = torch.stack(
+        [torch.stack([cos, -sin + shear, shift[:, 0]], -1), torch.stack([sin, cos, shift[:, 1]], -1)], 1
+    )
+    grid = F.affine_grid(maps, (n, 1, SIDE, SIDE), align_corners=False)
+    ink = F.grid_sample(stamps[labels, fonts][:, None], grid, align_corners=False)
+
+    paper = uniform(n, 3, 1, 1)
+    away = torch.where(paper > 0.5, -1.0, 1.0) * uniform(
+        n, 3, 1, 1, low=0.25, high=0.6
+    )  # always a visible contrast
+    pattern = F.interpolate(uniform(n, 3, 6, 6, low=-1.0), (SIDE, SIDE), mode="bicubic", align_corners=False)
+    picture = paper + away * ink + texture * pattern
+    picture = picture + noise * torch.randn(n, 3, SIDE, SIDE, generator=generator)
+    return (picture.clamp(0, 1) * 255).round().to(torch.uint8), labels
+
+
+# --- real -----------------------------------------------------------------------------------------------
+
+
+def digits(*, seed: int = 0) -> ImageSet:
+    """scikit-learn's 1,797 real handwritten digits, 8x8 grey, enlarged to 32x32: 1,197 / 200 / 400 images."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    small = torch.from_numpy(bunch.images).float()[:, None] / 16
+    large = F.interpolate(small, (SIDE, SIDE), mode="bilinear", align_corners=False).clamp(0, 1)
+    pixels = (large * 255).round().to(torch.uint8).expand(-1, 3, -1, -1).contiguous()
+    images = Images(pixels, torch.from_numpy(bunch.target).long())
+    rest, test = _split(images, 400, seed)
+    train, valid = _split(rest, 200, seed)
+    return ImageSet("digits", tuple(string.digits), train, valid, test, seed=seed)
+
+
+def cifar10(root: str | Path | None = None, *, download: bool = False, seed: int = 0) -> ImageSet:
+    return _torchvision_set("cifar10", "CIFAR10", root, download, seed)
+
+
+def cifar100(root: str | Path | None = None, *, download: bool = False, seed: int = 0) -> ImageSet:
+    return _torchvision_set("cifar100", "CIFAR100", root, download, seed)
+
+
+def fashion_mnist(root: str | Path | None = None, *, download: bool = False, seed: int = 0) -> ImageSet:
+    return _torchvision_set("fashion-mnist", "FashionMNIST", root, download, seed)
+
+
+def folder(path: str | Path, *, limit: int | None = None, seed: int = 0) -> ImageSet:
+    """Your own images: one folder a class, or `train/` and `test/` with one folder a class in each.
+
+    `path` may also be a tar archive of such folders. Without a `test/` a fifth of the images becomes the test part;
+    a tenth of the rest is kept for validation.
+
+    Args:
+        limit: at most so many images a class and part, the first by name.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(
+            f"no images at {path}: name a folder with one folder a class, or a tar archive of it"
+        )
+    files = _archive_files(path, limit) if path.is_file() else _folder_files(path, limit)
+    if not files:
+        raise InputError(f"{path} holds no folder of images; expected CLASS/*.png or train/CLASS/*.png")
+    classes = tuple(sorted({file.label for file in files}))
+    if len(classes) < 2:
+        raise InputError(f"{path} holds one class ({classes[0]}); a classifier needs at least two")
+    images = _decode(files, classes)
+    is_test = torch.tensor([file.part == "test" for file in files])
+    if is_test.any() and not is_test.all():
+        rest, test = images[~is_test], images[is_test]
+    else:
+        rest, test = _split(images, len(files) // 5, seed)
+    train, valid = _split(rest, len(rest) // 10, seed)
+    return ImageSet("folder", classes, train, valid, test, seed=seed, augment=crop_and_flip)
+
+
+class _File(NamedTuple):
+    part: str  # "train", "test" or ""
+    label: str
+    content: bytes | Path
+
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+
+
+def _folder_files(path: Path, limit: int | None) -> list[_File]:
+    named = {p.name for p in path.iterdir() if p.is_dir()}
+    parts = [part for part in ("train", "test") if part in named] or [""]
+    files = []
+    for part in parts:
+        for label in sorted(p for p in (path / part).iterdir() if p.is_dir()):
+            pictures = sorted(p for p in label.iterdir() if p.suffix.lower() in SUFFIXES)
+            files += [_File(part, label.name, p) for p in pictures[:limit]]
+    return files
+
+
+def _archive_files(path: Path, limit: int | None) -> list[_File]:
+    """Pictures of a tar archive, read without unpacking it anywhere."""
+    files, taken = [], {}
+    try:
+        with tarfile.open(path) as archive:
+            for member in archive:
+                parts = Path(member.name).parts
+                if not member.isfile() or len(parts) < 2 or Path(parts[-1]).suffix.lower() not in SUFFIXES:
+                    continue
+                key = (parts[-3] if len(parts) > 2 and parts[-3] in ("train", "test") else "", parts[-2])
+                taken[key] = taken.get(key, 0) + 1
+                if limit is None or taken[key] <= limit:
+                    files.append(_File(*key, archive.extractfile(member).read()))
+    except (tarfile.TarError, EOFError, OSError) as problem:
+        raise InputError(f"{path} is not a whole tar archive of class folders ({problem})") from None
+    return files
+
+
+def _decode(files: list[_File], classes: tuple[str, ...]) -> Images:
+    from PIL import Image, UnidentifiedImageError
+
+    shrink = _to_square()
+    pixels = torch.empty(len(files), 3, SIDE, SIDE, dtype=torch.uint8)
+    for i, file in enumerate(files):
+        try:
+            with Image.open(
+                io.BytesIO(file.content) if isinstance(file.content, bytes) else file.content
+            ) as picture:
+                pixels[i] = shrink(picture)
+        except (UnidentifiedImageError, OSError) as problem:
+            raise InputError(f"a picture of class {file.label} cannot be read: {problem}") from None
+    labels = torch.tensor([classes.index(file.label) for file in files])
+    return Images(pixels, labels)
+
+
+def _torchvision_set(name: str, kind: str, root: str | Path | None, download: bool, seed: int) -> ImageSet:
+    root = Path(root or os.environ.get("LABKIT_DATA") or Path.home() / ".cache" / "labkit")
+    datasets = import_torchvision().datasets
+    try:
+        train, test = (getattr(datasets, kind)(root, train=part, download=download) for part in (True, False))
+    except RuntimeError as problem:
+        raise InputError(
+            f"{name} is not in {root} and nothing is downloaded unless asked: "
+            f"pass download=True (--download), set LABKIT_DATA to where it is, or use folder:PATH ({problem})"
+        ) from None
+    except OSError as problem:
+        raise InputError(f"{name} could not be brought to {root}: {problem}") from None
+    shrink = _to_square()
+
+    def images(dataset) -> Images:
+        from PIL import Image
+
+        pictures = [shrink(Image.fromarray(np.asarray(row))) for row in dataset.data]
+        return Images(torch.stack(pictures), torch.as_tensor(dataset.targets).long())
+
+    weights, valid = _split(images(train), len(train) // 10, seed)
+    return ImageSet(
+        name, tuple(train.classes), weights, valid, images(test), seed=seed, augment=crop_and_flip
+    )
+
+
+def _to_square():
+    """PIL picture of any size and mode to (3, 32, 32) uint8."""
+    v2 = _transforms()
+    return v2.Compose([v2.ToImage(), v2.RGB(), v2.Resize(SIDE, antialias=True), v2.CenterCrop(SIDE)])
+
+
+def crop_and_flip(pixels: Tensor) -> Tensor:
+    """The usual CIFAR augmentation, each image on its own: pad 4 and crop, mirror half of them.
+
+    Uses torch's global random state, so call it inside `networks.seeded`.
+    """
+    v2 = _transforms()
+    change = v2.Compose([v2.RandomCrop(SIDE, padding=4), v2.RandomHorizontalFlip()])
+    return torch.stack([change(picture) for picture in pixels])
+
+
+def _split(images: Images, n: int, seed: int) -> tuple[Images, Images]:
+    """All but `n` images, and those `n`, at random from the seed."""
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
+    return images[order[n:]], images[order[:n]]
+
+
+def _transforms():
+    import_torchvision()
+    from torchvision.transforms import v2
+
+    return v2
+
+
+_torchvision_schemas: torch.library.Library | None = None
+
+
+def import_torchvision():
+    """torchvision, also beside a CPU-only torch.
+
+    Its wheel on PyPI is built for CUDA: without the CUDA libraries its C++ operators do not load, and its import
+    then fails on the schemas of the two that it registers a fake for. Declaring those is enough for all we use.
+    """
+    global _torchvision_schemas
+    if torch.version.cuda is None and _torchvision_schemas is None:
+        try:
+            torch.ops.torchvision.nms  # noqa: B018
+        except (AttributeError, RuntimeError):
+            _torchvision_schemas = torch.library.Library("torchvision", "DEF")
+            for name in ("nms", "qnms"):
+                _torchvision_schemas.define(
+                    f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+                )
+    import torchvision
+    import torchvision.datasets
+
+    return torchvision
+
+
+SETS: dict[str, Callable[..., ImageSet]] = {
+    "glyphs": glyphs,
+    "digits": digits,
+    "cifar10": cifar10,
+    "cifar100": cifar100,
+    "fashion-mnist": fashion_mnist,
+}
+
+
+def by_name(name: str, *, seed: int = 0, download: bool = False, small: bool = False) -> ImageSet:
+    """The set called `name` on the command line: one of `SETS`, or `folder:PATH`.
+
+    `small` shrinks the parts for a quick look: 3,000 / 1,000 / 2,000 images.
+    """
+    if name.startswith("folder:"):
+        images = folder(name.removeprefix("folder:"), seed=seed)
+    elif name not in SETS:
+        raise InputError(f"data is one of {', '.join(SETS)} or folder:PATH; got {name!r}")
+    elif name in ("glyphs", "digits"):
+        images = SETS[name](seed=seed)
+    else:
+        images = SETS[name](seed=seed, download=download)
+    if small:
+        parts = zip(("train", "valid", "test"), (3_000, 1_000, 2_000))
+        images = replace(images, **{part: getattr(images, part)[:n] for part, n in parts})
+    return images

@@ -1,0 +1,92 @@
+"""A distribution over architectures: one categorical a slot, held as logits (S, K).
+
+In shapes: S slots, K candidates, N samples.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from labkit.spaces import Architecture, SearchSpace
+
+
+class ArchSample(NamedTuple):
+    """N architectures drawn once, seen four ways.
+
+    `soft` and `soft_given_hard` have equal values and different gradients: that difference is the
+    correction term that makes UNAS (and REBAR) unbiased.
+    """
+
+    hard: Tensor  # (N, S, K) one-hot, no gradient
+    soft: Tensor  # (N, S, K) relaxed, differentiable in the logits at fixed noise
+    soft_given_hard: (
+        Tensor  # (N, S, K) relaxed given `hard`, differentiable in the logits at fixed conditional noise
+    )
+    log_prob: Tensor  # (N,) log-probability of `hard`, in nats, differentiable in the logits
+
+
+class ArchDistribution(nn.Module):
+    """Independent categoricals, uniform at first. Candidates that a slot lacks have probability 0."""
+
+    def __init__(self, space: SearchSpace):
+        super().__init__()
+        self.space = space
+        self.logits = nn.Parameter(torch.zeros(space.mask.shape))
+        self.register_buffer("mask", space.mask.clone())
+
+    def log_probs(self) -> Tensor:
+        """(S, K) log-probabilities; a huge negative number where a slot has no such candidate."""
+        return self.logits.masked_fill(~self.mask, -1e9).log_softmax(-1)
+
+    def probs(self) -> Tensor:
+        """(S, K) probabilities."""
+        return self.log_probs().exp()
+
+    def sample(self, n: int, temperature: float, generator: torch.Generator) -> ArchSample:
+        """Draw `n` architectures by the Gumbel trick, with the relaxation and its coupled conditional.
+
+        Written with the exponential noise e = -log u, in float64 on the CPU, so that a seed picks the same
+        architectures on every device and rare candidates keep their probability.
+        Relaxation: Jang et al. 2017. Conditional: Tucker et al. 2017, appendix B; coupled as they recommend.
+        """
+        log_p = self.log_probs().double()
+        e = (
+            torch.empty(n, *log_p.shape, dtype=torch.float64)
+            .exponential_(generator=generator)
+            .to(log_p.device)
+        )
+        e = e.clamp_min(torch.finfo(torch.float64).tiny)
+
+        h = log_p - e.log()  # the perturbed logits: their argmax is an exact categorical sample
+        winner = h.argmax(-1, keepdim=True)
+        hard = torch.zeros_like(h).scatter_(-1, winner, 1.0)
+
+        # The noise that would have given this same h had `hard` been fixed first. The winner's part, the smallest
+        # e / p, is Exp(1) and independent of which candidate won; what exceeds it in the others is Exp(1) again.
+        with torch.no_grad():
+            p = log_p.exp()
+            log_first = -h.gather(-1, winner)
+            excess = (e - p * log_first.exp()).clamp_min(torch.finfo(torch.float64).tiny)
+        h_given = torch.where(
+            hard.bool(),
+            -log_first,
+            -torch.logaddexp(excess.log() - log_p, log_first.expand_as(log_p.expand_as(e))),
+        )
+
+        dtype = self.logits.dtype
+        return ArchSample(
+            hard=hard.to(dtype),
+            soft=(h / temperature).softmax(-1).to(dtype),
+            soft_given_hard=(h_given / temperature).softmax(-1).to(dtype),
+            log_prob=(hard * log_p).sum((-1, -2)).to(dtype),
+        )
+
+    def entropy(self) -> Tensor:
+        """Entropy in nats, summed over the slots."""
+        log_p = self.log_probs()
+        return -(log_p.exp() * log_p).sum()
+
+    def mode(self) -> Architecture:
+        """The most probable architecture."""
+        return self.space.decode(self.log_probs())

@@ -1,0 +1,299 @@
+"""Latency in milliseconds: a stopwatch, and a table that adds up an architecture from its parts.
+
+A number is either `measured_ms`, the whole network timed end to end, or `table_ms`, a sum of parts. Both carry a card.
+"""
+
+import gc
+import random
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from labkit import storage
+from labkit.cards import Card, Measurement, Timing, device_name, today
+from labkit.errors import InputError
+from labkit.networks import operation
+from labkit.ops import HEADS
+from labkit.runtimes import prepare, runtime
+from labkit.spaces import Architecture, Edge, SearchSpace
+
+ROUNDS = (
+    15  # blocks a call gets: on a shared machine the best of 15 repeats within 2-3 %, a median within 5-58 %
+)
+
+
+def time_interleaved(
+    calls: Sequence[Callable[[], object]], *, device: str | torch.device = "cpu", seconds: float = 0.1
+) -> list[Timing]:
+    """Time each call for about `seconds`, all of them in turn: what disturbs the machine disturbs all alike.
+
+    Each is warmed up, then runs in `ROUNDS` blocks of enough calls to time, in an order shuffled every round, with the
+    garbage collector off and the device synchronised around each block.
+    """
+    sync = torch.cuda.synchronize if torch.device(device).type == "cuda" else (lambda: None)
+
+    def block(call: Callable[[], object], n: int) -> float:
+        sync()
+        start = time.perf_counter()
+        for _ in range(n):
+            call()
+        sync()
+        return time.perf_counter() - start
+
+    counts = []
+    for call in calls:
+        block(call, 3)
+        once = min(block(call, 1) for _ in range(3))
+        counts.append(max(1, round(seconds / ROUNDS / max(once, 1e-7))))
+    runs: list[list[float]] = [[] for _ in calls]
+    order, shuffle = list(range(len(calls))), random.Random(0).shuffle
+    with _no_garbage_collection():
+        for _ in range(ROUNDS):
+            shuffle(order)
+            for i in order:
+                runs[i].append(1e3 * block(calls[i], counts[i]) / counts[i])
+    timings = []
+    for blocks in runs:
+        low, median, high = statistics.quantiles(blocks, n=4)
+        timings.append(Timing(min(blocks), median, high - low, len(blocks)))
+    return timings
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    was_on = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def measure(
+    networks: Sequence[nn.Module],
+    image: tuple[int, int, int] = (3, 32, 32),
+    *,
+    runtime: str = "torch",
+    batch_size: int = 1,
+    device: str | torch.device = "cpu",
+    seconds: float = 0.2,
+    exporter: str = "torchscript",
+) -> list[Measurement]:
+    """Whole networks end to end on random images (batch_size, *image), in turn with each other."""
+    batches = torch.randn(4, batch_size, *image, generator=torch.Generator().manual_seed(0)).to(device)
+    calls = [
+        _rotating(prepare(network, runtime, batches[0], exporter=exporter), batches) for network in networks
+    ]
+    card = card_of(runtime, batch_size, image, device)
+    return [Measurement(timing, card) for timing in time_interleaved(calls, device=device, seconds=seconds)]
+
+
+def card_of(
+    name: str, batch_size: int, image: tuple[int, int, int], device: str | torch.device = "cpu"
+) -> Card:
+    """The card of a float32 measurement that is about to be made here."""
+    used = runtime(name)
+    versions = {
+        "torch": torch.__version__,
+        **({} if used.name.startswith("torch") else {name: used.version or "?"}),
+    }
+    return Card(
+        device=device_name(device),
+        runtime=name,
+        versions=tuple(sorted(versions.items())),
+        dtype="float32",
+        layout=used.layout,
+        batch_size=batch_size,
+        input_shape=tuple(image),
+        threads=torch.get_num_threads(),
+        statistic="median" if torch.device(device).type == "cuda" else "best",
+        date=today(),
+    )
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """Milliseconds that each candidate adds in each slot: latency as a linear function of the op weights.
+
+    Linear, so it is its own expectation: `table(probabilities)` is the mean latency under the distribution, and it can
+    stand in for a measurement as a control. A timing of a part includes what an empty call costs (`floor`), which is
+    taken off each part and counted once.
+    """
+
+    space: str
+    space_digest: str
+    card: Card
+    floor: Timing  # an empty network under this runtime
+    fixed: tuple[tuple[str, Timing], ...]  # stem, pooling between layers, head
+    slots: tuple[tuple[tuple[str, Timing], ...], ...]  # S slots of (candidate, timing)
+
+    @classmethod
+    def measure(
+        cls,
+        space: SearchSpace,
+        *,
+        runtime: str = "torch",
+        batch_size: int = 1,
+        device: str | torch.device = "cpu",
+        seconds: float = 0.1,
+    ) -> "LatencyTable":
+        """Time every distinct part of `space` here and now, about `seconds` each."""
+        parts = {"floor": (nn.Identity(), (space.edges[0].out_channels, *(space.sides()[1],) * 2))}
+        sides = space.sides()
+        for edge, side in zip(space.edges, sides):
+            for name in (edge.fixed,) if edge.slot is None else space.slots[edge.slot]:
+                parts[_key(name, edge, side)] = (operation(name, edge), (edge.in_channels, side, side))
+        width = space.edges[-1].out_channels
+        parts["head"] = (HEADS[space.head](width, sides[-1], space.classes), (width, sides[-1], sides[-1]))
+
+        calls = []
+        for module, shape in parts.values():
+            batches = torch.randn(4, batch_size, *shape).to(device)
+            calls.append(_rotating(prepare(module, runtime, batches[0], exporter="torchscript"), batches))
+        timed = dict(zip(parts, time_interleaved(calls, device=device, seconds=seconds)))
+
+        where = dict(zip(space.edges, sides))
+        fixed = [(e.fixed, timed[_key(e.fixed, e, where[e])]) for e in space.edges if e.fixed]
+        slots = [
+            tuple((name, timed[_key(name, e, where[e])]) for name in space.slots[e.slot])
+            for e in sorted((e for e in space.edges if e.slot is not None), key=lambda e: e.slot)
+        ]
+        card = card_of(runtime, batch_size, space.image, device)
+        return cls(
+            space.name, space.digest, card, timed["floor"], (*fixed, ("head", timed["head"])), tuple(slots)
+        )
+
+    def _ms(self, timing: Timing) -> float:
+        return max(0.0, timing.ms(self.card.statistic) - self.floor.ms(self.card.statistic))
+
+    @cached_property
+    def overhead_ms(self) -> float:
+        """What every architecture pays: one call, the stem, the fixed layers and the head."""
+        return self.floor.ms(self.card.statistic) + sum(self._ms(timing) for _, timing in self.fixed)
+
+    @cached_property
+    def matrix(self) -> Tensor:
+        """(S, K) float64 milliseconds; 0 where a slot has no such candidate."""
+        width = max(len(slot) for slot in self.slots)
+        rows = [[self._ms(timing) for _, timing in slot] + [0.0] * (width - len(slot)) for slot in self.slots]
+        return torch.tensor(rows, dtype=torch.float64)
+
+    def __call__(self, weights: Tensor) -> Tensor:
+        """Milliseconds (N,) of op weights (N, S, K): one-hot, relaxed or probabilities alike."""
+        return (weights * self.matrix.to(weights)).sum((-1, -2)) + self.overhead_ms
+
+    def parts_ms(self, architecture: Architecture) -> tuple[float, ...]:
+        """What each slot of `architecture` adds, in milliseconds."""
+        if architecture.space != self.space or len(architecture.ops) != len(self.slots):
+            raise InputError(
+                f"this table is of {self.space}; got an architecture of {architecture.space}: {architecture}"
+            )
+        parts = []
+        for s, (slot, op) in enumerate(zip(self.slots, architecture.ops)):
+            known = dict(slot)
+            if op not in known:
+                raise InputError(
+                    f"the table has no {op!r} in slot {s} of {self.space}; it has {', '.join(known)}"
+                )
+            parts.append(self._ms(known[op]))
+        return tuple(parts)
+
+    def table_ms(self, architecture: Architecture) -> float:
+        """Sum of parts, in milliseconds; not a measurement of the whole."""
+        return self.overhead_ms + sum(self.parts_ms(architecture))
+
+    def range_ms(self) -> tuple[float, float]:
+        """The fastest and the slowest architecture's table_ms."""
+        columns = [[self._ms(timing) for _, timing in slot] for slot in self.slots]
+        return self.overhead_ms + sum(map(min, columns)), self.overhead_ms + sum(map(max, columns))
+
+    def check(self, space: SearchSpace) -> None:
+        """Raise InputError unless this table is of exactly `space`."""
+        if (self.space, self.space_digest) != (space.name, space.digest):
+            raise InputError(
+                f"the latency table is of {self.space} ({self.space_digest}), the search of {space.name} "
+                f"({space.digest}): measure a table for this space"
+            )
+
+    def save(self, path: str | Path) -> Path:
+        return storage.write_json(
+            path,
+            {
+                "kind": "latency table",
+                "schema": 1,
+                "space": self.space,
+                "space_digest": self.space_digest,
+                "card": self.card.to_json(),
+                "floor": asdict(self.floor),
+                "fixed": [{"op": name, **asdict(timing)} for name, timing in self.fixed],
+                "slots": [[{"op": name, **asdict(timing)} for name, timing in slot] for slot in self.slots],
+            },
+        )
+
+    @classmethod
+    def load(cls, path: str | Path) -> "LatencyTable":
+        """A table written by `save`; its numbers are *recorded*. A bare name is looked up among the shipped tables."""
+        path = Path(path)
+        if not path.exists() and len(path.parts) == 1:
+            path = shipped_table(path.name)
+        value = storage.read_json(path, "latency table", 1)
+        try:
+            return cls(
+                value["space"],
+                value["space_digest"],
+                Card.from_json(value["card"]).recorded(),
+                _timing(value["floor"])[1],
+                tuple(_timing(row) for row in value["fixed"]),
+                tuple(tuple(_timing(row) for row in slot) for slot in value["slots"]),
+            )
+        except (KeyError, TypeError) as problem:
+            raise InputError(
+                f"{path} is a damaged latency table: {type(problem).__name__} {problem}"
+            ) from None
+
+
+def shipped_tables() -> dict[str, Path]:
+    """Name -> file of the tables in `data/latency`: `five_layer-torch-b1` and the like, by device folder."""
+    folder = storage.DATA / "latency"
+    return {f"{path.parent.name}/{path.stem}": path for path in sorted(folder.glob("*/*.json"))}
+
+
+def shipped_table(name: str) -> Path:
+    """The file of the shipped table called `name`, with or without its device."""
+    tables = shipped_tables()
+    found = [path for key, path in tables.items() if name in (key, key.split("/")[1])]
+    if not found:
+        raise InputError(
+            f"no latency table is called {name!r}; shipped: {', '.join(tables) or 'none'}; or name a file"
+        )
+    return found[0]
+
+
+def _key(name: str, edge: Edge, side: int) -> str:
+    return f"{name} {edge.in_channels}->{edge.out_channels} /{edge.stride} @{side}"
+
+
+def _timing(row: dict[str, Any]) -> tuple[str, Timing]:
+    return row.get("op", ""), Timing(row["best_ms"], row["median_ms"], row["spread_ms"], row["n"])
+
+
+def _rotating(run: Callable[[Tensor], Tensor], batches: Tensor) -> Callable[[], Tensor]:
+    """Another input every call, so that none is served from a cache that real use would not have."""
+    inputs, i = list(batches), 0
+
+    def call() -> Tensor:
+        nonlocal i
+        i = (i + 1) % len(inputs)
+        return run(inputs[i])
+
+    return call

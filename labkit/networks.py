@@ -1,0 +1,118 @@
+"""Networks over a search space: the supernet that holds every candidate, and one derived network.
+
+In shapes: B images, S slots, K candidates, N in {1, B} rows of op weights.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import reduce
+
+import torch
+from torch import Tensor, nn
+
+from labkit.ops import HEADS, OPS
+from labkit.spaces import Architecture, Edge, SearchSpace
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Fix torch's global random state inside the block, and put it back after."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def frozen_statistics(module: nn.Module) -> Iterator[None]:
+    """Inside the block, passes in train mode normalise by the batch but leave running statistics alone."""
+    norms = [m for m in module.modules() if isinstance(m, nn.BatchNorm2d)]
+    before = [(m.momentum, m.num_batches_tracked.clone()) for m in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, (momentum, batches) in zip(norms, before):
+            norm.momentum, norm.num_batches_tracked = momentum, batches
+
+
+def operation(name: str, edge: Edge) -> nn.Module:
+    """The module of the operation called `name` at `edge`."""
+    return OPS[name](edge.in_channels, edge.out_channels, edge.stride)
+
+
+class MixedOp(nn.Module):
+    """All candidates of one edge, added up by their weights."""
+
+    def __init__(self, candidates: tuple[str, ...], edge: Edge):
+        super().__init__()
+        self.ops = nn.ModuleList(operation(name, edge) for name in candidates)
+
+    def forward(self, x: Tensor, weights: Tensor, active: list[bool], one_hot: bool) -> Tensor:
+        """Weights (N, K). Candidates that are not active are not run: their weight is 0 for every image."""
+        used = [k for k in range(len(self.ops)) if active[k]]
+        if one_hot and len(used) == 1:
+            return self.ops[used[0]](x)  # exactly the derived network's arithmetic
+        return reduce(torch.add, (weights[:, k, None, None, None] * self.ops[k](x) for k in used))
+
+
+class _ChainNetwork(nn.Module):
+    """A stem, a chain of edges and a head; `build` makes the module of each edge."""
+
+    def __init__(self, space: SearchSpace, build: Callable[[Edge], nn.Module]):
+        super().__init__()
+        self.space = space
+        self.body = nn.ModuleList(build(edge) for edge in space.edges)
+        self.head = HEADS[space.head](space.edges[-1].out_channels, space.sides()[-1], space.classes)
+
+    def _walk(self, x: Tensor, searched: Callable[[nn.Module, Tensor, int], Tensor]) -> Tensor:
+        for edge, module in zip(self.space.edges, self.body):
+            x = module(x) if edge.slot is None else searched(module, x, edge.slot)
+        return self.head(x)
+
+
+class Supernet(_ChainNetwork):
+    """Every architecture of a space at once, sharing weights."""
+
+    def __init__(self, space: SearchSpace, seed: int = 0):
+        with seeded(seed):
+            super().__init__(
+                space, lambda e: operation(e.fixed, e) if e.fixed else MixedOp(space.slots[e.slot], e)
+            )
+
+    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
+        """Class logits (B, classes) of images (B, C, H, W) under op weights (N, S, K).
+
+        Zero weights without a gradient cost nothing: a one-hot pass runs only the chosen operations.
+        """
+        relaxed = weights.requires_grad
+        active = (self.space.mask if relaxed else (weights != 0).any(0)).tolist()
+        one_hot = not relaxed and bool(((weights == 0) | (weights == 1)).all())
+        return self._walk(x, lambda mixed, h, slot: mixed(h, weights[:, slot], active[slot], one_hot))
+
+
+class Network(_ChainNetwork):
+    """One architecture: plain modules, nothing mixed, exportable."""
+
+    def __init__(self, space: SearchSpace, architecture: Architecture, seed: int = 0):
+        space.check(architecture)
+        with seeded(seed):
+            super().__init__(space, lambda e: operation(e.fixed or architecture.ops[e.slot], e))
+        self.architecture = architecture
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Class logits (B, classes) of images (B, C, H, W)."""
+        return self._walk(x, lambda op, h, slot: op(h))
+
+
+def derive(source: SearchSpace | Supernet, architecture: Architecture, *, seed: int = 0) -> Network:
+    """The plain network of `architecture`: freshly initialised from a space, with the shared weights from a supernet."""
+    if isinstance(source, SearchSpace):
+        return Network(source, architecture, seed)
+    network = Network(source.space, architecture, seed)
+    for edge, ours, shared in zip(source.space.edges, network.body, source.body):
+        if edge.slot is not None:
+            shared = shared.ops[source.space.slots[edge.slot].index(architecture.ops[edge.slot])]
+        ours.load_state_dict(shared.state_dict())
+    network.head.load_state_dict(source.head.state_dict())
+    return network.to(next(source.parameters()).device).train(source.training)

@@ -1,0 +1,100 @@
+"""Candidate operations: the vocabulary that a search space chooses from.
+
+Every entry of `OPS` builds a module from `(in_channels, out_channels, stride)` that maps images
+(B, in_channels, H, W) to (B, out_channels, H / stride, W / stride).
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+from torch import Tensor, nn
+
+
+def conv_bn(
+    in_channels: int,
+    out_channels: int,
+    stride: int = 1,
+    *,
+    kernel: int,
+    groups: int = 1,
+    activation: Callable[[], nn.Module] | None = nn.ReLU,
+) -> nn.Sequential:
+    """Convolution without bias, batch norm, activation."""
+    layers: list[nn.Module] = [
+        nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False),
+        nn.BatchNorm2d(out_channels),
+    ]
+    return nn.Sequential(*layers) if activation is None else nn.Sequential(*layers, activation())
+
+
+class MBConv(nn.Module):
+    """Inverted residual block (Sandler et al., MobileNetV2, 2018): expand, depthwise, project.
+
+    The identity is added when the block changes neither width nor resolution.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, *, kernel: int, expansion: int):
+        super().__init__()
+        middle = in_channels * expansion
+        self.body = nn.Sequential(
+            conv_bn(in_channels, middle, kernel=1, activation=nn.ReLU6),
+            conv_bn(middle, middle, stride, kernel=kernel, groups=middle, activation=nn.ReLU6),
+            conv_bn(middle, out_channels, kernel=1, activation=None),
+        )
+        self.residual = stride == 1 and in_channels == out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x) if self.residual else self.body(x)
+
+
+def max_pool(in_channels: int, out_channels: int, stride: int, *, kernel: int) -> nn.Module:
+    if in_channels != out_channels:
+        raise ValueError(f"pooling keeps the width; got {in_channels} -> {out_channels} channels")
+    return nn.MaxPool2d(kernel, stride, kernel // 2)
+
+
+def average_pool(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    if in_channels != out_channels:
+        raise ValueError(f"pooling keeps the width; got {in_channels} -> {out_channels} channels")
+    return nn.AvgPool2d(stride, stride)
+
+
+def skip(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    if (in_channels, stride) != (out_channels, 1):
+        raise ValueError(
+            f"skip keeps width and resolution; got {in_channels} -> {out_channels}, stride {stride}"
+        )
+    return nn.Identity()
+
+
+OPS: dict[str, Callable[[int, int, int], nn.Module]] = {
+    "conv5x5": partial(conv_bn, kernel=5),
+    "conv3x3": partial(conv_bn, kernel=3),
+    "maxpool3x3": partial(max_pool, kernel=3),
+    "avgpool": average_pool,
+    "skip": skip,
+    "mb3e3": partial(MBConv, kernel=3, expansion=3),
+    "mb3e6": partial(MBConv, kernel=3, expansion=6),
+    "mb5e3": partial(MBConv, kernel=5, expansion=3),
+    "mb5e6": partial(MBConv, kernel=5, expansion=6),
+    "mb7e3": partial(MBConv, kernel=7, expansion=3),
+    "mb7e6": partial(MBConv, kernel=7, expansion=6),
+}
+
+
+def flat_head(channels: int, side: int, classes: int) -> nn.Module:
+    """Keep the (side, side) map and read every position of it: position matters to the class."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(channels * side * side, classes))
+
+
+def pooled_head(channels: int, side: int, classes: int, *, width: int = 128) -> nn.Module:
+    """MobileNetV2's head: a wide 1x1 convolution, the global average, a linear layer."""
+    return nn.Sequential(
+        conv_bn(channels, width, kernel=1, activation=nn.ReLU6),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(width, classes),
+    )
+
+
+HEADS: dict[str, Callable[[int, int, int], nn.Module]] = {"flat": flat_head, "pooled": pooled_head}

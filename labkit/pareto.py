@@ -1,0 +1,98 @@
+"""Points, and the ones that no other point beats. Every objective is a cost: smaller is better."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from labkit.errors import InputError
+from labkit.spaces import Architecture
+
+
+@dataclass(frozen=True)
+class Point:
+    """One architecture's two costs, and how each was obtained."""
+
+    architecture: Architecture
+    error: float  # fraction of images misclassified
+    latency_ms: float
+    error_from: str = "supernet"  # or "trained"
+    latency_from: str = "table"  # or "measured"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "architecture": self.architecture.to_json(),
+            "error": self.error,
+            "latency_ms": self.latency_ms,
+            "error_from": self.error_from,
+            "latency_from": self.latency_from,
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Point":
+        return cls(**{**value, "architecture": Architecture.from_json(value["architecture"])})
+
+
+def non_dominated(costs: Tensor) -> Tensor:
+    """(N,) bool: the rows of `costs` (N, M) that no other row matches everywhere and beats somewhere.
+
+    Equal rows keep each other. A row with a NaN is refused: it would compare false with everything and stay.
+    """
+    if costs.isnan().any():
+        raise InputError("costs hold NaN: leave failed evaluations out before asking for a frontier")
+    no_worse = (costs[:, None] <= costs[None]).all(-1)
+    better = (costs[:, None] < costs[None]).any(-1)
+    return ~(no_worse & better).any(0)
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """Evaluated points; iterate over it for the non-dominated ones, fastest first."""
+
+    points: tuple[Point, ...]
+
+    @classmethod
+    def of(cls, points: Iterable[Point]) -> "Frontier":
+        points = tuple(points)
+        if not points:
+            raise InputError("a frontier needs at least one point")
+        kinds = {(p.error_from, p.latency_from) for p in points}
+        if len(kinds) > 1:
+            raise InputError(f"points obtained in different ways do not compare: {sorted(kinds)}")
+        return cls(points)
+
+    def __iter__(self) -> Iterator[Point]:
+        costs = torch.tensor([[p.error, p.latency_ms] for p in self.points], dtype=torch.float64)
+        kept = [p for p, keep in zip(self.points, non_dominated(costs)) if keep]
+        return iter(sorted(kept, key=lambda p: (p.latency_ms, p.error)))
+
+    def best(self, max_ms: float) -> Point:
+        """The most accurate point within `max_ms`; the faster one of equals."""
+        within = [p for p in self.points if p.latency_ms <= max_ms]
+        if not within:
+            fastest = min(p.latency_ms for p in self.points)
+            raise InputError(f"no point is within {max_ms} ms; the fastest takes {fastest:.3f} ms")
+        return min(within, key=lambda p: (p.error, p.latency_ms))
+
+    def knee(self) -> Point:
+        """The frontier point farthest below the line between the frontier's ends, both axes scaled to 0..1.
+
+        With fewer than three frontier points it is the one with the least sum of the two scaled costs.
+        """
+        front = list(self)
+        first, last = front[0], front[-1]
+        ms, error = last.latency_ms - first.latency_ms, first.error - last.error
+        if ms == 0 or error == 0:
+            return first
+        return min(
+            front, key=lambda p: (p.latency_ms - first.latency_ms) / ms + (p.error - last.error) / error
+        )
+
+    def hypervolume(self, worst: tuple[float, float]) -> float:
+        """Area dominated by the points below `worst` = (error, ms), in error fraction times milliseconds."""
+        worst_error, worst_ms = worst
+        inside = [p for p in self if p.error < worst_error and p.latency_ms < worst_ms]
+        ends = [p.latency_ms for p in inside[1:]] + [worst_ms]
+        return sum((end - p.latency_ms) * (worst_error - p.error) for p, end in zip(inside, ends))

@@ -1,0 +1,122 @@
+"""Files: JSON for what people read, Parquet for rows, safetensors for tensors. Every write is atomic.
+
+Nothing here runs code found in a file: there is no pickle, and tensors are read by safetensors.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from labkit.errors import InputError
+
+DATA = (
+    Path(__file__).resolve().parent.parent / "data"
+)  # what ships with the clone: tables and recorded results
+
+
+def writable_folder(path: str | Path) -> Path:
+    """`path` as a folder that exists and takes files; made if need be."""
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as problem:
+        raise InputError(
+            f"cannot write to the folder {folder} ({problem.strerror or problem}); name one that can be written"
+        ) from None
+    return folder
+
+
+def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
+    """Let `write` fill a temporary file beside `path`, then rename it: a reader sees all of it or none."""
+    path = Path(path)
+    writable_folder(path.parent)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)  # mkstemp's 0600 would make a shared course folder unreadable
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def write_text(path: str | Path, text: str) -> Path:
+    return write_atomically(path, lambda file: file.write_text(text, encoding="utf-8", newline="\n"))
+
+
+def write_json(path: str | Path, value: Any) -> Path:
+    """Indented UTF-8 JSON. NaN and infinity are refused: they are not JSON, and never a result."""
+    return write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path, kind: str, schema: int) -> dict[str, Any]:
+    """An object written by `write_json` whose `kind` and `schema` are those expected."""
+    path = Path(path)
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise InputError(f"no {kind} can be read at {path} ({problem.strerror or problem})") from None
+    except ValueError as problem:
+        raise InputError(f"{path} is not a {kind}: damaged or truncated JSON ({problem})") from None
+    if not isinstance(value, dict) or value.get("kind") != kind:
+        raise InputError(f"{path} is not a {kind}" + (f" but a {value['kind']}" if _has_kind(value) else ""))
+    if value.get("schema") != schema:
+        raise InputError(
+            f"{path} is a {kind} of schema {value.get('schema')!r}; this labkit reads schema {schema}: make it anew"
+        )
+    return value
+
+
+def write_rows(path: str | Path, rows: Iterable[dict[str, Any]]) -> Path:
+    """Rows of equal keys, as Parquet."""
+    import pyarrow
+    import pyarrow.parquet
+
+    table = pyarrow.Table.from_pylist(list(rows))
+    return write_atomically(path, lambda file: pyarrow.parquet.write_table(table, file))
+
+
+def read_rows(path: str | Path) -> list[dict[str, Any]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        return pyarrow.parquet.read_table(path).to_pylist()
+    except (OSError, pyarrow.ArrowException) as problem:
+        raise InputError(f"no Parquet rows can be read at {path} ({_first_line(problem)})") from None
+
+
+def write_tensors(path: str | Path, tensors: dict[str, Tensor]) -> Path:
+    from safetensors.torch import save_file
+
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    return write_atomically(path, lambda file: save_file(tensors, file))
+
+
+def read_tensors(path: str | Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as problem:
+        raise InputError(f"no tensors can be read at {path} ({_first_line(problem)})") from None
+
+
+def _has_kind(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("kind"), str)
+
+
+def _first_line(problem: Exception) -> str:
+    return (str(problem).splitlines() or [type(problem).__name__])[0]
