@@ -172,7 +172,7 @@ def _draw_glyph_chunk(n, stamps, noise, texture, generator) -> tuple[Tensor, Ten
     labels = torch.randint(stamps.shape[0], (n,), generator=generator)
     fonts = torch.randint(stamps.shape[1], (n,), generator=generator)
     angle, shear = uniform(n, low=-0.35, high=0.35), uniform(n, low=-0.2, high=0.2)
-    zoom, shift = uniform(n, low=0.75, high=1.25), uniform(n, 2, low=-0.25, high=0.25)
+    zoom, shift = uniform(n, low=0.65, high=1.1), uniform(n, 2, low=-0.2, high=0.2)
     cos, sin = angle.cos() * zoom, angle.sin() * zoom
     maps = torch.stack(
         [torch.stack([cos, -sin + shear, shift[:, 0]], -1), torch.stack([sin, cos, shift[:, 1]], -1)], 1
