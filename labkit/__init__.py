@@ -46,3 +46,18 @@ from labkit.spaces import SearchSpace as SearchSpace
 from labkit.training import TrainConfig as TrainConfig
 from labkit.training import error as error
 from labkit.training import train as train
+
+_ON_DEMAND = ("course", "editions", "explorer", "export", "headless", "plots", "runs", "widgets")
+
+
+def __getattr__(name: str):
+    """Modules that bring matplotlib, ipywidgets or papermill are imported when they are first named."""
+    if name in _ON_DEMAND:
+        import importlib
+
+        return importlib.import_module(f"labkit.{name}")
+    raise AttributeError(f"module 'labkit' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ON_DEMAND})

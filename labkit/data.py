@@ -75,9 +75,7 @@ class ImageSet:
     valid: Images  # architectures are chosen here
     test: Images
     seed: int  # of the split (and of generation)
-    augment: Callable[[Tensor], Tensor] | None = (
-        None  # (B, 3, 32, 32) uint8 -> the same, on training batches only
-    )
+    augment: Callable[[Tensor], Tensor] | None = None  # (B, 3, 32, 32) uint8 -> the same, on training batches only
 
     @cached_property
     def digest(self) -> str:
@@ -100,9 +98,7 @@ class ImageSet:
         }
 
     def to(self, device: str | torch.device) -> "ImageSet":
-        return replace(
-            self, train=self.train.to(device), valid=self.valid.to(device), test=self.test.to(device)
-        )
+        return replace(self, train=self.train.to(device), valid=self.valid.to(device), test=self.test.to(device))
 
 
 # --- generated ------------------------------------------------------------------------------------------
@@ -159,8 +155,7 @@ def _glyph_stamps(letters: str, side: int = 64) -> Tensor:
 
 def _draw_glyphs(n: int, stamps: Tensor, noise: float, texture: float, generator: torch.Generator) -> Images:
     chunks = [
-        _draw_glyph_chunk(min(1_000, n - start), stamps, noise, texture, generator)
-        for start in range(0, n, 1_000)
+        _draw_glyph_chunk(min(1_000, n - start), stamps, noise, texture, generator) for start in range(0, n, 1_000)
     ]
     return Images(torch.cat([pixels for pixels, _ in chunks]), torch.cat([labels for _, labels in chunks]))
 
@@ -174,16 +169,12 @@ def _draw_glyph_chunk(n, stamps, noise, texture, generator) -> tuple[Tensor, Ten
     angle, shear = uniform(n, low=-0.35, high=0.35), uniform(n, low=-0.2, high=0.2)
     zoom, shift = uniform(n, low=0.65, high=1.1), uniform(n, 2, low=-0.2, high=0.2)
     cos, sin = angle.cos() * zoom, angle.sin() * zoom
-    maps = torch.stack(
-        [torch.stack([cos, -sin + shear, shift[:, 0]], -1), torch.stack([sin, cos, shift[:, 1]], -1)], 1
-    )
+    maps = torch.stack([torch.stack([cos, -sin + shear, shift[:, 0]], -1), torch.stack([sin, cos, shift[:, 1]], -1)], 1)
     grid = F.affine_grid(maps, (n, 1, SIDE, SIDE), align_corners=False)
     ink = F.grid_sample(stamps[labels, fonts][:, None], grid, align_corners=False)
 
     paper = uniform(n, 3, 1, 1)
-    away = torch.where(paper > 0.5, -1.0, 1.0) * uniform(
-        n, 3, 1, 1, low=0.25, high=0.6
-    )  # always a visible contrast
+    away = torch.where(paper > 0.5, -1.0, 1.0) * uniform(n, 3, 1, 1, low=0.25, high=0.6)  # always a visible contrast
     pattern = F.interpolate(uniform(n, 3, 6, 6, low=-1.0), (SIDE, SIDE), mode="bicubic", align_corners=False)
     picture = paper + away * ink + texture * pattern
     picture = picture + noise * torch.randn(n, 3, SIDE, SIDE, generator=generator)
@@ -230,9 +221,7 @@ def folder(path: str | Path, *, limit: int | None = None, seed: int = 0) -> Imag
     """
     path = Path(path)
     if not path.exists():
-        raise InputError(
-            f"no images at {path}: name a folder with one folder a class, or a tar archive of it"
-        )
+        raise InputError(f"no images at {path}: name a folder with one folder a class, or a tar archive of it")
     files = _archive_files(path, limit) if path.is_file() else _folder_files(path, limit)
     if not files:
         raise InputError(f"{path} holds no folder of images; expected CLASS/*.png or train/CLASS/*.png")
@@ -294,9 +283,7 @@ def _decode(files: list[_File], classes: tuple[str, ...]) -> Images:
     pixels = torch.empty(len(files), 3, SIDE, SIDE, dtype=torch.uint8)
     for i, file in enumerate(files):
         try:
-            with Image.open(
-                io.BytesIO(file.content) if isinstance(file.content, bytes) else file.content
-            ) as picture:
+            with Image.open(io.BytesIO(file.content) if isinstance(file.content, bytes) else file.content) as picture:
                 pixels[i] = shrink(picture)
         except (UnidentifiedImageError, OSError) as problem:
             raise InputError(f"a picture of class {file.label} cannot be read: {problem}") from None
@@ -325,9 +312,7 @@ def _torchvision_set(name: str, kind: str, root: str | Path | None, download: bo
         return Images(torch.stack(pictures), torch.as_tensor(dataset.targets).long())
 
     weights, valid = _split(images(train), len(train) // 10, seed)
-    return ImageSet(
-        name, tuple(train.classes), weights, valid, images(test), seed=seed, augment=crop_and_flip
-    )
+    return ImageSet(name, tuple(train.classes), weights, valid, images(test), seed=seed, augment=crop_and_flip)
 
 
 def _to_square():
@@ -375,9 +360,7 @@ def import_torchvision():
         except (AttributeError, RuntimeError):
             _torchvision_schemas = torch.library.Library("torchvision", "DEF")
             for name in ("nms", "qnms"):
-                _torchvision_schemas.define(
-                    f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-                )
+                _torchvision_schemas.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     import torchvision
     import torchvision.datasets
 

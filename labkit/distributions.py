@@ -20,9 +20,7 @@ class ArchSample(NamedTuple):
 
     hard: Tensor  # (N, S, K) one-hot, no gradient
     soft: Tensor  # (N, S, K) relaxed, differentiable in the logits at fixed noise
-    soft_given_hard: (
-        Tensor  # (N, S, K) relaxed given `hard`, differentiable in the logits at fixed conditional noise
-    )
+    soft_given_hard: Tensor  # (N, S, K) relaxed given `hard`, differentiable in the logits at fixed conditional noise
     log_prob: Tensor  # (N,) log-probability of `hard`, in nats, differentiable in the logits
 
 
@@ -51,11 +49,7 @@ class ArchDistribution(nn.Module):
         Relaxation: Jang et al. 2017. Conditional: Tucker et al. 2017, appendix B; coupled as they recommend.
         """
         log_p = self.log_probs().double()
-        e = (
-            torch.empty(n, *log_p.shape, dtype=torch.float64)
-            .exponential_(generator=generator)
-            .to(log_p.device)
-        )
+        e = torch.empty(n, *log_p.shape, dtype=torch.float64).exponential_(generator=generator).to(log_p.device)
         e = e.clamp_min(torch.finfo(torch.float64).tiny)
 
         h = log_p - e.log()  # the perturbed logits: their argmax is an exact categorical sample

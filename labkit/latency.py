@@ -25,9 +25,7 @@ from labkit.ops import HEADS
 from labkit.runtimes import prepare, runtime
 from labkit.spaces import Architecture, Edge, SearchSpace
 
-ROUNDS = (
-    15  # blocks a call gets: on a shared machine the best of 15 repeats within 2-3 %, a median within 5-58 %
-)
+ROUNDS = 15  # blocks a call gets: on a shared machine the best of 15 repeats within 2-3 %, a median within 5-58 %
 
 
 def time_interleaved(
@@ -91,16 +89,12 @@ def measure(
 ) -> list[Measurement]:
     """Whole networks end to end on random images (batch_size, *image), in turn with each other."""
     batches = torch.randn(4, batch_size, *image, generator=torch.Generator().manual_seed(0)).to(device)
-    calls = [
-        _rotating(prepare(network, runtime, batches[0], exporter=exporter), batches) for network in networks
-    ]
+    calls = [rotating(prepare(network, runtime, batches[0], exporter=exporter), batches) for network in networks]
     card = card_of(runtime, batch_size, image, device)
     return [Measurement(timing, card) for timing in time_interleaved(calls, device=device, seconds=seconds)]
 
 
-def card_of(
-    name: str, batch_size: int, image: tuple[int, int, int], device: str | torch.device = "cpu"
-) -> Card:
+def card_of(name: str, batch_size: int, image: tuple[int, int, int], device: str | torch.device = "cpu") -> Card:
     """The card of a float32 measurement that is about to be made here."""
     used = runtime(name)
     versions = {
@@ -159,7 +153,7 @@ class LatencyTable:
         calls = []
         for module, shape in parts.values():
             batches = torch.randn(4, batch_size, *shape).to(device)
-            calls.append(_rotating(prepare(module, runtime, batches[0], exporter="torchscript"), batches))
+            calls.append(rotating(prepare(module, runtime, batches[0], exporter="torchscript"), batches))
         timed = dict(zip(parts, time_interleaved(calls, device=device, seconds=seconds)))
 
         where = dict(zip(space.edges, sides))
@@ -169,9 +163,7 @@ class LatencyTable:
             for e in sorted((e for e in space.edges if e.slot is not None), key=lambda e: e.slot)
         ]
         card = card_of(runtime, batch_size, space.image, device)
-        return cls(
-            space.name, space.digest, card, timed["floor"], (*fixed, ("head", timed["head"])), tuple(slots)
-        )
+        return cls(space.name, space.digest, card, timed["floor"], (*fixed, ("head", timed["head"])), tuple(slots))
 
     def _ms(self, timing: Timing) -> float:
         return max(0.0, timing.ms(self.card.statistic) - self.floor.ms(self.card.statistic))
@@ -202,9 +194,7 @@ class LatencyTable:
         for s, (slot, op) in enumerate(zip(self.slots, architecture.ops)):
             known = dict(slot)
             if op not in known:
-                raise InputError(
-                    f"the table has no {op!r} in slot {s} of {self.space}; it has {', '.join(known)}"
-                )
+                raise InputError(f"the table has no {op!r} in slot {s} of {self.space}; it has {', '.join(known)}")
             parts.append(self._ms(known[op]))
         return tuple(parts)
 
@@ -225,28 +215,21 @@ class LatencyTable:
                 f"({space.digest}): measure a table for this space"
             )
 
-    def save(self, path: str | Path) -> Path:
-        return storage.write_json(
-            path,
-            {
-                "kind": "latency table",
-                "schema": 1,
-                "space": self.space,
-                "space_digest": self.space_digest,
-                "card": self.card.to_json(),
-                "floor": asdict(self.floor),
-                "fixed": [{"op": name, **asdict(timing)} for name, timing in self.fixed],
-                "slots": [[{"op": name, **asdict(timing)} for name, timing in slot] for slot in self.slots],
-            },
-        )
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "kind": "latency table",
+            "schema": 1,
+            "space": self.space,
+            "space_digest": self.space_digest,
+            "card": self.card.to_json(),
+            "floor": asdict(self.floor),
+            "fixed": [{"op": name, **asdict(timing)} for name, timing in self.fixed],
+            "slots": [[{"op": name, **asdict(timing)} for name, timing in slot] for slot in self.slots],
+        }
 
     @classmethod
-    def load(cls, path: str | Path) -> "LatencyTable":
-        """A table written by `save`; its numbers are *recorded*. A bare name is looked up among the shipped tables."""
-        path = Path(path)
-        if not path.exists() and len(path.parts) == 1:
-            path = shipped_table(path.name)
-        value = storage.read_json(path, "latency table", 1)
+    def from_json(cls, value: dict[str, Any]) -> "LatencyTable":
+        """A table that `to_json` wrote; its numbers are *recorded*, no longer measured here and now."""
         try:
             return cls(
                 value["space"],
@@ -257,9 +240,18 @@ class LatencyTable:
                 tuple(tuple(_timing(row) for row in slot) for slot in value["slots"]),
             )
         except (KeyError, TypeError) as problem:
-            raise InputError(
-                f"{path} is a damaged latency table: {type(problem).__name__} {problem}"
-            ) from None
+            raise InputError(f"a latency table is damaged: {type(problem).__name__} {problem}") from None
+
+    def save(self, path: str | Path) -> Path:
+        return storage.write_json(path, self.to_json())
+
+    @classmethod
+    def load(cls, path: str | Path) -> "LatencyTable":
+        """A table that `save` wrote. A bare name is looked up among the shipped tables."""
+        path = Path(path)
+        if not path.exists() and len(path.parts) == 1:
+            path = shipped_table(path.name)
+        return cls.from_json(storage.read_json(path, "latency table", 1))
 
 
 def shipped_tables() -> dict[str, Path]:
@@ -273,9 +265,7 @@ def shipped_table(name: str) -> Path:
     tables = shipped_tables()
     found = [path for key, path in tables.items() if name in (key, key.split("/")[1])]
     if not found:
-        raise InputError(
-            f"no latency table is called {name!r}; shipped: {', '.join(tables) or 'none'}; or name a file"
-        )
+        raise InputError(f"no latency table is called {name!r}; shipped: {', '.join(tables) or 'none'}; or name a file")
     return found[0]
 
 
@@ -287,7 +277,7 @@ def _timing(row: dict[str, Any]) -> tuple[str, Timing]:
     return row.get("op", ""), Timing(row["best_ms"], row["median_ms"], row["spread_ms"], row["n"])
 
 
-def _rotating(run: Callable[[Tensor], Tensor], batches: Tensor) -> Callable[[], Tensor]:
+def rotating(run: Callable[[Tensor], Tensor], batches: Tensor) -> Callable[[], Tensor]:
     """Another input every call, so that none is served from a cache that real use would not have."""
     inputs, i = list(batches), 0
 

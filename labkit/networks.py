@@ -76,9 +76,7 @@ class Supernet(_ChainNetwork):
 
     def __init__(self, space: SearchSpace, seed: int = 0):
         with seeded(seed):
-            super().__init__(
-                space, lambda e: operation(e.fixed, e) if e.fixed else MixedOp(space.slots[e.slot], e)
-            )
+            super().__init__(space, lambda e: operation(e.fixed, e) if e.fixed else MixedOp(space.slots[e.slot], e))
 
     def forward(self, x: Tensor, weights: Tensor) -> Tensor:
         """Class logits (B, classes) of images (B, C, H, W) under op weights (N, S, K).

@@ -25,9 +25,7 @@ class LatencyCost:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.weight) and self.weight >= 0):
-            raise InputError(
-                f"a latency weight is at least 0 (error fraction per millisecond); got {self.weight}"
-            )
+            raise InputError(f"a latency weight is at least 0 (error fraction per millisecond); got {self.weight}")
         if self.target_ms is not None and not (math.isfinite(self.target_ms) and self.target_ms > 0):
             raise InputError(f"a latency target is a positive number of milliseconds; got {self.target_ms}")
 

@@ -61,9 +61,7 @@ def average_pool(in_channels: int, out_channels: int, stride: int) -> nn.Module:
 
 def skip(in_channels: int, out_channels: int, stride: int) -> nn.Module:
     if (in_channels, stride) != (out_channels, 1):
-        raise ValueError(
-            f"skip keeps width and resolution; got {in_channels} -> {out_channels}, stride {stride}"
-        )
+        raise ValueError(f"skip keeps width and resolution; got {in_channels} -> {out_channels}, stride {stride}")
     return nn.Identity()
 
 

@@ -86,9 +86,7 @@ class Frontier:
         ms, error = last.latency_ms - first.latency_ms, first.error - last.error
         if ms == 0 or error == 0:
             return first
-        return min(
-            front, key=lambda p: (p.latency_ms - first.latency_ms) / ms + (p.error - last.error) / error
-        )
+        return min(front, key=lambda p: (p.latency_ms - first.latency_ms) / ms + (p.error - last.error) / error)
 
     def hypervolume(self, worst: tuple[float, float]) -> float:
         """Area dominated by the points below `worst` = (error, ms), in error fraction times milliseconds."""

@@ -49,19 +49,22 @@ def runtime(name: str) -> Runtime:
     return known[name]
 
 
-def prepare(network: nn.Module, name: str, example: Tensor, *, exporter: str = "dynamo") -> Run:
+def prepare(
+    network: nn.Module, name: str, example: Tensor, *, exporter: str = "dynamo", onnx_model: bytes | None = None
+) -> Run:
     """`network` in eval mode, ready to run under the runtime `name`. The network itself is left alone.
 
     Args:
         example: images like those it will see, on the device it will run on.
         exporter: how runtimes that need ONNX get it; see `onnx_bytes`.
+        onnx_model: the exported network, where there already is one.
     """
     chosen = runtime(name)
     if not chosen.available:
         raise InputError(f"the runtime {name} cannot be used here: {chosen.reason}")
     network = copy.deepcopy(network).eval()
     if name == "onnxruntime":
-        return _onnxruntime_run(onnx_bytes(network, example, exporter=exporter))
+        return _onnxruntime_run(onnx_model or onnx_bytes(network, example, exporter=exporter))
     network = network.to(example.device, memory_format=_FORMATS[chosen.layout])
 
     @torch.inference_mode()
@@ -94,9 +97,7 @@ def onnx_bytes(network: nn.Module, example: Tensor, *, exporter: str = "dynamo")
         if exporter == "dynamo":
             import_torchvision()  # torch.onnx imports it if it is installed, and a CPU-only torch needs our guard
             shapes = ({0: torch.export.Dim("batch")},)
-            program = torch.onnx.export(
-                network, (example,), dynamic_shapes=shapes, dynamo=True, verbose=False, **names
-            )
+            program = torch.onnx.export(network, (example,), dynamic_shapes=shapes, dynamo=True, verbose=False, **names)
             model = program.model_proto
         elif exporter == "torchscript":
             import io
@@ -172,9 +173,7 @@ def _tensorrt() -> Runtime:
         missing.append("an NVIDIA GPU that torch can use")
     if not missing:
         missing.append("labkit's engine builder, which this version does not have yet")
-    return Runtime(
-        "tensorrt", False, installed[0][1] if installed else None, "TensorRT needs " + " and ".join(missing)
-    )
+    return Runtime("tensorrt", False, installed[0][1] if installed else None, "TensorRT needs " + " and ".join(missing))
 
 
 def _version(package: str) -> str | None:

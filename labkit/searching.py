@@ -41,9 +41,7 @@ class SearchConfig:
     latency_weight: float = 0.0  # error fraction per millisecond
     target_ms: float | None = None  # with one, only milliseconds beyond it cost
     gap_weight: float = 0.5  # of |L_valid - L_train|, as published
-    nats_per_error: float = (
-        6.0  # cross-entropy of a supernet that one unit of error is worth; five_layer: 5 to 10
-    )
+    nats_per_error: float = 6.0  # cross-entropy of a supernet that one unit of error is worth; five_layer: 5 to 10
     mixture_steps: int = 200  # all candidates at equal weights: gets every operation off the plateau
     weight_steps: int = 100  # weights only, on samples
     joint_steps: int = 400  # weights and architecture
@@ -86,6 +84,7 @@ class SearchResult:
     supernet: Supernet  # the trained copy
     passes: float  # cost in image passes: one image forward through one architecture is 1, with backward 3
     seconds: float
+    judged: tuple[Point, ...] = ()  # every architecture that was judged on the way, the chosen one among them
 
     @property
     def architecture(self) -> Architecture:
@@ -165,7 +164,7 @@ def random_search(
     run.passes += n * each
     best = min(points, key=lambda p: p.error + float(config.latency_cost(torch.tensor(p.latency_ms))))
     logits = ArchDistribution(supernet.space).logits.detach().cpu()
-    return run.result(config, best, logits)
+    return run.result(config, best, logits, points)
 
 
 def judge(
@@ -183,9 +182,7 @@ def judge(
     wanted = list(architectures)
     for architecture in wanted:
         supernet.space.check(architecture)
-    errors = _errors(
-        supernet, wanted, data.train[: config.calibration_images], data.valid[: config.judge_images]
-    )
+    errors = _errors(supernet, wanted, data.train[: config.calibration_images], data.valid[: config.judge_images])
     return tuple(Point(a, errors[a], table.table_ms(a)) for a in wanted)
 
 
@@ -210,9 +207,7 @@ class _Run:
         self.train_batches = _endless(data.train, config.batch_size, self.generator, data.augment)
         self.valid_batches = _endless(data.valid, config.batch_size, self.generator, None)
         self.parameters = list(self.supernet.parameters())
-        self.optimizer = torch.optim.AdamW(
-            self.parameters, config.weight_lr, weight_decay=config.weight_decay
-        )
+        self.optimizer = torch.optim.AdamW(self.parameters, config.weight_lr, weight_decay=config.weight_decay)
         self.total = max(1, config.mixture_steps + config.weight_steps + config.joint_steps)
         self.history: list[dict[str, Any]] = []
         self.passes = 0.0
@@ -257,21 +252,20 @@ class _Run:
                 train, valid = next(self.train_batches), next(self.valid_batches)
             task = _TaskCost(self.supernet, self.parameters, train, valid, config.gap_weight)
             estimate = estimator(task, self.dist, 1, self.generator)
-            latency = _latency_gradient(
-                estimator, self.dist, config.latency_cost, table, measured_ms, self.generator
-            )
+            latency = _latency_gradient(estimator, self.dist, config.latency_cost, table, measured_ms, self.generator)
             self.dist.logits.grad = estimate.gradient + config.nats_per_error * latency
             logit_optimizer.step()
             self._apply(task.weight_gradients or task.one_hot_gradients(self.dist, self.generator))
             self.passes += task.passes
             self._record("joint", task.loss, table(self.dist.probs()[None]).item())
         (point,) = judge(self.supernet, [self.dist.mode()], self.data, table, config)
-        return self.result(config, point, self.dist.logits.detach().cpu())
+        return self.result(config, point, self.dist.logits.detach().cpu(), (point,))
 
-    def result(self, config: SearchConfig, point: Point, logits: Tensor) -> SearchResult:
+    def result(self, config: SearchConfig, point: Point, logits: Tensor, judged: tuple[Point, ...]) -> SearchResult:
         self.bar.close()
         seconds = time.perf_counter() - self.started
-        return SearchResult(config, point, logits, tuple(self.history), self.supernet, self.passes, seconds)
+        history = tuple(self.history)
+        return SearchResult(config, point, logits, history, self.supernet, self.passes, seconds, judged)
 
     def _apply(self, gradients: Sequence[Tensor | None]) -> None:
         for parameter, gradient in zip(self.parameters, gradients):
@@ -345,9 +339,7 @@ class _TaskCost:
         slope = sum(factor * part for factor, part in zip(factors, slopes))
         return value.detach() + ((weights - weights.detach()) * slope).sum((-1, -2))
 
-    def one_hot_gradients(
-        self, dist: ArchDistribution, generator: torch.Generator
-    ) -> Sequence[Tensor | None]:
+    def one_hot_gradients(self, dist: ArchDistribution, generator: torch.Generator) -> Sequence[Tensor | None]:
         """For the weights, when the estimator made no relaxed pass: one pass on a fresh one-hot sample."""
         loss = self._loss(self.train, dist.sample(1, 1.0, generator).hard)
         self.passes += 3 * len(self.train[1])
@@ -381,9 +373,7 @@ def _latency_gradient(
         return estimator(black_box, dist, 1, generator, control=lambda weights: cost(table(weights))).gradient
     if cost.linear:  # the table's expectation is in closed form
         return torch.autograd.grad(cost(table(dist.probs()[None])).sum(), dist.logits)[0]
-    return estimator(
-        lambda weights: cost(table(weights)), dist, 64, generator
-    ).gradient  # a table look-up is free
+    return estimator(lambda weights: cost(table(weights)), dist, 64, generator).gradient  # a table look-up is free
 
 
 @torch.no_grad()
@@ -433,9 +423,7 @@ def _mixed_passes(supernet: Supernet) -> float:
     return supernet.space.mask.sum().item() / len(supernet.space.slots)
 
 
-def _endless(
-    images: Images, size: int, generator: torch.Generator, augment
-) -> Iterator[tuple[Tensor, Tensor]]:
+def _endless(images: Images, size: int, generator: torch.Generator, augment) -> Iterator[tuple[Tensor, Tensor]]:
     return itertools.chain.from_iterable(images.batches(size, generator, augment) for _ in itertools.count())
 
 
@@ -447,6 +435,4 @@ def _check(supernet: Supernet, data: ImageSet, config: SearchConfig) -> None:
         )
     small = min(len(data.train), len(data.valid))
     if small < config.batch_size:
-        raise InputError(
-            f"a batch of {config.batch_size} needs as many images in each part; {data.name} has {small}"
-        )
+        raise InputError(f"a batch of {config.batch_size} needs as many images in each part; {data.name} has {small}")

@@ -42,9 +42,7 @@ class Architecture:
         try:
             return cls(str(value["space"]), tuple(str(op) for op in value["ops"]))
         except (KeyError, TypeError) as problem:
-            raise InputError(
-                f'an architecture is {{"space": name, "ops": [names]}}; got {value!r}'
-            ) from problem
+            raise InputError(f'an architecture is {{"space": name, "ops": [names]}}; got {value!r}') from problem
 
 
 @dataclass(frozen=True)
@@ -158,9 +156,7 @@ class SearchSpace:
     def sample(self, n: int, generator: torch.Generator) -> list[Architecture]:
         """`n` architectures, uniform and independent."""
         draws = [torch.randint(len(slot), (n,), generator=generator).tolist() for slot in self.slots]
-        return [
-            Architecture(self.name, tuple(slot[k] for slot, k in zip(self.slots, row))) for row in zip(*draws)
-        ]
+        return [Architecture(self.name, tuple(slot[k] for slot, k in zip(self.slots, row))) for row in zip(*draws)]
 
 
 def five_layer(classes: int = 10) -> SearchSpace:

@@ -14,9 +14,7 @@ from torch import Tensor
 
 from labkit.errors import InputError
 
-DATA = (
-    Path(__file__).resolve().parent.parent / "data"
-)  # what ships with the clone: tables and recorded results
+DATA = Path(__file__).resolve().parent.parent / "data"  # what ships with the clone: tables and recorded results
 
 
 def writable_folder(path: str | Path) -> Path:

@@ -27,9 +27,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 2:
-            raise InputError(
-                f"training needs an epoch and a batch of two; got {self.epochs} and {self.batch_size}"
-            )
+            raise InputError(f"training needs an epoch and a batch of two; got {self.epochs} and {self.batch_size}")
 
 
 def train(
@@ -60,9 +58,7 @@ def train(
                 bar.update()
             if not math.isfinite(total):
                 raise FloatingPointError(f"training diverged in epoch {epoch}: lower lr ({config.lr})")
-            records.append(
-                {"epoch": epoch, "loss": total / batches, "valid_error": error(network, data.valid)}
-            )
+            records.append({"epoch": epoch, "loss": total / batches, "valid_error": error(network, data.valid)})
             bar.set_postfix(valid_error=f"{records[-1]['valid_error']:.3f}")
     return records
 

@@ -1,0 +1,123 @@
+"""What a notebook needs of a course: a start, predictions, instant checks.
+
+None of it raises on a learner's mistake and none of it waits for an answer, so a notebook runs from top to bottom for
+the stuck learner and for a headless run alike.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from labkit import storage
+from labkit.cards import device_name
+from labkit.errors import InputError
+
+Checker = Callable[[Any], str]  # returns praise; raises Wrong with a hint, or anything at all
+
+
+class Wrong(Exception):
+    """What a checker raises for an answer that is not right: the message says what to look at."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What `check` shows."""
+
+    exercise: str
+    passed: bool
+    message: str
+
+    def _repr_html_(self) -> str:
+        mark, colour = ("✓ right", "#007A5A") if self.passed else ("✗ not yet", "#B34700")
+        return f'<p><b style="color:{colour}">{mark} ({self.exercise})</b>: {escape(self.message)}</p>'
+
+    def __repr__(self) -> str:
+        return f"{'right' if self.passed else 'not yet'} ({self.exercise}): {self.message}"
+
+
+CHECKERS: dict[str, Checker] = {}
+
+
+def checker(exercise: str) -> Callable[[Checker], Checker]:
+    """Register the function that judges `exercise`, such as "e3.1"."""
+
+    def register(function: Checker) -> Checker:
+        if exercise in CHECKERS:
+            raise InputError(f"exercise {exercise} has a checker already")
+        CHECKERS[exercise] = function
+        return function
+
+    return register
+
+
+def check(exercise: str, answer: Any) -> Verdict:
+    """Judge an answer at once. Never raises for a wrong answer: it says what to look at, and the notebook goes on."""
+    import labkit.exercises  # noqa: F401 (fills CHECKERS)
+
+    if exercise not in CHECKERS:
+        raise InputError(f"exercises are {', '.join(sorted(CHECKERS))}; got {exercise!r}")
+    try:
+        verdict = Verdict(exercise, True, CHECKERS[exercise](answer))
+    except Wrong as hint:
+        verdict = Verdict(exercise, False, str(hint))
+    except Exception as problem:  # a learner's function may raise anything, and the notebook must go on
+        verdict = Verdict(exercise, False, f"your answer raised {type(problem).__name__}: {problem}")
+    _remember("checks", exercise, verdict.passed)
+    return verdict
+
+
+def start(notebook: str, *, seed: int = 0) -> None:
+    """Say what this machine is. Call it in the set-up cell."""
+    begun = time.perf_counter()
+    device = device_name("cuda" if torch.cuda.is_available() else "cpu")
+    print(f"labkit, notebook {notebook}, seed {seed}")
+    print(f"{device}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    print(f"ready in {time.perf_counter() - begun:.1f} s")
+
+
+def predict(prediction: str, question: str, options: Sequence[str]):
+    """Ask for a guess before the cell that answers it. The notebook goes on without one.
+
+    Returns the question as radio buttons; `reveal` then sets the guess beside what happened.
+    """
+    import ipywidgets
+
+    radio = ipywidgets.RadioButtons(options=list(options), value=None, description="", layout={"width": "auto"})
+    radio.observe(lambda change: _remember("predictions", prediction, change["new"]), "value")
+    return ipywidgets.VBox([ipywidgets.HTML(f"<b>Predict ({prediction}).</b> {escape(question)}"), radio])
+
+
+def reveal(prediction: str, outcome: str) -> None:
+    """Print what happened beside the guess made in `predict`."""
+    guess = _progress().get("predictions", {}).get(prediction)
+    said = "You made no prediction." if guess is None else f"You predicted: {guess}."
+    print(f"{said} The run says: {outcome}.")
+
+
+def progress_file() -> Path:
+    """Where guesses and passed checks are kept: a file of the learner's own, never sent anywhere."""
+    return Path(os.environ.get("LABKIT_PROGRESS") or storage.DATA.parent / "work" / "progress.json")
+
+
+def _progress() -> dict[str, dict[str, Any]]:
+    try:
+        value = json.loads(progress_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}  # nothing yet, or a file that was cut short: the course goes on without it
+    return value if isinstance(value, dict) else {}
+
+
+def _remember(kind: str, key: str, value: Any) -> None:
+    progress = _progress()
+    progress.setdefault(kind, {})[key] = value
+    try:
+        storage.write_json(progress_file(), progress)
+    except (InputError, OSError):
+        pass  # a read-only course folder costs the memory, not the lesson

@@ -1,0 +1,238 @@
+"""What a finished search is on disk: the one module that knows the layout of a run's folder.
+
+manifest.json          config, point, data, versions, cost
+history.parquet        a row a step
+weights.safetensors    architecture logits and the trained supernet
+latency_table.json     the table that was searched with
+network.safetensors    the chosen network, once trained from scratch (`train_chosen`)
+trained.json           and its test accuracy
+"""
+
+import importlib.metadata
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import labkit.data
+from labkit import spaces, storage
+from labkit.cards import today
+from labkit.data import ImageSet
+from labkit.errors import InputError
+from labkit.latency import LatencyTable
+from labkit.networks import Network, Supernet, derive
+from labkit.pareto import Frontier, Point
+from labkit.searching import SearchConfig, SearchResult, judge, random_search, sweep
+from labkit.spaces import SearchSpace
+from labkit.training import TrainConfig, error, train
+
+KIND, SCHEMA = "search run", 1
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A search read back from its folder."""
+
+    folder: Path
+    space: SearchSpace
+    result: SearchResult
+    table: LatencyTable
+    data: dict[str, Any]  # the card of the image set, and the name that makes it again
+
+    def image_set(self, *, download: bool = False) -> ImageSet:
+        """The image set of the search, made again; refused when it is not the same to the pixel."""
+        made = self.data["made_by"]
+        images = labkit.data.by_name(made["name"], seed=made["seed"], download=download, small=made["small"])
+        if images.digest != self.data["digest"]:
+            raise InputError(
+                f"the images of {made['name']} differ from those of the search ({images.digest}, then "
+                f"{self.data['digest']}): other fonts, files or versions"
+            )
+        return images
+
+
+def save(
+    result: SearchResult,
+    folder: str | Path,
+    data: ImageSet,
+    table: LatencyTable,
+    *,
+    data_name: str | None = None,
+    small: bool = False,
+) -> Path:
+    """Write a run's folder, the manifest last: a folder with a manifest is whole."""
+    folder = storage.writable_folder(folder)
+    space = result.supernet.space
+    tensors = {f"supernet.{name}": tensor for name, tensor in result.supernet.state_dict().items()}
+    storage.write_tensors(folder / "weights.safetensors", {"logits": result.logits, **tensors})
+    if result.history:
+        storage.write_rows(folder / "history.parquet", result.history)
+    table.save(folder / "latency_table.json")
+    manifest = {
+        "kind": KIND,
+        "schema": SCHEMA,
+        "space": {"name": space.name, "classes": space.classes, "digest": space.digest},
+        "data": {**data.card(), "made_by": {"name": data_name or data.name, "seed": data.seed, "small": small}},
+        "config": asdict(result.config),
+        "point": result.point.to_json(),
+        "passes": result.passes,
+        "seconds": result.seconds,
+        "date": today(),
+        "versions": versions(),
+    }
+    storage.write_json(folder / "manifest.json", manifest)
+    return folder
+
+
+def load(folder: str | Path) -> Run:
+    """A run that `save` wrote."""
+    folder = Path(folder)
+    manifest = storage.read_json(folder / "manifest.json", KIND, SCHEMA)
+    try:
+        space = spaces.by_name(manifest["space"]["name"], manifest["space"]["classes"])
+        if space.digest != manifest["space"]["digest"]:
+            raise InputError(f"{folder} was searched in another {space.name} ({manifest['space']['digest']})")
+        config = SearchConfig(**manifest["config"])
+        point = Point.from_json(manifest["point"])
+        passes, seconds, data = manifest["passes"], manifest["seconds"], manifest["data"]
+    except (KeyError, TypeError) as problem:
+        raise InputError(f"{folder}/manifest.json is damaged: {type(problem).__name__} {problem}") from None
+    tensors = storage.read_tensors(folder / "weights.safetensors")
+    supernet = Supernet(space)
+    try:
+        logits = tensors.pop("logits")
+        supernet.load_state_dict({name.removeprefix("supernet."): tensor for name, tensor in tensors.items()})
+    except (KeyError, RuntimeError) as problem:
+        raise InputError(f"{folder}/weights.safetensors does not fit {space.name}: {problem}") from None
+    rows = folder / "history.parquet"
+    history = tuple(storage.read_rows(rows)) if rows.exists() else ()
+    result = SearchResult(config, point, logits, history, supernet, passes, seconds)
+    return Run(folder, space, result, LatencyTable.load(folder / "latency_table.json"), data)
+
+
+def train_chosen(run: Run, data: ImageSet, config: TrainConfig, *, progress: bool = False) -> tuple[Network, float]:
+    """The chosen architecture trained from scratch, and its test accuracy; read back when it was done before."""
+    weights, record = run.folder / "network.safetensors", run.folder / "trained.json"
+    network = derive(run.space, run.result.architecture, seed=config.seed)
+    wanted = {"architecture": run.result.architecture.to_json(), "config": asdict(config), "data": data.digest}
+    if record.exists():
+        done = storage.read_json(record, "trained network", 1)
+        if {key: done.get(key) for key in wanted} == wanted:
+            network.load_state_dict(storage.read_tensors(weights))
+            return network.eval(), done["test_accuracy"]
+    train(network, data, config, progress=progress)
+    accuracy = 1 - error(network, data.test)
+    storage.write_tensors(weights, network.state_dict())
+    storage.write_json(record, {"kind": "trained network", "schema": 1, **wanted, "test_accuracy": accuracy})
+    return network.eval(), accuracy
+
+
+@dataclass(frozen=True)
+class Study:
+    """A sweep of latency weights beside everything that was judged on one set of shared weights.
+
+    All errors are of the same supernet, trained on uniform samples, so they compare with each other.
+    """
+
+    points: tuple[Point, ...]  # the whole space where it is small enough, else random architectures
+    picks: tuple[tuple[float, Point], ...]  # latency weight (error fraction per ms), what UNAS chose
+    random: tuple[tuple[float, Point], ...]  # the same for random search at equal cost
+    space: SearchSpace
+    table: LatencyTable
+    data: dict[str, Any]
+    made: dict[str, Any]  # config, versions, date, seconds, passes, command
+
+    @property
+    def frontier(self) -> Frontier:
+        return Frontier.of(self.points)
+
+
+def study(
+    supernet: Supernet,
+    data: ImageSet,
+    table: LatencyTable,
+    latency_weights: Sequence[float],
+    config: SearchConfig,
+    *,
+    command: str = "",
+    progress: bool = False,
+) -> Study:
+    """Search once a latency weight, search at random at the same cost, and judge both on the same shared weights."""
+    started = time.perf_counter()
+    baseline = random_search(supernet, data, table, config, progress=progress)
+    found = sweep(supernet, data, table, latency_weights, config, progress=progress)
+    chosen = judge(baseline.supernet, [result.architecture for result in found], data, table, config)
+
+    def cost(weight: float) -> Callable[[Point], float]:
+        return lambda p: p.error + weight * p.latency_ms
+
+    return Study(
+        points=baseline.judged,
+        picks=tuple(zip(latency_weights, chosen)),
+        random=tuple((weight, min(baseline.judged, key=cost(weight))) for weight in latency_weights),
+        space=supernet.space,
+        table=table,
+        data=data.card(),
+        made={
+            "command": command,
+            "config": asdict(config),
+            "versions": versions(),
+            "date": today(),
+            "seconds": round(time.perf_counter() - started),
+            "passes": {"each search": found[0].passes, "random search": baseline.passes},
+        },
+    )
+
+
+def save_study(study: Study, path: str | Path) -> Path:
+    """One readable JSON file; architectures as their names, the table inside."""
+    pair = lambda weight, point: {"latency_weight": weight, "ops": str(point.architecture), "error": point.error}
+    return storage.write_json(
+        path,
+        {
+            "kind": "study",
+            "schema": 1,
+            "space": {"name": study.space.name, "classes": study.space.classes},
+            "data": study.data,
+            "made": study.made,
+            "picks": [pair(*row) for row in study.picks],
+            "random": [pair(*row) for row in study.random],
+            "points": [[str(p.architecture), p.error] for p in study.points],
+            "table": study.table.to_json(),
+        },
+    )
+
+
+def load_study(path: str | Path) -> Study:
+    """A study that `save_study` wrote. A bare name is looked up in `data/results`."""
+    path = Path(path)
+    if not path.exists() and len(path.parts) == 1:
+        path = storage.DATA / "results" / f"{path.name}.json"
+    value = storage.read_json(path, "study", 1)
+    try:
+        space = spaces.by_name(value["space"]["name"], value["space"]["classes"])
+        table = LatencyTable.from_json(value["table"])
+
+        def point(ops: str, error: float) -> Point:
+            architecture = space.architecture(ops)
+            return Point(architecture, error, table.table_ms(architecture))
+
+        picks, random = (
+            tuple((row["latency_weight"], point(row["ops"], row["error"])) for row in value[key])
+            for key in ("picks", "random")
+        )
+        points = tuple(point(*row) for row in value["points"])
+        return Study(points, picks, random, space, table, value["data"], value["made"])
+    except (KeyError, TypeError) as problem:
+        raise InputError(f"{path} is a damaged study: {type(problem).__name__} {problem}") from None
+
+
+def versions() -> dict[str, str]:
+    """What computed a result."""
+    packages = ("labkit", "torch", "torchvision", "onnx", "onnxruntime", "numpy")
+    found = {name: importlib.metadata.version(name) for name in packages}
+    return {"python": platform.python_version(), **found, "torch": torch.__version__}

@@ -1,0 +1,272 @@
+"""The controls of the notebooks. They need ipywidgets and anywidget, which `import labkit` does without.
+
+Every widget leaves a static picture in the cell's output, for readers without a kernel, and `check_all`
+drives each through everything a reader can choose, so that a callback that raises is found before they do.
+"""
+
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from html import escape
+from typing import Any
+
+import anywidget
+import ipywidgets
+import traitlets
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from labkit import explorer, plots
+from labkit.errors import InputError
+
+DROPDOWN_MOST = 12  # options; more are quicker to find with a slider beside the list
+
+
+# ---- the explorer --------------------------------------------------------------------------------------
+
+
+def explore(scene: explorer.Scene, weight: float | None = None) -> "Explorer":
+    """Drag the latency weight or a target, or click a point, and see what is chosen.
+
+    The next cell may use the choice: `.architecture`, `.point`, `.selection`, `.weight`.
+    """
+    return Explorer(scene, weight)
+
+
+class Explorer(anywidget.AnyWidget):
+    """Drawn in the browser by static/explorer.js from `data`; the rest goes both ways.
+
+    In the modes "weight" and "target" the selection follows from the weight and the target, as
+    `explorer.choose` says. Setting another selection is choosing by "hand".
+    """
+
+    _esm = explorer.MODULE.read_text(encoding="utf-8")
+    data = traitlets.Dict().tag(sync=True)  # explorer.for_browser
+    weight = traitlets.Float().tag(sync=True)  # error fraction per ms
+    target_ms = traitlets.Float().tag(sync=True)  # counts in mode "target" only
+    mode = traitlets.Enum(("weight", "target", "hand")).tag(sync=True)
+    selection = traitlets.Int().tag(sync=True)  # index into scene.points
+
+    def __init__(self, scene: explorer.Scene, weight: float | None = None):
+        self.scene = scene
+        weight = explorer.default_weight(scene) if weight is None else explorer.check_weight(weight)
+        super().__init__(
+            data=explorer.for_browser(scene),
+            weight=weight,
+            target_ms=explorer.default_target(scene),
+            mode="weight",
+            selection=explorer.choose(scene, weight),
+        )
+
+    @property
+    def point(self) -> explorer.ScenePoint:
+        return self.scene.points[self.selection]
+
+    @property
+    def architecture(self) -> tuple[str, ...]:
+        """One operation a layer, of the current selection."""
+        return self.point.ops
+
+    @traitlets.validate("weight")
+    def _check_weight(self, proposal: Any) -> float:
+        return explorer.check_weight(proposal["value"])
+
+    @traitlets.validate("target_ms")
+    def _check_target(self, proposal: Any) -> float:
+        return explorer.check_target(proposal["value"])
+
+    @traitlets.validate("selection")
+    def _check_selection(self, proposal: Any) -> int:
+        index, count = proposal["value"], len(self.scene.points)
+        if not 0 <= index < count:
+            raise InputError(f"a selection is the index of a point, 0 to {count - 1}, not {index}")
+        return index
+
+    @traitlets.observe("weight", "target_ms", "mode")
+    def _follow(self, _: Any) -> None:
+        if self.mode != "hand":
+            self.selection = self._choice()
+
+    @traitlets.observe("selection")
+    def _by_hand(self, _: Any) -> None:
+        if self.mode != "hand" and self.selection != self._choice():
+            self.mode = "hand"
+
+    def _choice(self) -> int:
+        return explorer.choose(self.scene, self.weight, self.target_ms if self.mode == "target" else None)
+
+    def picture(self) -> str:
+        """The static twin, as HTML."""
+        if self.mode == "hand":
+            return explorer.static_picture(self.scene, selection=self.selection)
+        target = self.target_ms if self.mode == "target" else None
+        return explorer.static_picture(self.scene, self.weight, target)
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict, dict] | None:
+        return _with_html(super()._repr_mimebundle_(**kwargs), self.picture())
+
+    def check_all(self) -> None:
+        """Every stop of every slider, and every point by hand; then back to where it was."""
+        before = {name: getattr(self, name) for name in ("weight", "target_ms", "mode", "selection")}
+        self.mode = "weight"
+        for weight in self.data["stops"]:
+            self.weight = weight
+            self.picture()
+        self.mode = "target"
+        for index in self.data["frontier"]:
+            self.target_ms = self.scene.points[index].ms
+            self.picture()
+        for index in range(len(self.scene.points)):
+            self.selection = index
+            self.picture()
+        with self.hold_trait_notifications():
+            for name, value in before.items():
+                setattr(self, name, value)
+
+
+# ---- a named choice and the picture of it --------------------------------------------------------------
+
+
+def switch(
+    label: str,
+    options: Iterable[Any] | Mapping[str, Any],
+    render: Callable[[Any], Any],
+    value: Any = None,
+    *,
+    alt: str | Callable[[Any], str] | None = None,
+) -> "Switch":
+    """A control called `label` and under it the picture that `render(option)` makes of the option chosen.
+
+    options: values shown by their `str`, or a mapping from the text shown to the value.
+    render: returns HTML, a plots.Picture, or a matplotlib Figure or Axes; for these two `alt` is needed,
+      the text that stands for the figure or a function option -> text.
+    value: the option to begin with, else the first. Its picture is made here, so that an error is the cell's.
+    """
+    return Switch(label, options, render, value, alt)
+
+
+class Switch(ipywidgets.VBox):
+    """What `switch` returns. `.value` is the option chosen; setting it draws, as the reader's click does."""
+
+    def __init__(self, label: str, options: Any, render: Callable, value: Any, alt: Any):
+        self.label, self._render, self._alt = label, render, alt
+        self._options = _named(options)
+        value = self._options[0][1] if value is None else self._known(value)
+        self._picture = ipywidgets.HTML(self._draw(value))
+        self._errors = ipywidgets.Output(layout={"display": "none"})
+        self._control, controls = _controls(label, self._options, value)
+        self._control.observe(lambda change: self._show(change["new"]), "value")
+        super().__init__([controls, self._picture, self._errors])
+
+    @property
+    def value(self) -> Any:
+        return self._control.value
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        self._control.value = self._known(value)
+
+    @property
+    def html(self) -> str:
+        """The picture now shown."""
+        return self._picture.value
+
+    @property
+    def errors(self) -> tuple[dict[str, Any], ...]:
+        """What callbacks raised, as notebook outputs of type "error"."""
+        return self._errors.outputs
+
+    def check_all(self) -> None:
+        """Draw every option and raise the first error; what is shown stays."""
+        for _, option in self._options:
+            self._draw(option)
+
+    def _known(self, value: Any) -> Any:
+        if not any(value == option for _, option in self._options):
+            names = ", ".join(name for name, _ in self._options)
+            raise InputError(f"{self.label} is one of {names}; got {value!r}")
+        return value
+
+    def _draw(self, option: Any) -> str:
+        made = self._render(option)
+        if isinstance(made, str):
+            return made
+        if isinstance(made, plots.Picture):
+            return made._repr_html_()
+        if not isinstance(made, Figure | Axes):
+            raise InputError(
+                f"the render function of {self.label!r} returned {type(made).__name__} for {option!r}; "
+                "return HTML text, a labkit picture or a matplotlib Figure"
+            )
+        alt = self._alt(option) if callable(self._alt) else self._alt
+        if not alt:
+            raise InputError(f"the figure of {self.label!r} has no text for those who cannot see it; pass alt=")
+        return plots.picture(made, alt)._repr_html_()
+
+    def _show(self, option: Any) -> None:
+        """Draw; an error is shown as text and recorded, for in a callback nobody would see it raised.
+
+        The record stays when a later picture works: the headless runner looks for it in the saved state.
+        """
+        try:
+            self._picture.value = self._draw(option)
+            self._errors.layout.display = "none"
+        except Exception as problem:
+            words = f"No picture of {option}. {type(problem).__name__}: {problem}"
+            self._picture.value = f'<p role="alert"><b>{escape(words)}</b></p>'
+            self._errors.outputs += (_as_output(problem),)
+            self._errors.layout.display = None
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict, dict] | dict | None:
+        return _with_html(super()._repr_mimebundle_(**kwargs), self.html)
+
+
+def _named(options: Any) -> list[tuple[str, Any]]:
+    pairs = list(options.items()) if isinstance(options, Mapping) else [(str(option), option) for option in options]
+    if not pairs:
+        raise InputError("a switch needs at least one option, and `options` is empty")
+    return pairs
+
+
+def _controls(label: str, options: list[tuple[str, Any]], value: Any) -> tuple[Any, ipywidgets.Widget]:
+    """(the control that holds the value, what to show).
+
+    A list tells a screen reader its name and its option; a slider of ipywidgets tells neither. So many
+    options get a slider to drag, and keep the list: for those who listen, and as the slider's reading.
+    """
+    style = {"description_width": "initial"}
+    listed = ipywidgets.Dropdown(options=options, value=value, description=label, style=style)
+    if len(options) <= DROPDOWN_MOST:
+        return listed, listed
+    slider = ipywidgets.SelectionSlider(options=options, value=value, readout=False)
+    traitlets.link((slider, "index"), (listed, "index"))
+    return listed, ipywidgets.HBox([listed, slider])
+
+
+def _as_output(problem: Exception) -> dict[str, Any]:
+    return {
+        "output_type": "error",
+        "ename": type(problem).__name__,
+        "evalue": str(problem),
+        "traceback": [line.rstrip("\n") for line in traceback.format_exception(problem)],
+    }
+
+
+# ---- for both ------------------------------------------------------------------------------------------
+
+
+def check_all(widget: ipywidgets.Widget) -> None:
+    """Drive `widget`, or every widget inside it, through all its options; raises the first error."""
+    own = getattr(widget, "check_all", None)
+    if own is not None:
+        own()
+        return
+    for child in getattr(widget, "children", ()):
+        check_all(child)
+
+
+def _with_html(bundle: Any, html: str) -> tuple[dict, dict] | None:
+    """The widget's mime bundle and the static picture, which front ends fall back to."""
+    if bundle is None:
+        return None
+    data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+    return {**data, "text/html": html}, metadata
