@@ -126,6 +126,7 @@ def _edition(source: Path, solution: bool, kept: Mapping[str, NotebookNode] | No
         identity = _cell_id(source.stem, section, ordinals[section])
         if solution or "solution" not in tags(cell):
             cells.append(_cell(cell, identity, solution, kept or {}))
+    _number_shown(cells)
     metadata = {"kernelspec": headless.KERNELSPEC, "language_info": {"name": "python"}}
     return nbformat.v4.new_notebook(cells=cells, metadata=metadata)
 
@@ -148,12 +149,18 @@ def _cell(cell: NotebookNode, identity: str, solution: bool, kept: Mapping[str, 
 
 def _kept_outputs(earlier: NotebookNode | None, text: str) -> list[NotebookNode]:
     """The outputs of the cell as it was, unless its code has changed since."""
-    if earlier is None or earlier.source != text:
-        return []
-    for output in earlier.outputs:
-        if "execution_count" in output:
-            output.execution_count = None
-    return earlier.outputs
+    return earlier.outputs if earlier is not None and earlier.source == text else []
+
+
+def _number_shown(cells: list[NotebookNode]) -> None:
+    """Count the cells that have outputs as a straight run would: nbval takes no output of a cell never run."""
+    code = [cell for cell in cells if cell.cell_type == "code"]
+    for number, cell in enumerate(code, start=1):
+        if cell.outputs:
+            cell.execution_count = number
+        for output in cell.outputs:
+            if output.output_type == "execute_result":
+                output.execution_count = number
 
 
 def _stub_and_answer(text: str) -> tuple[str, str]:
@@ -239,12 +246,12 @@ def _static(output: NotebookNode) -> NotebookNode | None:
         return output if output.get("name") == "stdout" else None
     alts = {mime: about["alt"] for mime, about in output.metadata.items() if _has_alt(about)}
     shown = {mime: value for mime, value in output.data.items() if mime == "text/html" or mime in alts}
-    if not shown and any(mime.startswith(("image/", "application/")) for mime in output.data):
+    if not shown and set(output.data) != {"text/plain"}:
         return None  # the text beside a widget, or beside a picture without alt text, says nothing
     if "text/plain" in output.data:
         shown["text/plain"] = output.data["text/plain"]
     metadata = {mime: {"alt": alt} for mime, alt in alts.items() if mime in shown}
-    return nbformat.v4.new_output(output.output_type, data=shown, metadata=metadata)
+    return nbformat.from_dict({**output, "data": shown, "metadata": metadata})
 
 
 def _has_alt(about: Any) -> bool:

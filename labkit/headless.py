@@ -54,7 +54,7 @@ class RunReport:
         return f"{self.notebook}  {self.seconds:.1f} s  {self.peak_rss_mb:.0f} MB  {self.cells} cells  {verdict}"
 
 
-def find(number_or_name: str | int, folder: Path = NOTEBOOKS) -> Path:
+def find(number_or_name: str | int | Path, folder: Path = NOTEBOOKS) -> Path:
     """The notebook meant by "06", 6, "frontier", "06_frontier" or a path to an .ipynb file."""
     wanted = str(number_or_name)
     if wanted.endswith(".ipynb") and Path(wanted).is_file():
@@ -233,7 +233,7 @@ def _typed(name: str, given: Any, default: Any) -> Any:
         return _as_type_of(default, str(given) if isinstance(given, Path) else given)
     except (TypeError, ValueError):
         kind = type(default).__name__
-        raise InputError(f"parameter {name} takes a {kind} such as {default!r}, got {given!r}") from None
+        raise InputError(f"parameter {name} takes {kind}, such as {default!r}; got {given!r}") from None
 
 
 def _as_type_of(default: Any, given: Any) -> Any:
@@ -393,14 +393,14 @@ class Ended:
 def supervise(command: Sequence[str], environment: Mapping[str, str], cwd: Path, limit_s: float) -> Ended:
     """Run `command` to its end or to the limit. Afterwards nothing it started is alive."""
     start = time.monotonic()
-    peak_mb, family = 0.0, []
+    peak_mb, family = 0.0, set()
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment, cwd=cwd
         )
         try:
             while process.poll() is None and time.monotonic() - start < limit_s:
-                family = _family(process.pid) or family
+                family.update(_family(process.pid))  # and those stay in it whose parent has gone
                 peak_mb = max([peak_mb, *map(_kernel_mb, family)])
                 _wait(process, POLL_S)
             code = process.poll()
@@ -433,10 +433,10 @@ def _kernel_mb(process: psutil.Process) -> float:
         return 0.0
 
 
-def _end(process: subprocess.Popen, family: Sequence[psutil.Process]) -> None:
+def _end(process: subprocess.Popen, family: set[psutil.Process]) -> None:
     newcomers = _family(process.pid) if process.poll() is None else []  # else the id may be another's by now
     process.kill()
-    for member in [*family, *newcomers]:
+    for member in family.union(newcomers):
         try:
             member.kill()  # psutil makes sure that the id is still the same process's
         except psutil.Error:

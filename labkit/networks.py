@@ -104,7 +104,7 @@ class Network(_ChainNetwork):
 
 
 def derive(source: SearchSpace | Supernet, architecture: Architecture, *, seed: int = 0) -> Network:
-    """The plain network of `architecture`: freshly initialised from a space, with the shared weights from a supernet."""
+    """The plain network of `architecture`: freshly initialised from a space, with shared weights from a supernet."""
     if isinstance(source, SearchSpace):
         return Network(source, architecture, seed)
     network = Network(source.space, architecture, seed)

@@ -28,6 +28,7 @@ STYLE = Path(__file__).parent / "static" / "labkit.mplstyle"
 BLUE, ORANGE, GREEN, PINK, GOLD, SKY, BLACK = (
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # fmt: skip
 GREY = "#8C8C8C"
+TINTS = ("#F6C9A8", "#BFD9EC", "#BFE3D3", "#EBD0E0", "#F7E1A8", "#D5D5D5", "#FFFFFF")  # light enough for black text
 
 
 @dataclass(frozen=True)
@@ -190,3 +191,137 @@ def race(rows: Sequence[RuntimeRow], ax: Axes | None = None) -> Axes:
     ax.set_xlim(0, 1.45 * longest)
     ax.grid(axis="y", visible=False)
     return ax
+
+
+def strip(architectures: Mapping[str, Architecture], space: SearchSpace, ax: Axes | None = None) -> Axes:
+    """One row an architecture, one box a slot, the chosen candidate's name in it; equal names have equal tints."""
+    longest = max(len(op) for slot in space.slots for op in slot)
+    ax = axes(ax, width=1.6 + 0.09 * longest * len(space.slots), height=0.5 + 0.34 * len(architectures))
+    tints = dict(zip(dict.fromkeys(op for slot in space.slots for op in slot), TINTS))
+    for row, architecture in enumerate(architectures.values()):
+        for s, op in enumerate(architecture.ops):
+            ax.barh(row, 0.96, 0.82, left=s - 0.48, color=tints[op], edgecolor=GREY, linewidth=0.6)
+            ax.text(s, row, op, ha="center", va="center", fontsize=8)
+    ax.set_yticks(range(len(architectures)), list(architectures))
+    ax.set_xticks(range(len(space.slots)), [f"layer {s + 1}" for s in range(len(space.slots))])
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    ax.set(xlim=(-0.55, len(space.slots) - 0.45))
+    ax.invert_yaxis()
+    ax.grid(False)
+    return ax
+
+
+def sizes(spaces: Mapping[str, float], yardsticks: Mapping[str, float] | None = None, ax: Axes | None = None) -> Axes:
+    """How many architectures each space holds, on a logarithmic axis, with `yardsticks` as dashed lines."""
+    ax = axes(ax, width=7.2, height=0.9 + 0.42 * (len(spaces) + len(yardsticks or {})))
+    for y, size in enumerate(spaces.values()):
+        ax.barh(y, size, 0.6, color=BLUE)
+        exact = f"{size:,.0f}" if size < 1e9 else f"{size:.1e}"
+        ax.text(size, y, f" {exact}", va="center", fontsize=8)
+    for i, (name, value) in enumerate((yardsticks or {}).items()):
+        ax.axvline(value, color=ORANGE, ls="--", lw=1)
+        ax.text(value, len(spaces) - 0.35 + 0.7 * i, f" {name}", color=ORANGE, fontsize=8, va="center")
+    ax.set_yticks(range(len(spaces)), list(spaces))
+    ax.set(xscale="log", xlabel="architectures", xlim=(1, 1e3 * max(spaces.values())))
+    ax.set_ylim(len(spaces) - 0.1 + 0.7 * max(0, len(yardsticks or {}) - 0.5), -0.6)
+    ax.grid(axis="y", visible=False)
+    return ax
+
+
+def histogram(
+    values: Sequence[float], label: str, marked: Mapping[str, float] | None = None, ax: Axes | None = None
+) -> Axes:
+    """How many architectures have which value; the `marked` ones as lines with their names."""
+    ax = axes(ax)
+    counts, *_ = ax.hist(values, bins=24, color=SKY, edgecolor="white")
+    for i, (name, value) in enumerate((marked or {}).items()):
+        height = max(counts) * (1.28 - 0.12 * (i % 3))
+        ax.plot([value, value], [0, height], color=ORANGE, lw=1.2)
+        left = value < (max(values) + min(values)) / 2
+        ax.annotate(name, (value, height), xytext=(3 if left else -3, -2), textcoords="offset points", fontsize=8,
+                    ha="left" if left else "right", va="top")  # fmt: skip
+    ax.set(xlabel=label, ylabel="architectures", ylim=(0, 1.35 * max(counts)))
+    return ax
+
+
+def losses(curves: Mapping[str, Sequence[float]], chance: float | None = None, ax: Axes | None = None) -> Axes:
+    """Training losses, step by step and as a running mean of 10, each named at its end; `chance` is what guessing costs."""
+    ax = axes(ax, width=6)
+    longest = max(len(curve) for curve in curves.values())
+    for i, (name, curve) in enumerate(curves.items()):
+        smooth = np.convolve(curve, np.ones(10) / 10, "valid")
+        ax.plot(curve, color=f"C{i}", alpha=0.25, lw=0.8)
+        ax.plot(np.arange(9, len(curve)), smooth, color=f"C{i}", ls=("-", "--", ":")[i % 3])
+        ax.annotate(name, (len(curve) - 1, smooth[-1]), xytext=(4, 0), textcoords="offset points", fontsize=8,
+                    va="center", color=f"C{i}")  # fmt: skip
+    if chance is not None:
+        ax.axhline(chance, color=GREY, lw=1, ls="-.")
+        ax.text(0, chance, "guessing", fontsize=8, va="bottom", color=BLACK)
+    ax.set(xlabel="step", ylabel="cross-entropy (nats, training batch)", xlim=(0, 1.3 * longest), ylim=(0, None))
+    return ax
+
+
+def two_errors(rows: Mapping[str, tuple[float, float]], names: tuple[str, str], ax: Axes | None = None) -> Axes:
+    """Two errors of each row, joined: how far one way of judging is from the other."""
+    ax = axes(ax, width=6, height=1.1 + 0.34 * len(rows))
+    first, second = (100 * np.array(column) for column in zip(*rows.values()))
+    at = np.arange(len(rows))
+    ax.hlines(at, np.minimum(first, second), np.maximum(first, second), color=GREY, lw=1)
+    ax.plot(first, at, "s", color=ORANGE, label=names[0])
+    ax.plot(second, at, "o", color=BLUE, label=names[1])
+    ax.set_yticks(at, list(rows))
+    ax.set(xlabel="error (%, validation images, shared weights)", xlim=(0, 100))
+    ax.invert_yaxis()
+    ax.figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    return ax
+
+
+def gradient_bias(estimates: Mapping[str, torch.Tensor], exact: torch.Tensor) -> Figure:
+    """Mean estimate minus the exact gradient, logit by logit, with two standard errors; a panel an estimator.
+
+    estimates: (R, S, K) each, R independent estimates. Deviations of more than four standard errors are squares.
+    """
+    table = grid_of_axes(1, len(estimates), width=2.5 * len(estimates), height=3, sharey=True)
+    slots, candidates = exact.shape
+    at = (np.arange(slots)[:, None] * (candidates + 1) + np.arange(candidates)).ravel()
+    for ax, (name, repeats) in zip(table.flat, estimates.items()):
+        off = (repeats.mean(0) - exact).flatten().numpy()
+        error = (repeats.std(0) / len(repeats) ** 0.5).flatten().numpy()
+        far = np.abs(off) > 4 * error
+        ax.axhline(0, color=BLACK, lw=1)
+        for rows, mark, colour in ((~far, "o", BLUE), (far, "s", ORANGE)):
+            ax.errorbar(at[rows], off[rows], 2 * error[rows], fmt=mark, color=colour, ms=4, elinewidth=1)
+        ax.set_title(f"{name}\n{far.sum()} of {far.size} logits off", fontsize=9)
+        ax.set_xticks(at.reshape(slots, -1).mean(1), [str(s + 1) for s in range(slots)])
+        ax.set_xlabel("layer (three logits each)" if candidates == 3 else "layer")
+    table[0, 0].set_ylabel("mean estimate − exact (nats)")
+    return table[0, 0].figure
+
+
+def bias_and_variance(rows: Mapping[str, Mapping[str, float]], limits: Mapping[str, tuple[float, float]] = {}) -> Figure:
+    """Relative bias beside the noise it is seen through, and variance a draw, of each estimator.
+
+    rows: "bias" and "noise" as fractions of the exact gradient's norm, "variance" summed over the logits.
+    limits: of the axes "bias" and "variance", where several such figures are to be compared.
+    """
+    left, right = grid_of_axes(1, 2, width=7.2, height=1.1 + 0.36 * len(rows), sharey=True)[0]
+    at = np.arange(len(rows))
+    bias, noise, variance = (np.array([row[key] for row in rows.values()]) for key in ("bias", "noise", "variance"))
+    seen = bias > 2 * noise
+    left.barh(at, 200 * noise, 0.7, color="#DDDDDD", label="what noise alone could make")
+    left.plot(100 * bias[~seen], at[~seen], "o", color=BLUE)
+    left.plot(100 * bias[seen], at[seen], "s", color=ORANGE)
+    left.set_xlabel("distance from the exact gradient (%)")
+    left.legend(loc="upper right", fontsize=7)
+    right.barh(at, variance, 0.6, color=[ORANGE if b else BLUE for b in seen])
+    for y, value in enumerate(variance):
+        right.text(value, y, f" {value:.3g}", va="center", fontsize=8)
+    right.set(xscale="log", xlabel="variance of one draw (nats², summed)")
+    right.set_xlim(limits.get("variance", (min(variance) / 2, 4 * max(variance))))
+    left.set_xlim(limits.get("bias", (0, None)))
+    left.set_yticks(at, list(rows))
+    left.invert_yaxis()
+    for ax in (left, right):
+        ax.grid(axis="y", visible=False)
+    return left.figure

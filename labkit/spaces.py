@@ -133,9 +133,7 @@ class SearchSpace:
         if architecture.space != self.name:
             raise InputError(f"an architecture of {self.name} is needed; got one of {architecture.space}")
         if len(architecture.ops) != len(self.slots):
-            raise InputError(
-                f"{self.name} has {len(self.slots)} slots; the architecture {architecture} fills {len(architecture.ops)}"
-            )
+            raise InputError(f"{self.name} has {len(self.slots)} slots; {architecture} fills {len(architecture.ops)}")
         for s, (slot, op) in enumerate(zip(self.slots, architecture.ops)):
             if op not in slot:
                 raise InputError(f"slot {s} of {self.name} offers {', '.join(slot)}; got {op!r}")

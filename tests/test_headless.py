@@ -1,5 +1,6 @@
 """The gate itself: every planted fault is caught with a message that names it, and a clean notebook passes."""
 
+import os
 import subprocess
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -100,7 +101,7 @@ FAULTS = (
     Fault(
         "wrong_type",
         ("SEED = 0",),
-        "SEED takes a int such as 0, got 'one'",
+        "SEED takes int, such as 0; got 'one'",
         ("parameters",),
         {"parameters": {"SEED": "one"}},
     ),
@@ -309,9 +310,10 @@ for act, *arguments in [
     (urllib.request.urlopen, "https://example.org"),
 ]:
     assert refused(act, *arguments), (act, arguments)
-socket.socketpair()[0].send(b"x")
+ours, theirs = socket.socketpair()
+ours.send(b"x")
 udp.sendto(b"x", ("127.0.0.1", 9))
-for host in ("localhost", "127.0.0.1", "127.1", None, ""):
+for host in ("localhost", "127.0.0.1", "127.1", "0.0.0.0", None):
     socket.getaddrinfo(host, 80)
 tcp.connect_ex(("127.0.0.1", 9))
 assert not [name for name in os.environ if name.lower().endswith("_proxy")]
@@ -328,7 +330,7 @@ def test_only_loopback_answers_offline(tmp_path):
 
 def test_the_network_guard_is_off_unless_asked_for():
     probe = "import os, sitecustomize; assert 'HTTP_PROXY' in os.environ; print(sitecustomize.__file__)"
-    environment = {**headless.os.environ, "PYTHONPATH": str(headless.OFFLINE), "HTTP_PROXY": "x"}
+    environment = {**os.environ, "PYTHONPATH": str(headless.OFFLINE), "HTTP_PROXY": "x"}
     environment.pop("LABKIT_OFFLINE", None)
     done = subprocess.run([sys.executable, "-c", probe], env=environment, capture_output=True, text=True)
     assert done.returncode == 0 and "offline" in done.stdout

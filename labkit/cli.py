@@ -1,0 +1,310 @@
+"""The command line: `python -m labkit VERB`. A wrong request is one line and exit code 2."""
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from labkit.errors import InputError
+
+Outcome = tuple[dict[str, Any], str, bool]  # JSON, text for people, passed
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = _parser().parse_args(argv)
+    try:
+        value, text, passed = arguments.verb(arguments)
+    except InputError as problem:
+        print(f"labkit: {problem}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("labkit: stopped", file=sys.stderr)
+        return 130
+    print(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) if arguments.json else text)
+    return 0 if passed else 1
+
+
+# --- verbs: arguments -> outcome. Heavy modules are imported by the verb that needs them. --------------------
+
+
+def doctor(_: argparse.Namespace) -> Outcome:
+    from labkit.doctor import examine, report
+
+    findings = examine()
+    value = report(findings)
+    return value, "\n".join(map(str, findings)), value["passed"]
+
+
+def run(arguments: argparse.Namespace) -> Outcome:
+    from labkit import headless, storage
+
+    out = storage.writable_folder(arguments.out)
+    parameters = dict(_assignment(text) for text in arguments.parameter)
+    fast = not arguments.full
+    say = (lambda report: print(report, file=sys.stderr, flush=True)) if not arguments.json else None
+    if arguments.notebook == "all":
+        if parameters:
+            raise InputError("`run all` takes no -p: the notebooks have different parameters; run one by number")
+        reports = headless.run_all(out, fast=fast, on_report=say)
+    else:
+        reports = [headless.run(headless.find(arguments.notebook), out, parameters, fast=fast)]
+    rows = [
+        {
+            "notebook": report.notebook,
+            "seconds": round(report.seconds, 1),
+            "peak_rss_mb": round(report.peak_rss_mb),
+            "cells": report.cells,
+            "problems": list(report.problems),
+            "passed": report.passed,
+        }
+        for report in reports
+    ]
+    passed = all(row["passed"] for row in rows)
+    total = sum(row["seconds"] for row in rows)
+    text = "\n".join([*map(str, reports), f"{len(rows)} notebooks, {total:.0f} s, {'passed' if passed else 'FAILED'}"])
+    return {"schema": 1, "passed": passed, "seconds": round(total, 1), "notebooks": rows}, text, passed
+
+
+def search(arguments: argparse.Namespace) -> Outcome:
+    from labkit import Supernet, runs, searching, storage
+    from labkit.searching import SearchConfig
+
+    config = (SearchConfig.fast if arguments.fast else SearchConfig)(
+        estimator=arguments.estimator,
+        latency_weight=arguments.latency_weight,
+        target_ms=arguments.target_ms,
+        seed=arguments.seed,
+    )
+    space, data, table = _space_data_table(arguments)
+    out = storage.writable_folder(arguments.out)
+    go = searching.random_search if arguments.random else searching.search
+    result = go(Supernet(space, arguments.seed), data, table, config, progress=_on_terminal())
+    runs.save(result, out, data, table, data_name=arguments.data, small=arguments.fast)
+    point = result.point
+    value = {
+        "schema": 1,
+        "run": str(out),
+        "architecture": list(point.architecture.ops),
+        "error": point.error,
+        "error_from": point.error_from,
+        "table_ms": point.latency_ms,
+        "table_card": table.card.to_json(),
+        "passes": result.passes,
+        "seconds": round(result.seconds, 1),
+    }
+    text = (
+        f"{point.architecture}\n{100 * point.error:.1f} % error on validation images with the shared weights, "
+        f"{point.latency_ms:.3f} ms by the table ({table.card})\nsaved in {out}; next: python -m labkit export {out}"
+    )
+    return value, text, True
+
+
+def study(arguments: argparse.Namespace) -> Outcome:
+    from labkit import Supernet, runs, storage
+    from labkit.searching import SearchConfig
+
+    weights = _numbers(arguments.latency_weights, "--latency-weights")
+    config = (SearchConfig.fast if arguments.fast else SearchConfig)(seed=arguments.seed)
+    for weight in weights:
+        SearchConfig(latency_weight=weight)
+    space, data, table = _space_data_table(arguments)
+    storage.writable_folder(Path(arguments.out).parent)
+    command = "python -m labkit " + shlex.join(sys.argv[1:])
+    supernet = Supernet(space, arguments.seed)
+    made = runs.study(supernet, data, table, weights, config, command=command, progress=_on_terminal())
+    runs.save_study(made, arguments.out)
+    picks = [
+        {"latency_weight": w, "architecture": list(p.architecture.ops), "error": p.error, "table_ms": p.latency_ms}
+        for w, p in made.picks
+    ]
+    text = "\n".join(
+        f"weight {w:<5g} {p.architecture}  {100 * p.error:.1f} %  {p.latency_ms:.3f} ms" for w, p in made.picks
+    )
+    return {"schema": 1, "study": str(arguments.out), "picks": picks}, text, True
+
+
+def latency(arguments: argparse.Namespace) -> Outcome:
+    from labkit import spaces, storage
+    from labkit.latency import LatencyTable
+
+    space = spaces.by_name(arguments.space, arguments.classes)
+    if arguments.batch_size < 1:
+        raise InputError(f"a batch has at least one image; got {arguments.batch_size}")
+    storage.writable_folder(Path(arguments.out).parent)
+    table = LatencyTable.measure(
+        space, runtime=arguments.runtime, batch_size=arguments.batch_size, seconds=arguments.seconds
+    )
+    table.save(arguments.out)
+    low, high = table.range_ms()
+    unsteady = [f"{op} in layer {s + 1}" for s, slot in enumerate(table.slots) for op, t in slot if not t.steady]
+    noise = f"\nthe machine was not quiet: the blocks of {len(unsteady)} parts spread over 10 %" if unsteady else ""
+    text = f"{space.name}: {low:.3f} to {high:.3f} ms by the table ({table.card}){noise}\nsaved in {arguments.out}"
+    value = {"schema": 1, "table": str(arguments.out), "range_ms": [low, high], "unsteady": unsteady}
+    return {**value, "card": table.card.to_json()}, text, True
+
+
+def export(arguments: argparse.Namespace) -> Outcome:
+    from labkit import export as exporting
+    from labkit import runs
+    from labkit.runtimes import runtime
+    from labkit.training import TrainConfig
+
+    names = [name.strip() for name in arguments.runtimes.split(",") if name.strip()]
+    for name in names:
+        runtime(name)
+    loaded = runs.load(arguments.run)
+    config = TrainConfig(epochs=arguments.epochs, seed=loaded.result.config.seed)
+    data = loaded.image_set(download=arguments.download)
+    network, accuracy = runs.train_chosen(loaded, data, config, progress=_on_terminal())
+    path = exporting.to_onnx(network, loaded.folder / "network.onnx")
+    rows = exporting.benchmark(
+        network, data.test, runtimes=names, batch_size=arguments.batch_size, onnx_model=path.read_bytes()
+    )
+    rows = [row for row in rows if row.name in names]
+    passed = all(row.parity_error <= exporting.TOLERANCE for row in rows if row.available)
+    value = {
+        "schema": 1,
+        "architecture": list(loaded.result.architecture.ops),
+        "test_accuracy": accuracy,
+        "onnx": str(path),
+        "runtimes": [row.to_json() for row in rows],
+        "passed": passed,
+    }
+    text = "\n".join(
+        [
+            f"{loaded.result.architecture}",
+            f"test accuracy {100 * accuracy:.2f} % over {len(data.test)} images, trained from scratch",
+            f"{path}",
+            *map(str, rows),
+        ]
+    )
+    return value, text, passed
+
+
+def notebooks(arguments: argparse.Namespace) -> Outcome:
+    from labkit import editions, storage
+
+    root = storage.DATA.parent
+    if arguments.act == "build":
+        written = [str(path.relative_to(root)) for path in editions.build(root)]
+        return {"schema": 1, "written": written, "passed": True}, "\n".join(written), True
+    if arguments.act == "figures":
+        written = [str(path.relative_to(root)) for path in editions.execute_static(root, arguments.numbers)]
+        return {"schema": 1, "written": written, "passed": True}, "\n".join(written), True
+    problems = [*editions.check(root), *(p for source in editions.sources(root) for p in editions.lint(source))]
+    text = "\n".join(problems) or "the notebooks agree with their sources"
+    return {"schema": 1, "problems": problems, "passed": not problems}, text, not problems
+
+
+# --- arguments ----------------------------------------------------------------------------------------------
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        print(f"labkit: {message} (see `{self.prog} --help`)", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m labkit", description="Hardware-aware neural architecture search.")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+
+    def verb(name: str, function: Callable[[argparse.Namespace], Outcome], text: str) -> argparse.ArgumentParser:
+        added = verbs.add_parser(name, help=text, description=text)
+        added.set_defaults(verb=function)
+        added.add_argument("--json", action="store_true", help="print JSON")
+        return added
+
+    verb("doctor", doctor, "say what this machine has and what to do about each gap")
+
+    p = verb("run", run, "execute a notebook, or all, headless")
+    p.add_argument("notebook", help="a number such as 06, or all")
+    p.add_argument("--out", default="runs/notebooks", help="folder for the executed notebooks")
+    p.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE")
+    p.add_argument("--full", action="store_true", help="full size instead of FAST")
+
+    p = verb("search", search, "search an architecture and save the run")
+    _add_search_arguments(p)
+    p.add_argument("--estimator", default="unas")
+    p.add_argument("--latency-weight", type=float, default=0.1, help="error fraction per millisecond")
+    p.add_argument("--target-ms", type=float, help="with one, only milliseconds beyond it cost")
+    p.add_argument("--random", action="store_true", help="random search at the cost of a UNAS search")
+    p.add_argument("--out", required=True, help="folder of the run")
+
+    p = verb("study", study, "search once a latency weight, beside random search, and save one JSON file")
+    _add_search_arguments(p)
+    p.add_argument("--latency-weights", default="0,0.03,0.1,0.2,0.4,0.8", help="error fraction per millisecond")
+    p.add_argument("--out", required=True, help="file of the study")
+
+    p = verb("latency", latency, "measure this machine's latency table of a space")
+    p.add_argument("--space", default="five_layer")
+    p.add_argument("--classes", type=int, default=10)
+    p.add_argument("--runtime", default="torch")
+    p.add_argument("--batch-size", type=int, default=1)
+    p.add_argument("--seconds", type=float, default=0.2, help="of timing a part")
+    p.add_argument("--out", required=True, help="file of the table")
+
+    p = verb("export", export, "train a run's choice from scratch, export it to ONNX, check and time it")
+    p.add_argument("run", help="folder of a search")
+    p.add_argument("--runtimes", default="torch,torch-channels-last,onnxruntime,tensorrt")
+    p.add_argument("--batch-size", type=int, default=1)
+    p.add_argument("--epochs", type=int, default=6)
+    p.add_argument("--download", action="store_true", help="let torchvision fetch the image set")
+
+    p = verb("notebooks", notebooks, "for authors: build the editions, check them, record their static figures")
+    p.add_argument("act", choices=("build", "check", "figures"))
+    p.add_argument("numbers", nargs="*", help="notebooks whose figures to record; all by default")
+    return parser
+
+
+def _add_search_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--space", default="five_layer")
+    parser.add_argument(
+        "--data", default="glyphs", help="glyphs, digits, cifar10, cifar100, fashion-mnist or folder:PATH"
+    )
+    parser.add_argument("--table", help="latency table: a file, a shipped name, or `measure` for this machine, now")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--fast", action="store_true", help="shortened: seconds, and a worse answer")
+    parser.add_argument("--download", action="store_true", help="let torchvision fetch the image set")
+
+
+def _space_data_table(arguments: argparse.Namespace):
+    """The three things that every search starts from. What can be refused at once is refused first."""
+    from labkit import data, spaces
+    from labkit.latency import LatencyTable, shipped_tables
+
+    spaces.by_name(arguments.space)
+    chosen = None if arguments.table in (None, "measure") else LatencyTable.load(arguments.table)
+    images = data.by_name(arguments.data, seed=arguments.seed, download=arguments.download, small=arguments.fast)
+    space = spaces.by_name(arguments.space, len(images.classes))
+    if chosen is None and arguments.table is None:  # a recorded table: the same seed gives the same architecture
+        for name, path in shipped_tables().items():
+            if name.endswith(f"/{space.name}-torch-b1"):
+                recorded = LatencyTable.load(path)
+                chosen = recorded if recorded.space_digest == space.digest else None
+    if chosen is None:
+        print(f"measuring a latency table of {space.name} on this machine", file=sys.stderr)
+        chosen = LatencyTable.measure(space)
+    chosen.check(space)
+    return space, images, chosen
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise InputError(f"a parameter is NAME=VALUE; got {text!r}")
+    return name, value
+
+
+def _numbers(text: str, option: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"{option} is numbers with commas between, such as 0,0.1,0.4; got {text!r}") from None
+
+
+def _on_terminal() -> bool:
+    return sys.stderr.isatty()

@@ -1,0 +1,103 @@
+"""What this machine has for the course, and what to do about each gap."""
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from labkit import storage
+from labkit.cards import device_name
+from labkit.latency import shipped_tables
+from labkit.runtimes import runtimes
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's: `ok`, `note` (the course runs without it) or `fix` (it does not)."""
+
+    level: str
+    subject: str
+    says: str
+
+    def __str__(self) -> str:
+        return f"{self.level:4} {self.subject}: {self.says}"
+
+
+def examine() -> tuple[Finding, ...]:
+    """Every finding, at most a dozen."""
+    return tuple(_findings())
+
+
+def report(findings: tuple[Finding, ...]) -> dict[str, Any]:
+    """As JSON: `passed` when the course can run."""
+    passed = all(finding.level != "fix" for finding in findings)
+    return {"schema": 1, "passed": passed, "findings": [asdict(finding) for finding in findings]}
+
+
+def _findings() -> Iterator[Finding]:
+    project = storage.DATA.parent
+    python = platform.python_version()
+    fits = (3, 11) <= sys.version_info[:2] < (3, 14)
+    advice = "" if sys.version_info[:2] == (3, 11) else "; the suite is run on 3.11"
+    yield Finding("ok" if fits else "fix", "python", python + (advice if fits else ": use Python 3.11, 3.12 or 3.13"))
+    fits = (2, 11) <= _numbers(torch.__version__) < (2, 14)
+    remedy = "" if fits else ": pip install -c constraints.txt torch torchvision"
+    yield Finding("ok" if fits else "fix", "torch", torch.__version__ + remedy)
+    missing = _missing_packages(project)
+    remedy = f"missing {', '.join(missing)}: python lab.py setup" if missing else "all installed"
+    yield Finding("fix" if missing else "ok", "packages", remedy)
+    found = sorted((project / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    course = f"{len(found)} notebooks" if found else f"no notebooks in {project}: work in a clone of the repository"
+    yield Finding("ok" if found else "fix", "course", course)
+    yield Finding("ok", "processor", f"{device_name()}, {os.cpu_count()} cores, torch uses {torch.get_num_threads()}")
+    yield _gpu()
+    for runtime in runtimes()[2:]:
+        says = runtime.version if runtime.available else f"{runtime.reason}; the course runs without it"
+        yield Finding("ok" if runtime.available else "note", runtime.name, says)
+    browser = next((name for name in BROWSERS if shutil.which(name)), None)
+    yield Finding("ok" if browser else "note", "browser tests", browser or "no Chromium: they are skipped")
+    tables = len(shipped_tables())
+    yield Finding(
+        "ok" if tables else "note", "latency tables", f"{tables} recorded; `labkit latency` measures this machine"
+    )
+
+
+def _gpu() -> Finding:
+    if torch.cuda.is_available():
+        return Finding("ok", "gpu", torch.cuda.get_device_name())
+    if shutil.which("nvidia-smi"):
+        remedy = "a driver is here but torch cannot use it: LAB_TORCH=cuda python lab.py setup"
+        return Finding("note", "gpu", remedy)
+    return Finding("note", "gpu", "none that torch can use; the course needs none")
+
+
+def _missing_packages(project) -> list[str]:
+    """Names from pyproject's dependencies that are not installed."""
+    try:
+        wanted = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    except OSError:
+        return []
+    names = [entry.replace(">", "<").split("<")[0].strip() for entry in wanted]
+    return [name for name in names if not _installed(name)]
+
+
+def _installed(name: str) -> bool:
+    try:
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _numbers(version: str) -> tuple[int, int]:
+    major, minor = version.split("+")[0].split(".")[:2]
+    return int(major), int(minor)

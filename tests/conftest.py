@@ -1,0 +1,50 @@
+import matplotlib
+import pytest
+import torch
+
+import labkit as lk
+from labkit.cards import Card, Timing
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture(scope="session")
+def space():
+    return lk.spaces.five_layer()
+
+
+@pytest.fixture(scope="session")
+def data():
+    """Enough glyphs to learn something from in seconds."""
+    return lk.data.glyphs(1_500, 500, 500, seed=0)
+
+
+@pytest.fixture
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+def synthetic_table(space, seed=0):
+    """A table with made-up milliseconds: no clock, so tests that use it do not depend on the machine."""
+    draw = torch.Generator().manual_seed(seed)
+    ms = lambda: 0.01 + 0.09 * torch.rand((), generator=draw).item()
+    timing = lambda value: Timing(value, 1.05 * value, 0.01 * value, 15)
+    card = Card("synthetic", "torch", (("torch", "0"),), "float32", "NCHW", 1, space.image, 1, "best", date="2000-01-01")
+    return lk.LatencyTable(
+        space.name,
+        space.digest,
+        card,
+        timing(0.002),
+        (("conv3x3", timing(0.05)), ("head", timing(0.02))),
+        tuple(tuple((op, timing(ms())) for op in slot) for slot in space.slots),
+    )
+
+
+@pytest.fixture
+def make_table():
+    return synthetic_table
+
+
+@pytest.fixture(scope="session")
+def table(space):
+    return synthetic_table(space)

@@ -1,0 +1,70 @@
+"""A module imports only from lower floors, and importing labkit stays light."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent.parent / "labkit"
+FLOORS = (
+    "errors",
+    "ops cards storage data",
+    "spaces",
+    "networks distributions pareto runtimes",
+    "estimators latency training objectives",
+    "searching export",
+    "runs plots explorer",
+    "widgets course exercises headless doctor",
+    "editions",
+    "cli",
+)
+SAME_FLOOR = {("exercises", "course"), ("widgets", "plots")}  # exercises fill the registry that course keeps
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "labkit":
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("labkit."):
+            yield node.module.split(".")[1]
+        elif isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[1] for alias in node.names if alias.name.startswith("labkit."))
+
+
+def test_every_module_imports_only_from_lower_floors():
+    floor = {name: i for i, names in enumerate(FLOORS) for name in names.split()}
+    modules = {path.stem: path for path in PACKAGE.glob("[!_]*.py")}
+    assert set(modules) == set(floor), "a module has no floor, or a floor no module"
+    for name, path in modules.items():
+        for used in imports(path):
+            if used not in floor or (name, used) in SAME_FLOOR or (name, used) == ("course", "exercises"):
+                continue
+            assert floor[used] < floor[name], f"{name} imports {used} from its own floor or above"
+
+
+def test_the_check_sees_an_upward_import(tmp_path):
+    bad = tmp_path / "ops.py"
+    bad.write_text("def f():\n    from labkit.searching import search\n    from labkit import runs\n")
+    assert list(imports(bad)) == ["searching", "runs"]
+
+
+def test_no_module_bears_the_name_of_a_public_function():
+    import labkit
+
+    for path in PACKAGE.glob("[!_]*.py"):
+        assert not callable(getattr(labkit, path.stem, None)), path.stem
+
+
+def test_importing_labkit_is_light():
+    """The bar is 0.7 s beyond torch; the heavy packages are what would break it, so they are what is tested."""
+    code = (
+        "import time, torch, sys, json; start = time.perf_counter(); import labkit; "
+        "print(json.dumps([time.perf_counter() - start, sorted(sys.modules)]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    seconds, modules = json.loads(done.stdout)
+    heavy = {"tensorrt", "tensorrt_rtx", "onnx", "onnxruntime", "ipywidgets", "matplotlib", "torchvision", "sklearn"}
+    assert not heavy & set(modules)
+    print(f"import labkit: {seconds:.2f} s beyond torch")
+    assert seconds < 3 * 0.7, "three times the bar, for a busy machine"

@@ -1,0 +1,102 @@
+import json
+import math
+import time
+
+import pytest
+import torch
+
+import labkit as lk
+from labkit.latency import ROUNDS, LatencyTable, measure, shipped_table, shipped_tables, time_interleaved
+
+
+def test_the_stopwatch_agrees_with_a_known_time():
+    """A sleep cannot be shorter than asked for; a mean or a wrong unit would be far off."""
+    short, long = time_interleaved([lambda: time.sleep(0.002), lambda: time.sleep(0.006)], seconds=0.02)
+    assert 2.0 <= short.best_ms < 4 and 6.0 <= long.best_ms < 9
+    assert short.n == ROUNDS and short.best_ms <= short.median_ms
+
+
+def test_table_is_the_sum_of_its_parts(space, table):
+    for architecture in list(space)[::40]:
+        expected = table.floor.best_ms + sum(t.best_ms - table.floor.best_ms for _, t in table.fixed)
+        for slot, op in zip(table.slots, architecture.ops):
+            expected += dict(slot)[op].best_ms - table.floor.best_ms
+        assert table.table_ms(architecture) == pytest.approx(expected)
+        assert table(space.encode(architecture)[None].double()).item() == pytest.approx(expected)
+
+
+def test_table_of_probabilities_is_the_mean_over_the_space(space, table):
+    p = torch.rand(5, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    p /= p.sum(-1, keepdim=True)
+    mean = sum(
+        math.prod(p[s, slot.index(op)].item() for s, (slot, op) in enumerate(zip(space.slots, a.ops))) * table.table_ms(a)
+        for a in space
+    )
+    assert table(p[None]).item() == pytest.approx(mean)
+
+
+def test_range(space, table):
+    every = [table.table_ms(a) for a in space]
+    assert table.range_ms() == pytest.approx((min(every), max(every)))
+
+
+def test_json_round_trip(tmp_path, table, space):
+    table.save(tmp_path / "t.json")
+    loaded = LatencyTable.load(tmp_path / "t.json")
+    assert loaded.card.origin == "recorded" and loaded.card.differences(table.card) == ()
+    assert all(loaded.table_ms(a) == table.table_ms(a) for a in list(space)[::9])
+    loaded.check(space)
+
+
+@pytest.mark.parametrize("ms", [0, -0.1, "NaN", "Infinity", None])
+def test_a_table_with_impossible_milliseconds_is_refused(tmp_path, table, ms):
+    value = table.to_json()
+    value["slots"][2][1]["best_ms"] = float(ms) if isinstance(ms, str) else ms
+    (tmp_path / "t.json").write_text(json.dumps(value))
+    with pytest.raises(lk.InputError, match="positive number of milliseconds"):
+        LatencyTable.load(tmp_path / "t.json")
+
+
+@pytest.mark.parametrize("key", ["card", "floor", "slots", "space_digest"])
+def test_a_table_with_a_part_missing_is_refused(table, key):
+    value = table.to_json()
+    del value[key]
+    with pytest.raises(lk.InputError, match="damaged"):
+        LatencyTable.from_json(value)
+
+
+def test_a_missing_entry_is_an_error_with_the_known_ones_named(table):
+    with pytest.raises(lk.InputError, match="no 'conv9x9' in slot 0 of five_layer; it has conv5x5, conv3x3, maxpool3x3"):
+        table.table_ms(lk.Architecture("five_layer", ("conv9x9",) * 5))
+
+
+def test_a_table_of_another_space_is_refused(table):
+    with pytest.raises(lk.InputError, match="is of five_layer"):
+        table.check(lk.spaces.mobile())
+    with pytest.raises(lk.InputError, match="is of five_layer"):
+        table.check(lk.spaces.five_layer(classes=26))
+    with pytest.raises(lk.InputError, match="got an architecture of mobile-tiny"):
+        table.table_ms(lk.spaces.mobile().sample(1, torch.Generator())[0])
+
+
+@pytest.mark.parametrize("runtime", ["torch", "onnxruntime"])
+def test_a_measured_table_orders_what_is_measured_whole(space, runtime):
+    """All three 5x5 networks are slower than all-pooling ones by a wide margin on either runtime."""
+    table = LatencyTable.measure(space, runtime=runtime, seconds=0.03)
+    table.check(space)
+    assert table.card.runtime == runtime and table.card.origin == "measured" and table.card.batch_size == 1
+    ends = [space.architecture([op] * 5) for op in ("maxpool3x3", "conv5x5")]
+    fast, slow = measure([lk.derive(space, a) for a in ends], runtime=runtime, seconds=0.1)
+    assert fast.measured_ms < slow.measured_ms and table.table_ms(ends[0]) < table.table_ms(ends[1])
+    assert 0.2 < table.table_ms(ends[1]) / slow.measured_ms < 5
+
+
+def test_shipped_tables_load_and_fit_their_spaces():
+    tables = shipped_tables()
+    assert {"five_layer-torch-b1", "mobile-tiny-onnxruntime-b32"} <= {name.split("/")[1] for name in tables}
+    for name, path in tables.items():
+        table = LatencyTable.load(path)
+        table.check(lk.spaces.by_name(table.space))
+        assert table.card.origin == "recorded" and shipped_table(name) == path
+    with pytest.raises(lk.InputError, match="no latency table is called 'nonsense'"):
+        LatencyTable.load("nonsense")

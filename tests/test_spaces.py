@@ -1,0 +1,87 @@
+import json
+
+import pytest
+import torch
+
+import labkit as lk
+from labkit.spaces import Architecture, Edge, SearchSpace
+
+
+@pytest.fixture(params=["five_layer", "mobile-tiny"])
+def any_space(request):
+    return lk.spaces.by_name(request.param)
+
+
+def test_sizes():
+    assert lk.spaces.five_layer().size == 3**5 == len(list(lk.spaces.five_layer())) == len(lk.spaces.five_layer())
+    assert lk.spaces.mobile("tiny").size == 6**3 * 7**5
+
+
+def test_five_layer_architectures_are_all_different(space):
+    assert len(set(space)) == 243
+
+
+def test_encode_and_decode_are_inverse(any_space, generator):
+    for architecture in any_space.sample(20, generator):
+        weights = any_space.encode(architecture)
+        assert weights.shape == any_space.mask.shape
+        assert weights.sum() == len(any_space.slots) and (weights.sum(-1) == 1).all()
+        assert any_space.decode(weights) == architecture
+
+
+def test_decode_never_picks_a_candidate_that_a_slot_lacks():
+    space = lk.spaces.mobile()
+    weights = torch.arange(7.0).expand(8, 7)
+    assert space.decode(weights) in space
+
+
+def test_json_and_text_round_trips(any_space, generator):
+    for architecture in any_space.sample(5, generator):
+        assert Architecture.from_json(json.loads(json.dumps(architecture.to_json()))) == architecture
+        assert any_space.architecture(str(architecture)) == architecture
+
+
+@pytest.mark.parametrize(
+    ("ops", "says"),
+    [
+        ("conv9x9-conv3x3-conv3x3-conv3x3-conv3x3", "slot 0 of five_layer offers conv5x5, conv3x3, maxpool3x3; got"),
+        ("conv3x3", "has 5 slots; conv3x3 fills 1"),
+        ([], "has 5 slots"),
+    ],
+)
+def test_wrong_architectures_are_refused(space, ops, says):
+    with pytest.raises(lk.InputError, match=says):
+        space.architecture(ops)
+
+
+def test_an_architecture_of_another_space_is_refused(space):
+    stranger = lk.spaces.mobile().sample(1, torch.Generator())[0]
+    assert stranger not in space and "text" not in space
+    with pytest.raises(lk.InputError, match="one of mobile-tiny"):
+        space.encode(stranger)
+
+
+@pytest.mark.parametrize("value", [{}, {"space": "five_layer"}, [], None])
+def test_damaged_json_is_refused(value):
+    with pytest.raises(lk.InputError, match="an architecture is"):
+        Architecture.from_json(value)
+
+
+def test_digest_names_the_exact_space():
+    assert lk.spaces.five_layer().digest == lk.spaces.five_layer().digest
+    assert lk.spaces.five_layer(classes=26).digest != lk.spaces.five_layer().digest
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(lk.InputError, match="spaces are five_layer, mobile-tiny; got 'imagenet'"):
+        lk.spaces.by_name("imagenet")
+    with pytest.raises(lk.InputError, match="'tiny'"):
+        lk.spaces.mobile("huge")
+    with pytest.raises(lk.InputError, match="unknown operations"):
+        SearchSpace("x", (("conv9x9",),), (Edge(3, 3, slot=0),), (3, 8, 8), 2, "flat")
+    with pytest.raises(lk.InputError, match="either a slot or a fixed"):
+        Edge(3, 3)
+
+
+def test_sides_follow_the_strides(space):
+    assert space.sides() == (32, 16, 16, 16, 8, 8, 8, 4, 4)

@@ -1,0 +1,69 @@
+import os
+
+import pytest
+import torch
+
+from labkit import storage
+from labkit.errors import InputError
+
+
+def test_round_trips(tmp_path):
+    value = {"kind": "thing", "schema": 1, "x": [1, 2.5, "ü"]}
+    assert storage.read_json(storage.write_json(tmp_path / "a" / "v.json", value), "thing", 1) == value
+    rows = [{"step": 0, "loss": 1.5, "probs": [0.1, 0.9]}, {"step": 1, "loss": None, "probs": [0.2, 0.8]}]
+    assert storage.read_rows(storage.write_rows(tmp_path / "r.parquet", rows)) == rows
+    tensors = {"w": torch.arange(6.0).reshape(2, 3).T}
+    assert torch.equal(storage.read_tensors(storage.write_tensors(tmp_path / "t.safetensors", tensors))["w"], tensors["w"])
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path):
+    path = storage.write_text(tmp_path / "a.txt", "before")
+
+    def fail(file):
+        file.write_text("half")
+        raise RuntimeError("the disk is full")
+
+    with pytest.raises(RuntimeError):
+        storage.write_atomically(path, fail)
+    assert path.read_text() == "before" and os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_nan_is_not_json(tmp_path):
+    with pytest.raises(ValueError):
+        storage.write_json(tmp_path / "v.json", {"x": float("nan")})
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ('{"kind": "thing", "sch', "damaged or truncated"),
+        ("[]", "is not a thing"),
+        ('{"kind": "other", "schema": 1}', "but a other"),
+        ('{"kind": "thing", "schema": 2}', "schema 2"),
+    ],
+)
+def test_wrong_json_is_refused(tmp_path, content, says):
+    (tmp_path / "v.json").write_text(content)
+    with pytest.raises(InputError, match=says):
+        storage.read_json(tmp_path / "v.json", "thing", 1)
+
+
+def test_missing_and_truncated_files_are_refused(tmp_path):
+    with pytest.raises(InputError, match="no thing can be read"):
+        storage.read_json(tmp_path / "none.json", "thing", 1)
+    for name, write, read in (
+        ("r.parquet", lambda p: storage.write_rows(p, [{"a": 1}]), storage.read_rows),
+        ("t.safetensors", lambda p: storage.write_tensors(p, {"w": torch.ones(9)}), storage.read_tensors),
+    ):
+        with pytest.raises(InputError, match="can be read"):
+            read(tmp_path / name)
+        whole = write(tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(InputError, match="can be read"):
+            read(tmp_path / name)
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write to the folder"):
+        storage.writable_folder(tmp_path / "file" / "below")
