@@ -1,0 +1,127 @@
+"""The command line: what it prints, what it refuses, and the main job from nothing to a benchmark."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from labkit.cli import main
+
+
+def run(capsys, *arguments):
+    code = main(list(arguments))
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def refused(capsys, *arguments):
+    """One line on stderr, nothing on stdout, exit code 2."""
+    try:
+        code = main(list(arguments))
+    except SystemExit as stop:  # argparse
+        code = stop.code
+    captured = capsys.readouterr()
+    assert code == 2 and captured.out == "" and captured.err.count("\n") == 1, captured.err
+    assert captured.err.startswith("labkit: ") and "Traceback" not in captured.err
+    return captured.err
+
+
+def test_doctor(capsys):
+    code, text, _ = run(capsys, "doctor")
+    assert code == 0 and 5 <= len(text.splitlines()) <= 12
+    code, text, _ = run(capsys, "doctor", "--json")
+    value = json.loads(text)
+    assert code == 0 and value["schema"] == 1 and value["passed"] is True
+    assert {finding["level"] for finding in value["findings"]} <= {"ok", "note"}
+
+
+def test_doctor_fails_when_the_course_cannot_run(capsys, monkeypatch):
+    monkeypatch.setattr("labkit.doctor._installed", lambda name: name != "papermill")
+    code, text, _ = run(capsys, "doctor")
+    assert code == 1 and "missing papermill: python lab.py setup" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["search", "--space", "nope", "--out", "OUT"], "spaces are five_layer, mobile-tiny; got 'nope'"),
+        (["search", "--data", "nope", "--out", "OUT"], "data is one of glyphs"),
+        (["search", "--data", "folder:/no/such", "--out", "OUT"], "no images at /no/such"),
+        (["search", "--estimator", "nope", "--out", "OUT"], "estimators are unas"),
+        (["search", "--latency-weight", "-0.1", "--out", "OUT"], "a latency weight is at least 0"),
+        (["search", "--latency-weight", "much", "--out", "OUT"], "invalid float value: 'much'"),
+        (["search", "--latency-weight", "nan", "--out", "OUT"], "a latency weight is at least 0"),
+        (["search", "--table", "OUT/none.json", "--out", "OUT"], "no latency table can be read"),
+        (["search", "--table", "CUT", "--out", "OUT"], "damaged or truncated"),
+        (["search", "--table", "mobile-tiny-torch-b1", "--fast", "--out", "OUT"], "measure a table for this space"),
+        (["search", "--fast", "--out", "FILE/below"], "cannot write to the folder"),
+        (["search"], "the following arguments are required: --out"),
+        (["study", "--latency-weights", "0,x", "--out", "OUT/s.json"], "numbers with commas between"),
+        (["study", "--latency-weights", "0,-1", "--out", "OUT/s.json"], "a latency weight is at least 0"),
+        (["export", "OUT"], "no search run can be read"),
+        (["export", "CUTRUN"], "damaged or truncated"),
+        (["export", "OUT", "--runtimes", "torch,magic"], "runtimes are torch"),
+        (["latency", "--space", "nope", "--out", "OUT/t.json"], "spaces are"),
+        (["latency", "--runtime", "nope", "--out", "OUT/t.json"], "runtimes are torch"),
+        (["latency", "--runtime", "tensorrt", "--out", "OUT/t.json"], "TensorRT needs"),
+        (["latency", "--batch-size", "0", "--out", "OUT/t.json"], "at least one image"),
+        (["latency", "--out", "FILE/below/t.json"], "cannot write to the folder"),
+        (["run", "99", "--out", "OUT"], "no notebook '99'; there are: 00_start_here"),
+        (["run", "06", "-p", "SPEED=3", "--out", "OUT"], "SPEED"),
+        (["run", "06", "-p", "SPEED", "--out", "OUT"], "a parameter is NAME=VALUE"),
+        (["run", "all", "-p", "SEED=1", "--out", "OUT"], "takes no -p"),
+        (["run", "06", "--out", "FILE/below"], "cannot write to the folder"),
+        (["fly"], "invalid choice: 'fly'"),
+        ([], "the following arguments are required: VERB"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(capsys, tmp_path, arguments, says):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "cut.json").write_text('{"kind": "latency table", "schema"')
+    (tmp_path / "cutrun").mkdir()
+    (tmp_path / "cutrun" / "manifest.json").write_text('{"kind": "search run"')
+    places = {"OUT": "out", "FILE": "file", "CUTRUN": "cutrun", "CUT": "cut.json"}
+    for name, place in places.items():
+        arguments = [a.replace(name, str(tmp_path / place)) if a.startswith(name) else a for a in arguments]
+    assert says in refused(capsys, *arguments)
+
+
+def test_a_defect_keeps_its_traceback(monkeypatch):
+    monkeypatch.setattr("labkit.doctor.examine", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(["doctor"])
+
+
+def test_latency_writes_a_table(capsys, tmp_path):
+    code, text, _ = run(capsys, "latency", "--seconds", "0.02", "--out", str(tmp_path / "t.json"), "--json")
+    value = json.loads(text)
+    assert code == 0 and value["range_ms"][0] < value["range_ms"][1] and value["card"]["origin"] == "measured"
+    code, text, _ = run(capsys, "search", "--fast", "--data", "digits", "--table", str(tmp_path / "t.json"),
+                        "--out", str(tmp_path / "run"))  # fmt: skip
+    assert code == 0 and "recorded" in text
+
+
+def test_the_main_job(tmp_path):
+    """As the README has it, each verb a process of its own: search at full size, then export."""
+
+    def labkit(*arguments):
+        command = [sys.executable, "-m", "labkit", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    search = ["search", "--space", "five_layer", "--data", "glyphs", "--estimator", "unas", "--latency-weight", "0.1"]
+    found = labkit(*search, "--seed", "0", "--out", "RUN", "--json")
+    value = labkit("export", "RUN", "--runtimes", "torch,onnxruntime", "--json")
+    assert value["schema"] == 1 and value["passed"] is True
+    assert value["architecture"] == found["architecture"] and len(value["architecture"]) == 5
+    assert value["test_accuracy"] > 0.9
+    assert [row["name"] for row in value["runtimes"]] == ["torch", "onnxruntime"]
+    for row in value["runtimes"]:
+        assert row["available"] and row["parity_error"] <= 1e-4 and 0 < row["best_ms"] <= row["median_ms"]
+        assert row["card"]["batch_size"] == 1 and row["card"]["origin"] == "measured"
+    assert value["runtimes"][0]["speedup"] == 1 and value["runtimes"][1]["speedup"] > 0
+
+    again = [labkit(*search, "--fast", "--seed", "3", "--out", out, "--json") for out in ("A", "B")]
+    assert again[0]["architecture"] == again[1]["architecture"] and again[0]["error"] == again[1]["error"]

@@ -1,0 +1,69 @@
+import json
+
+import pytest
+
+from labkit import course
+from labkit.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def own_progress(tmp_path, monkeypatch):
+    monkeypatch.setenv("LABKIT_PROGRESS", str(tmp_path / "progress.json"))
+
+
+@pytest.fixture
+def exercise(monkeypatch):
+    def judge(answer):
+        if answer != 42:
+            raise course.Wrong("look at the question again")
+        return "that is it"
+
+    monkeypatch.setitem(course.CHECKERS, "e0.0", judge)
+    return "e0.0"
+
+
+def test_check_answers_and_remembers(exercise, tmp_path):
+    right, wrong = course.check(exercise, 42), course.check(exercise, 41)
+    assert right.passed and right.message == "that is it"
+    assert not wrong.passed and "look at" in repr(wrong) and "not yet" in wrong._repr_html_()
+    assert json.loads((tmp_path / "progress.json").read_text()) == {"checks": {"e0.0": False}}
+
+
+def test_check_never_raises_for_an_answer(monkeypatch, exercise):
+    monkeypatch.setitem(course.CHECKERS, exercise, lambda answer: answer())
+    verdict = course.check(exercise, lambda: 1 / 0)
+    assert not verdict.passed and "ZeroDivisionError" in verdict.message
+
+
+def test_an_unknown_exercise_is_refused():
+    with pytest.raises(InputError, match="got 'e9.9'"):
+        course.check("e9.9", None)
+
+
+def test_a_prediction_is_kept_and_revealed(capsys):
+    box = course.predict("p1", "Faster?", ["yes", "no"])
+    course.reveal("p1", "yes, by half")
+    box.children[1].value = "no"
+    course.reveal("p1", "yes, by half")
+    assert capsys.readouterr().out.splitlines() == [
+        "You made no prediction. The run says: yes, by half.",
+        "You predicted: no. The run says: yes, by half.",
+    ]
+
+
+@pytest.mark.parametrize("content", ["{cut", "[]", ""])
+def test_a_damaged_progress_file_is_no_obstacle(content, exercise):
+    course.progress_file().write_text(content)
+    assert course.check(exercise, 42).passed
+
+
+def test_a_folder_that_cannot_be_written_is_no_obstacle(exercise, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("LABKIT_PROGRESS", str(tmp_path / "file" / "progress.json"))
+    assert course.check(exercise, 42).passed
+
+
+def test_start_says_what_this_machine_is(capsys):
+    course.start("03", seed=7)
+    said = capsys.readouterr().out
+    assert "notebook 03, seed 7" in said and "threads" in said

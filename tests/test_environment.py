@@ -1,0 +1,83 @@
+"""pyproject.toml, environment.yml, constraints.txt and lab.py say the same."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def read(name):
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def project():
+    return tomllib.loads(read("pyproject.toml"))["project"]
+
+
+def disagreements(environment, project):
+    """What keeps environment.yml from installing what pyproject.toml says."""
+    conda = [entry for entry in environment["dependencies"] if isinstance(entry, str)]
+    pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
+    python = next((entry.removeprefix("python") for entry in conda if entry.startswith("python")), "")
+    if SpecifierSet(python) != SpecifierSet(project["requires-python"]):
+        yield f"python {python!r} is not {project['requires-python']}"
+    if "pip" not in conda or len(conda) != 2:
+        yield f"conda should bring python and pip alone, not {conda}"
+    if pip != ["-c constraints.txt", "-e .[test]"]:
+        yield f"pip should install the constrained project alone, not {pip}"
+    if environment["name"] != project["name"]:
+        yield "the names differ"
+
+
+def test_environment_agrees_with_pyproject(project):
+    environment = yaml.safe_load(read("environment.yml"))
+    assert list(disagreements(environment, project)) == []
+
+
+def test_the_comparison_sees_a_difference(project):
+    for old, new in ((">=3.11", ">=3.10"), ("-c constraints.txt", "-c other.txt"), ("- pip\n", "- pip\n  - numpy\n")):
+        changed = yaml.safe_load(read("environment.yml").replace(old, new))
+        assert list(disagreements(changed, project)), old
+
+
+def test_constraints_pin_every_dependency_within_its_range(project):
+    pins = {}
+    for line in read("constraints.txt").splitlines():
+        requirement = Requirement(line)
+        (pin,) = requirement.specifier
+        assert pin.operator == "==", line
+        pins.setdefault(requirement.name.lower(), []).append(pin.version)
+    wanted = [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]
+    for requirement in map(Requirement, wanted):
+        for version in pins[requirement.name.lower()]:
+            assert requirement.specifier.contains(version), requirement
+
+
+def test_pins_name_no_address():
+    for name in ("constraints.txt", "pyproject.toml", "environment.yml"):
+        assert not re.search(r"https?://|file:", read(name)), name
+    assert not list(ROOT.glob("*.lock"))
+
+
+def test_the_declared_ranges_are_the_ones_that_are_checked(project):
+    from labkit.doctor import examine
+
+    assert project["requires-python"] == ">=3.11,<3.14"
+    assert "(3, 11) <= sys.version_info[:2] < (3, 14)" in read("lab.py")
+    torch = next(r for r in map(Requirement, project["dependencies"]) if r.name == "torch")
+    assert torch.specifier == SpecifierSet(">=2.11,<2.14")
+    assert all(finding.level != "fix" for finding in examine())
+
+
+def test_packages_asked_for_by_name_are_there(project):
+    extras = project["optional-dependencies"]
+    names = {Requirement(r).name for r in [*project["dependencies"], *extras["test"], *extras["tensorrt"]]}
+    asked = "jupyterlab torch torchvision tensorrt onnx matplotlib ipywidgets papermill pytest nbval"
+    assert set(asked.split()) <= names

@@ -1,0 +1,113 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+import labkit as lk
+from labkit import export
+from labkit.data import standardise
+from labkit.networks import seeded
+from labkit.runtimes import onnx_bytes, prepare, runtime, runtimes
+
+
+@pytest.fixture(scope="module")
+def network():
+    """A mobile network whose batch norms are not the identity."""
+    space = lk.spaces.mobile()
+    network = lk.derive(space, space.sample(1, torch.Generator().manual_seed(4))[0])
+    with torch.no_grad(), seeded(0):
+        for _ in range(4):
+            network.train()(2 * torch.randn(16, 3, 32, 32) + 1)
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def onnx_file(network, tmp_path_factory):
+    return export.to_onnx(network, tmp_path_factory.mktemp("onnx") / "network.onnx")
+
+
+def test_the_file_computes_what_torch_computes_at_any_batch(network, onnx_file, data):
+    session = onnxruntime.InferenceSession(onnx_file, providers=["CPUExecutionProvider"])
+    for batch in (1, 2, 5, 17):
+        x = standardise(data.test.pixels[:batch])
+        with torch.no_grad():
+            expected = network(x).numpy()
+        np.testing.assert_allclose(session.run(None, {"images": x.numpy()})[0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_file_is_whole_and_names_no_path(onnx_file):
+    onnx.checker.check_model(onnx.load(onnx_file), full_check=True)
+    assert [path.name for path in onnx_file.parent.iterdir()] == ["network.onnx"], "weights lie inside"
+    content = onnx_file.read_bytes()
+    for trace in (b"site-packages", b"labkit/", b".py", b"torch.nn"):
+        assert trace not in content
+
+
+def test_equal_networks_give_equal_bytes(space):
+    network = lk.derive(space, next(iter(space)))
+    for exporter in ("torchscript", "dynamo"):
+        first, again = (onnx_bytes(network, torch.zeros(2, 3, 32, 32), exporter=exporter) for _ in range(2))
+        assert first == again
+
+
+@pytest.mark.parametrize("name", ["torch", "torch-channels-last", "onnxruntime"])
+def test_runtimes_agree_and_leave_the_network_alone(network, data, name):
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    x = standardise(data.test.pixels[:4])
+    run = prepare(network, name, x, exporter="torchscript")
+    assert export.parity(network, run, data.test) < export.TOLERANCE
+    assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
+
+
+def test_parity_sees_a_difference_and_a_nan(network, data):
+    assert export.parity(network, lambda x: network(x) * 1.01, data.test) > 50 * export.TOLERANCE
+    assert export.parity(network, lambda x: network(x) * math.nan, data.test) == math.inf
+
+
+def test_benchmark_rows(network, data):
+    rows = export.benchmark(network, data.test, seconds=0.05)
+    assert [row.name for row in rows] == ["torch", "torch-channels-last", "onnxruntime", "tensorrt"]
+    for row in rows:
+        value = row.to_json()
+        needed = {"name", "available", "reason", "parity_error", "best_ms", "median_ms", "speedup", "card"}
+        assert needed <= set(value)
+        if row.available:
+            assert row.parity_error <= export.TOLERANCE and 0 < value["best_ms"] <= value["median_ms"]
+            assert value["speedup"] == pytest.approx(rows[0].measurement.measured_ms / row.measurement.measured_ms)
+    assert rows[0].speedup == 1
+
+
+def test_tensorrt_says_what_is_missing_and_how_to_get_it():
+    entry = runtime("tensorrt")
+    assert not entry.available
+    if not torch.cuda.is_available():
+        assert "NVIDIA GPU" in entry.reason
+    if entry.version is None:
+        assert "pip install labkit[tensorrt]" in entry.reason
+    with pytest.raises(lk.InputError, match="the runtime tensorrt cannot be used here: TensorRT needs"):
+        prepare(torch.nn.Identity(), "tensorrt", torch.zeros(1))
+
+
+def test_a_missing_onnxruntime_is_a_row_with_the_remedy(network, data, monkeypatch):
+    monkeypatch.setattr("labkit.runtimes._version", lambda package: None)
+    rows = export.benchmark(network, data.test, runtimes=("torch", "onnxruntime"), seconds=0.02)
+    assert not rows[1].available and "pip install onnxruntime" in rows[1].reason
+    assert {entry.name for entry in runtimes() if entry.available} == {"torch", "torch-channels-last"}
+
+
+def test_a_slow_down_is_never_printed_as_a_speed_up(network, data):
+    assert export.speedup_text(2.0) == "2.0x faster" and export.speedup_text(0.5) == "2.0x slower"
+    row = export.benchmark(network, data.test, runtimes=("torch",), seconds=0.02)[0]
+    assert "slower" in str(replace(row, name="other", speedup=0.4))
+
+
+@pytest.mark.parametrize("batch_size", [0, 100_000])
+def test_impossible_batches_are_refused(network, data, batch_size):
+    with pytest.raises(lk.InputError, match="a batch of 1 to 500 images"):
+        export.benchmark(network, data.test, batch_size=batch_size)
+    with pytest.raises(lk.InputError, match="runtimes are torch"):
+        export.benchmark(network, data.test, runtimes=("magic",))

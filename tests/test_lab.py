@@ -1,0 +1,102 @@
+"""lab.py with the installs and the final program replaced by recorders; a fresh clone is what CI itself is."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def lab(tmp_path, monkeypatch):
+    spec = importlib.util.spec_from_file_location("lab", ROOT / "lab.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "VENV", tmp_path / ".venv")
+    monkeypatch.setattr(module, "PYTHON", tmp_path / ".venv" / "bin" / "python")
+    monkeypatch.setattr(module, "WORK", tmp_path / "work")
+    module.calls, module.became = [], []
+
+    def call(*command, **_):
+        module.calls.append([str(part) for part in command])
+        if "venv" in module.calls[-1]:
+            module.PYTHON.parent.mkdir(parents=True)
+            module.PYTHON.write_text("")
+
+    monkeypatch.setattr(module, "call", call)
+    monkeypatch.setattr(module, "become", lambda command: module.became.append([str(c) for c in command]) or 0)
+    monkeypatch.setattr(module, "installer", lambda: (["install"], {}))
+    monkeypatch.setattr(module, "reachable", lambda host: False)
+    monkeypatch.setenv("LAB_TORCH", "cpu")
+    for name in ("LABKIT_OFFLINE", "PYTHONPATH"):
+        monkeypatch.setenv(name, "")
+    return module
+
+
+def test_sets_up_once_with_torch_pinned_and_first(lab):
+    assert lab.main(["setup"]) == 0 and lab.main(["setup"]) == 0
+    venv, torch, rest = lab.calls
+    assert "venv" in venv and torch == ["install", "torch==2.13.0"]
+    assert rest == ["install", "-e", ".", "-c", "constraints.txt"]
+
+
+def test_tests_bring_their_own_packages_and_block_the_network(lab):
+    lab.main(["setup"])
+    lab.main(["test", "-k", "x"])
+    assert lab.calls[-1][2] == ".[test]" and lab.became == [[str(lab.PYTHON), "-m", "pytest", "-k", "x"]]
+    assert lab.os.environ["LABKIT_OFFLINE"] == "1" and Path(lab.os.environ["PYTHONPATH"], "sitecustomize.py").is_file()
+
+
+def test_cpu_torch_comes_from_its_index_where_that_answers(lab, monkeypatch):
+    monkeypatch.setattr(lab, "reachable", lambda host: True)
+    monkeypatch.setattr(lab.sys, "platform", "linux")
+    monkeypatch.setattr(lab.platform, "machine", lambda: "x86_64")
+    assert lab.torch_index() == lab.CPU_INDEX
+    monkeypatch.setenv("LAB_TORCH", "cuda")
+    assert lab.torch_index() is None
+    monkeypatch.delenv("LAB_TORCH")
+    monkeypatch.setattr(lab.shutil, "which", lambda name: "/bin/" + name)
+    assert lab.torch_index() is None, "with an NVIDIA GPU the default index, which has the CUDA build"
+
+
+def test_opens_notebook_00_on_loopback_with_a_token_and_no_news(lab):
+    lab.main([])
+    (command,) = lab.became
+    assert "--ServerApp.ip=127.0.0.1" in command and "--LabApp.default_url=/lab/tree/00_start_here.ipynb" in command
+    assert not any("token" in part.lower() for part in command), "JupyterLab's own random token stays"
+    settings = next(part.split("=", 1)[1] for part in command if "app_settings_dir" in part)
+    assert '"fetchNews": "false"' in Path(settings, "overrides.json").read_text()
+
+
+def test_a_learners_copy_stays(lab):
+    lab.fresh_copies()
+    copy = lab.WORK / "00_start_here.ipynb"
+    copy.write_text("my notes")
+    lab.fresh_copies()
+    assert copy.read_text() == "my notes"
+    assert len(list(lab.WORK.glob("*.ipynb"))) == len(list((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))) >= 8
+
+
+def test_other_pythons_are_refused_with_one_line(lab, monkeypatch):
+    for version in ((3, 10, 9), (3, 14, 0)):
+        monkeypatch.setattr(lab.sys, "version_info", version)
+        said = lab.main(["setup"])
+        assert "Python 3.11, 3.12 or 3.13 is needed" in said and "\n" not in said
+    assert lab.calls == []
+
+
+def test_runs_pass_their_words_on(lab):
+    lab.main(["run", "06", "--full"])
+    assert lab.became[0][1:] == ["-m", "labkit", "run", "06", "--full"]
+    assert "python lab.py" in lab.main(["fly"]) and "python lab.py" in lab.main(["run"])
+
+
+def test_a_failed_install_is_one_line(lab, monkeypatch):
+    def fail(*command, **_):
+        raise subprocess.CalledProcessError(1, command)
+
+    monkeypatch.setattr(lab, "call", fail)
+    assert lab.main(["setup"]).startswith("[lab] set-up failed in: " + sys.executable)

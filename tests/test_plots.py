@@ -1,0 +1,67 @@
+"""Figures: what is drawn are the numbers that were given."""
+
+import pytest
+import torch
+
+import labkit as lk
+from labkit import plots
+from labkit.cards import Measurement, Timing
+from labkit.export import RuntimeRow
+from labkit.latency import card_of
+
+
+@pytest.fixture
+def points(space, table):
+    draw = torch.Generator().manual_seed(0)
+    return [lk.Point(a, torch.rand((), generator=draw).item(), table.table_ms(a)) for a in list(space)[::6]]
+
+
+def test_picture_carries_its_alternative(points):
+    shown = plots.picture(plots.frontier(points), 'a "frontier" & more')
+    html = shown._repr_html_()
+    assert 'alt="a &quot;frontier&quot; &amp; more"' in html and "data:image/png;base64," in html
+    assert shown.png.startswith(b"\x89PNG") and len(shown.png) < 100_000
+
+
+def test_frontier_draws_every_point_and_the_staircase(points):
+    ax = plots.frontier(points, chosen={"knee": lk.Frontier.of(points).knee()})
+    cloud, stairs = ax.lines[:2]
+    assert list(cloud.get_xdata()) == [p.latency_ms for p in points]
+    front = list(lk.Frontier.of(points))
+    assert list(stairs.get_ydata()) == [100 * p.error for p in front]
+    assert ax.get_xlabel() == "latency (ms, table)" and ax.get_ylabel() == "error (%, supernet)"
+    assert [text.get_text() for text in ax.texts] == ["knee"]
+
+
+def test_latency_table_writes_every_entry(table):
+    texts = [text.get_text() for text in plots.latency_table(table).texts]
+    assert sorted(texts) == sorted(f"{ms:.3f}" for ms in table.matrix.flatten().tolist())
+
+
+def test_layer_latency_bars_are_the_parts(space, table):
+    names = {"a": next(iter(space)), "b": list(space)[-1]}
+    ax = plots.layer_latency(table, names)
+    heights = [bar.get_height() for bar in ax.patches]
+    assert heights == pytest.approx([*table.parts_ms(names["a"]), *table.parts_ms(names["b"])])
+
+
+def test_race_says_why_a_runtime_is_missing():
+    measured = Measurement(Timing(1.0, 1.2, 0.1, 15), card_of("torch", 1, (3, 32, 32)))
+    rows = [
+        RuntimeRow("torch", True, None, 0.0, measured, 1.0),
+        RuntimeRow("slow", True, None, 0.0, measured, 0.5),
+        RuntimeRow("tensorrt", False, "TensorRT needs a GPU"),
+    ]
+    texts = " ".join(text.get_text() for text in plots.race(rows).texts)
+    assert "2.0x slower" in texts and "TensorRT needs a GPU" in texts
+
+
+def test_search_figures(space, data, table):
+    config = lk.SearchConfig(
+        mixture_steps=2, weight_steps=2, joint_steps=3, batch_size=16, judge_images=50, calibration_images=32
+    )
+    history = lk.search(lk.Supernet(space), data, table, config).history
+    figure = plots.choices(history, space)
+    assert len(figure.axes) == 5 and [len(ax.lines) for ax in figure.axes] == [3] * 5
+    assert sum(len(line.get_xdata()) for line in plots.learning(history).lines) == 7
+    assert plots.images(data.train, data.classes).axes[0].get_title() in data.classes

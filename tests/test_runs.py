@@ -1,0 +1,105 @@
+import json
+
+import pytest
+import torch
+
+import labkit as lk
+from labkit import runs
+from labkit.searching import SearchConfig
+from labkit.training import TrainConfig
+
+TINY = SearchConfig(
+    mixture_steps=2, weight_steps=1, joint_steps=2, batch_size=16, judge_images=50, calibration_images=32
+)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return lk.data.digits(seed=0)
+
+
+@pytest.fixture(scope="module")
+def saved(space, digits, table, tmp_path_factory):
+    result = lk.search(lk.Supernet(space), digits, table, TINY)
+    return result, runs.save(result, tmp_path_factory.mktemp("run"), digits, table)
+
+
+def copy_of(folder, tmp_path):
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    return tmp_path
+
+
+def test_round_trip(saved, table, space):
+    result, folder = saved
+    run = runs.load(folder)
+    assert run.result.point == result.point and run.result.config == result.config
+    assert torch.equal(run.result.logits, result.logits)
+    assert [row["loss"] for row in run.result.history] == [row["loss"] for row in result.history]
+    ours, theirs = result.supernet.state_dict(), run.result.supernet.state_dict()
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours)
+    assert run.table.table_ms(result.architecture) == table.table_ms(result.architecture) and run.space == space
+
+
+def test_no_pickle_on_disk(saved):
+    _, folder = saved
+    assert {path.suffix for path in folder.iterdir()} <= {".json", ".parquet", ".safetensors", ".onnx"}
+
+
+def test_the_image_set_is_made_again_and_compared(saved, digits, tmp_path):
+    folder = copy_of(saved[1], tmp_path)
+    assert runs.load(folder).image_set().digest == digits.digest
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["data"]["digest"] = "0" * 12
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(lk.InputError, match="differ from those of the search"):
+        runs.load(folder).image_set()
+
+
+def test_damaged_runs_are_refused(saved, tmp_path):
+    with pytest.raises(lk.InputError, match="no search run can be read"):
+        runs.load(tmp_path / "none")
+    folder = copy_of(saved[1], tmp_path)
+    manifest = (folder / "manifest.json").read_text()
+    for broken, says in (
+        (manifest[: len(manifest) // 2], "truncated"),
+        (manifest.replace('"estimator"', '"estimater"'), "damaged"),
+        (manifest.replace('"point"', '"pont"'), "damaged"),
+    ):
+        (folder / "manifest.json").write_text(broken)
+        with pytest.raises(lk.InputError, match=says):
+            runs.load(folder)
+    (folder / "manifest.json").write_text(manifest)
+    (folder / "weights.safetensors").write_bytes(b"cut")
+    with pytest.raises(lk.InputError, match="no tensors can be read"):
+        runs.load(folder)
+
+
+def test_the_chosen_network_is_trained_once(saved, digits, monkeypatch):
+    run, config = runs.load(saved[1]), TrainConfig(epochs=2)
+    network, accuracy = runs.train_chosen(run, digits, config)
+    assert accuracy == pytest.approx(1 - lk.error(network, digits.test)) and accuracy > 0.5
+    monkeypatch.setattr(runs, "train", lambda *_, **__: pytest.fail("trained a second time"))
+    again, same = runs.train_chosen(run, digits, config)
+    assert same == accuracy and lk.error(again, digits.test) == pytest.approx(1 - accuracy)
+    with pytest.raises(pytest.fail.Exception):
+        runs.train_chosen(run, digits, TrainConfig(epochs=3))
+
+
+def test_study_round_trip(space, digits, table, tmp_path):
+    study = runs.study(lk.Supernet(space), digits, table, (0.0, 5.0), TINY)
+    assert len(study.picks) == len(study.random) == 2
+    loaded = runs.load_study(runs.save_study(study, tmp_path / "s.json"))
+    assert [(w, p.architecture) for w, p in loaded.picks] == [(w, p.architecture) for w, p in study.picks]
+    assert loaded.points == study.points
+    assert loaded.random[1][1].latency_ms <= loaded.random[0][1].latency_ms
+
+
+def test_the_shipped_study_holds_the_whole_space(space):
+    study = runs.load_study("five_layer-glyphs")
+    assert {p.architecture for p in study.points} == set(space)
+    assert study.made["command"].startswith("python -m labkit study") and study.table.card.origin == "recorded"
+    errors = {p.architecture: p.error for p in study.points}
+    assert all(errors[p.architecture] == p.error for _, p in study.picks), "judged on the same weights"
+    latencies = [p.latency_ms for _, p in study.picks]
+    assert latencies[0] > latencies[-1], "a dearer millisecond buys a faster network"

@@ -1,0 +1,183 @@
+"""The loop's parts against what they must equal, and the whole on data that can be learned in seconds."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import labkit as lk
+from labkit.estimators import ESTIMATORS, Unas, exact_gradient
+from labkit.networks import frozen_statistics
+from labkit.objectives import LatencyCost, generalisation_loss
+from labkit.searching import SearchConfig, _latency_gradient, _TaskCost, judge, planned_passes, random_search
+from labkit.training import error
+
+TINY = SearchConfig(
+    mixture_steps=3, weight_steps=2, joint_steps=3, batch_size=16, judge_images=100, calibration_images=64
+)
+
+
+@pytest.fixture
+def batches(data):
+    return next(data.train.batches(16)), next(data.valid.batches(16))
+
+
+def test_relaxed_cost_has_the_value_and_slope_of_the_generalisation_loss(space, batches):
+    """And its by-product is the weight gradient of the training loss alone: all against plain autograd, in float64."""
+    supernet = lk.Supernet(space).double()
+    (xt, yt), (xv, yv) = [(x.double(), y) for x, y in batches]
+    parameters = list(supernet.parameters())
+    weights = torch.rand(1, 5, 3, dtype=torch.float64).softmax(-1).requires_grad_()
+
+    task = _TaskCost(supernet, parameters, (xt, yt), (xv, yv), 0.5)
+    value = task(weights)
+    (slope,) = torch.autograd.grad(value.sum(), weights)
+
+    supernet.train()
+    with frozen_statistics(supernet):
+        train, valid = F.cross_entropy(supernet(xt, weights), yt), F.cross_entropy(supernet(xv, weights), yv)
+    expected = generalisation_loss(train, valid, 0.5)
+    torch.testing.assert_close(value.item(), expected.item())
+    torch.testing.assert_close(slope, torch.autograd.grad(expected, weights, retain_graph=True)[0])
+    for ours, theirs in zip(task.weight_gradients, torch.autograd.grad(train, parameters)):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_one_hot_cost_moves_no_running_statistics(space, batches):
+    supernet = lk.Supernet(space)
+    before = copy.deepcopy(supernet.state_dict())
+    task = _TaskCost(supernet, list(supernet.parameters()), *batches, 0.5)
+    with torch.no_grad():
+        task(space.encode(next(iter(space)))[None])
+    assert all(torch.equal(before[name], value) for name, value in supernet.state_dict().items())
+
+
+@pytest.mark.parametrize("target", [None, 0.25])
+def test_latency_gradient_points_at_the_exact_one(space, table, target):
+    dist, cost = lk.ArchDistribution(space).double(), LatencyCost(2.0, target)
+    exact = exact_gradient(lambda w: cost(table(w)), dist)
+    generator = torch.Generator().manual_seed(0)
+    draws = torch.stack([_latency_gradient(Unas(), dist, cost, table, None, generator) for _ in range(300)])
+    if target is None:
+        torch.testing.assert_close(draws[0], exact)
+        assert draws.std(0).max() == 0, "closed form: no noise"
+    else:
+        z = (draws.mean(0) - exact) / (draws.std(0) / 300**0.5)
+        assert z.abs().max() < 4 and exact.abs().max() > 0
+
+
+def test_a_measured_latency_is_minimised_without_bias(space, table):
+    """The black box differs from the table that controls it, and the gradient is the black box's."""
+    dist, cost = lk.ArchDistribution(space).double(), LatencyCost(1.0)
+    odd = torch.rand(5, 3, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+
+    def measured(weights):
+        assert not weights.requires_grad, "a stopwatch sees one-hot weights only"
+        return table(weights) + (weights * odd).sum((-1, -2)) ** 2
+
+    exact = exact_gradient(measured, dist)
+    generator = torch.Generator().manual_seed(0)
+    draws = torch.stack([_latency_gradient(Unas(), dist, cost, table, measured, generator) for _ in range(6_000)])
+    z = (draws.mean(0) - exact) / (draws.std(0) / 6_000**0.5)
+    assert z.abs().max() < 4
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_every_estimator_searches_and_a_seed_decides(space, data, table, estimator):
+    supernet, config = lk.Supernet(space, seed=0), replace(TINY, estimator=estimator, latency_weight=0.5)
+    before = copy.deepcopy(supernet.state_dict())
+    first, again = (lk.search(supernet, data, table, config) for _ in range(2))
+    assert torch.equal(first.logits, again.logits) and first.point == again.point
+    assert [row["phase"] for row in first.history] == ["mixture"] * 3 + ["uniform"] * 2 + ["joint"] * 3
+    assert first.logits.abs().max() > 0 and first.point.latency_ms == table.table_ms(first.architecture)
+    assert all(torch.equal(before[k], v) for k, v in supernet.state_dict().items()), "the supernet passed in is left alone"
+    other = lk.search(supernet, data, table, replace(config, seed=1))
+    assert not torch.equal(first.logits, other.logits)
+
+
+def test_a_great_latency_weight_finds_the_fastest_architecture(space, data, table):
+    config = replace(TINY, latency_weight=100.0, joint_steps=60, logit_lr=0.3)
+    fastest = min(space, key=table.table_ms)
+    assert lk.search(lk.Supernet(space), data, table, config).architecture == fastest
+
+
+def test_a_target_stops_paying_for_speed(space, data, table):
+    low, high = table.range_ms()
+    target = low + 0.6 * (high - low)
+    config = replace(TINY, latency_weight=100.0, target_ms=target, joint_steps=80, logit_lr=0.3)
+    point = lk.search(lk.Supernet(space), data, table, config).point
+    assert low < point.latency_ms <= target * 1.02
+
+
+def test_judging_equals_the_derived_network_with_its_own_statistics(space, data, table, generator):
+    """The tree of shared beginnings against one network at a time."""
+    supernet = lk.search(lk.Supernet(space), data, table, replace(TINY, mixture_steps=30)).supernet
+    wanted = space.sample(5, generator)
+    config = replace(TINY, calibration_images=128, judge_images=300)
+    for point in judge(supernet, wanted, data, table, config):
+        network = lk.derive(supernet, point.architecture)
+        for norm in (m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)):
+            norm.momentum = 1.0
+        with torch.no_grad():
+            network.train()(next(data.train.batches(128))[0])
+        assert point.error == pytest.approx(error(network, data.valid[:300]), abs=2 / 300)
+
+
+def test_random_search_costs_what_a_search_costs(space, data, table):
+    config = replace(TINY, joint_steps=20)
+    found, baseline = lk.search(lk.Supernet(space), data, table, config), random_search(lk.Supernet(space), data, table, config)
+    assert found.passes == planned_passes(lk.Supernet(space), config)
+    each = config.calibration_images + config.judge_images
+    assert found.passes - each < baseline.passes <= found.passes
+    assert len({p.architecture for p in baseline.judged}) == len(baseline.judged)
+    assert baseline.point in baseline.judged
+
+
+def test_random_search_scans_a_space_that_it_can_afford(space, data, table):
+    baseline = random_search(lk.Supernet(space), data, table, TINY, budget=1e9)
+    assert len(baseline.judged) == 243 == len({p.architecture for p in baseline.judged})
+    assert baseline.point == min(baseline.judged, key=lambda p: p.error)
+
+
+def test_a_sweep_shares_its_warm_up_and_moves_with_the_weight(space, data, table):
+    config = replace(TINY, joint_steps=60, logit_lr=0.3)
+    free, dear = lk.sweep(lk.Supernet(space), data, table, (0.0, 100.0), config)
+    assert free.history[:5] == dear.history[:5]
+    assert dear.point.latency_ms < free.point.latency_ms
+    alone = lk.search(lk.Supernet(space), data, table, replace(config, latency_weight=100.0))
+    assert alone.architecture == dear.architecture == min(space, key=table.table_ms)
+
+
+def test_search_finds_what_can_be_learned(space, data, table):
+    """A short live search must land among the better half of its own supernet's ranking."""
+    config = SearchConfig.fast(seed=0, mixture_steps=100, joint_steps=60)
+    result = lk.search(lk.Supernet(space, seed=0), data, table, config)
+    errors = sorted(p.error for p in judge(result.supernet, space, data, table, config))
+    assert errors[0] < 0.6, "the shared weights left the plateau"
+    assert result.point.error <= errors[121]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"estimator": "magic"}, "estimators are unas"),
+        ({"latency_weight": -1.0}, "at least 0"),
+        ({"target_ms": 0.0}, "positive number of milliseconds"),
+        ({"joint_steps": -1}, "at least 0"),
+    ],
+)
+def test_wrong_configs_are_refused(changes, says):
+    with pytest.raises(lk.InputError, match=says):
+        SearchConfig(**changes)
+
+
+def test_wrong_ingredients_are_refused(space, data, table, make_table):
+    with pytest.raises(lk.InputError, match="measure a table for this space"):
+        lk.search(lk.Supernet(lk.spaces.mobile()), data, table, TINY)
+    many = lk.spaces.five_layer(classes=26)
+    with pytest.raises(lk.InputError, match="10 classes, the space 26"):
+        lk.search(lk.Supernet(many), data, make_table(many), TINY)
+    with pytest.raises(lk.InputError, match="a batch of 1000 needs"):
+        lk.search(lk.Supernet(space), data, table, replace(TINY, batch_size=1_000))
