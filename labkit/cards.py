@@ -41,7 +41,7 @@ class Card:
     def __str__(self) -> str:
         return (
             f"{self.device}, {self.runtime}, {self.dtype}, batch {self.batch_size}, "
-            f"{self.threads} threads, {self.statistic}, {self.origin} {self.date}"
+            f"{self.threads} thread{'s' * (self.threads != 1)}, {self.statistic}, {self.origin} {self.date}"
         )
 
     def differences(self, other: "Card") -> tuple[str, ...]:

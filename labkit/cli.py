@@ -116,6 +116,10 @@ def study(arguments: argparse.Namespace) -> Outcome:
     supernet = Supernet(space, arguments.seed)
     made = runs.study(supernet, data, table, weights, config, command=command, progress=_on_terminal())
     runs.save_study(made, arguments.out)
+    if arguments.picture:
+        from labkit import plots
+
+        storage.write_atomically(arguments.picture, lambda file: file.write_bytes(plots.study(made).png))
     picks = [
         {"latency_weight": w, "architecture": list(p.architecture.ops), "error": p.error, "table_ms": p.latency_ms}
         for w, p in made.picks
@@ -134,8 +138,16 @@ def latency(arguments: argparse.Namespace) -> Outcome:
     if arguments.batch_size < 1:
         raise InputError(f"a batch has at least one image; got {arguments.batch_size}")
     storage.writable_folder(Path(arguments.out).parent)
+    if arguments.rounds < 2 or arguments.seconds <= 0:
+        raise InputError(
+            f"timing takes at least 2 rounds and some seconds; got {arguments.rounds}, {arguments.seconds}"
+        )
     table = LatencyTable.measure(
-        space, runtime=arguments.runtime, batch_size=arguments.batch_size, seconds=arguments.seconds
+        space,
+        runtime=arguments.runtime,
+        batch_size=arguments.batch_size,
+        seconds=arguments.seconds,
+        rounds=arguments.rounds,
     )
     table.save(arguments.out)
     low, high = table.range_ms()
@@ -238,6 +250,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_search_arguments(p)
     p.add_argument("--latency-weights", default="0,0.03,0.1,0.2,0.4,0.8", help="error fraction per millisecond")
     p.add_argument("--out", required=True, help="file of the study")
+    p.add_argument("--picture", help="file of its frontier, PNG")
 
     p = verb("latency", latency, "measure this machine's latency table of a space")
     p.add_argument("--space", default="five_layer")
@@ -245,6 +258,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--runtime", default="torch")
     p.add_argument("--batch-size", type=int, default=1)
     p.add_argument("--seconds", type=float, default=0.2, help="of timing a part")
+    p.add_argument("--rounds", type=int, default=15, help="blocks that a part's seconds are cut into")
     p.add_argument("--out", required=True, help="file of the table")
 
     p = verb("export", export, "train a run's choice from scratch, export it to ONNX, check and time it")

@@ -78,7 +78,8 @@ def start(notebook: str, *, seed: int = 0) -> None:
     begun = time.perf_counter()
     device = device_name("cuda" if torch.cuda.is_available() else "cpu")
     print(f"labkit, notebook {notebook}, seed {seed}")
-    print(f"{device}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    threads = torch.get_num_threads()
+    print(f"{device}, {threads} thread{'s' * (threads != 1)}, torch {torch.__version__}")
     print(f"ready in {time.perf_counter() - begun:.1f} s")
 
 
@@ -91,7 +92,17 @@ def predict(prediction: str, question: str, options: Sequence[str]):
 
     radio = ipywidgets.RadioButtons(options=list(options), value=None, description="", layout={"width": "auto"})
     radio.observe(lambda change: _remember("predictions", prediction, change["new"]), "value")
-    return ipywidgets.VBox([ipywidgets.HTML(f"<b>Predict ({prediction}).</b> {escape(question)}"), radio])
+    asked = f"<b>Predict ({prediction}).</b> {escape(question)}"
+
+    class Question(ipywidgets.VBox):
+        def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict, dict]:
+            """With the question as HTML, for readers without a kernel."""
+            bundle = super()._repr_mimebundle_(**kwargs)
+            data, about = bundle if isinstance(bundle, tuple) else (bundle, {})
+            choices = "".join(f"<li>{escape(option)}</li>" for option in options)
+            return {**data, "text/html": f"<p>{asked}</p><ul>{choices}</ul>"}, about
+
+    return Question([ipywidgets.HTML(asked), radio])
 
 
 def reveal(prediction: str, outcome: str) -> None:

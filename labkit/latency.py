@@ -29,12 +29,17 @@ ROUNDS = 15  # blocks a call gets: on a shared machine the best of 15 repeats wi
 
 
 def time_interleaved(
-    calls: Sequence[Callable[[], object]], *, device: str | torch.device = "cpu", seconds: float = 0.1
+    calls: Sequence[Callable[[], object]],
+    *,
+    device: str | torch.device = "cpu",
+    seconds: float = 0.1,
+    rounds: int = ROUNDS,
 ) -> list[Timing]:
     """Time each call for about `seconds`, all of them in turn: what disturbs the machine disturbs all alike.
 
-    Each is warmed up, then runs in `ROUNDS` blocks of enough calls to time, in an order shuffled every round, with the
-    garbage collector off and the device synchronised around each block.
+    Each is warmed up, then runs in `rounds` blocks of enough calls to time, in an order shuffled every round, with the
+    garbage collector off and the device synchronised around each block. More rounds meet more of a busy machine's
+    quiet moments.
     """
     sync = torch.cuda.synchronize if torch.device(device).type == "cuda" else (lambda: None)
 
@@ -50,11 +55,11 @@ def time_interleaved(
     for call in calls:
         block(call, 3)
         once = min(block(call, 1) for _ in range(3))
-        counts.append(max(1, round(seconds / ROUNDS / max(once, 1e-7))))
+        counts.append(max(1, round(seconds / rounds / max(once, 1e-7))))
     runs: list[list[float]] = [[] for _ in calls]
     order, shuffle = list(range(len(calls))), random.Random(0).shuffle
     with _no_garbage_collection():
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             shuffle(order)
             for i in order:
                 runs[i].append(1e3 * block(calls[i], counts[i]) / counts[i])
@@ -140,8 +145,9 @@ class LatencyTable:
         batch_size: int = 1,
         device: str | torch.device = "cpu",
         seconds: float = 0.1,
+        rounds: int = ROUNDS,
     ) -> "LatencyTable":
-        """Time every distinct part of `space` here and now, about `seconds` each."""
+        """Time every distinct part of `space` here and now, about `seconds` each in `rounds` blocks."""
         parts = {"floor": (nn.Identity(), (space.edges[0].out_channels, *(space.sides()[1],) * 2))}
         sides = space.sides()
         for edge, side in zip(space.edges, sides):
@@ -154,7 +160,7 @@ class LatencyTable:
         for module, shape in parts.values():
             batches = torch.randn(4, batch_size, *shape).to(device)
             calls.append(rotating(prepare(module, runtime, batches[0], exporter="torchscript"), batches))
-        timed = dict(zip(parts, time_interleaved(calls, device=device, seconds=seconds)))
+        timed = dict(zip(parts, time_interleaved(calls, device=device, seconds=seconds, rounds=rounds)))
 
         where = dict(zip(space.edges, sides))
         fixed = [(e.fixed, timed[_key(e.fixed, e, where[e])]) for e in space.edges if e.fixed]

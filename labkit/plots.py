@@ -13,18 +13,25 @@ from typing import Any
 
 import matplotlib as mpl
 import matplotlib.style
+import matplotlib.ticker
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
+from labkit.cards import Measurement
 from labkit.data import Images
 from labkit.export import RuntimeRow, speedup_text
 from labkit.latency import LatencyTable
+from labkit.objectives import LatencyCost
 from labkit.pareto import Frontier, Point
+from labkit.runs import Study
 from labkit.spaces import Architecture, SearchSpace
 
 STYLE = Path(__file__).parent / "static" / "labkit.mplstyle"
+styled = mpl.style.context(STYLE)  # a decorator: legends, titles and "C0" read the style when they are made or saved
 BLUE, ORANGE, GREEN, PINK, GOLD, SKY, BLACK = (
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # fmt: skip
 GREY = "#8C8C8C"
@@ -50,6 +57,7 @@ class Picture:
         return f"Picture: {self.alt}"
 
 
+@styled
 def picture(drawn: Axes | Figure, alt: str) -> Picture:
     """What to end a cell with: the figure of `drawn`, and `alt`, one sentence that says what it shows."""
     figure = drawn.figure if isinstance(drawn, Axes) else drawn
@@ -72,6 +80,7 @@ def grid_of_axes(rows: int, columns: int, *, width: float, height: float, **opti
         return Figure(figsize=(width, height)).subplots(rows, columns, squeeze=False, **options)
 
 
+@styled
 def images(part: Images, classes: Sequence[str], n: int = 12) -> Figure:
     """The first `n` images with their labels."""
     table = grid_of_axes(2, (n + 1) // 2, width=7.2, height=2.7)
@@ -83,6 +92,7 @@ def images(part: Images, classes: Sequence[str], n: int = 12) -> Figure:
     return table[0, 0].figure
 
 
+@styled
 def frontier(
     points: Frontier | Iterable[Point], *, chosen: Mapping[str, Point] | None = None, ax: Axes | None = None
 ) -> Axes:
@@ -91,11 +101,41 @@ def frontier(
     ax, best = axes(ax), list(front)
     ax.plot([p.latency_ms for p in front.points], [100 * p.error for p in front.points], ".", color=GREY, alpha=0.5)
     ax.step([p.latency_ms for p in best], [100 * p.error for p in best], "o-", where="post", color=BLUE)
+    ringed: dict[tuple[float, float], list[str]] = {}
     for name, point in (chosen or {}).items():
-        ax.plot(point.latency_ms, 100 * point.error, "o", ms=12, mfc="none", mec=ORANGE, mew=2)
-        ax.annotate(name, (point.latency_ms, 100 * point.error), xytext=(8, 8), textcoords="offset points", fontsize=8)
+        ringed.setdefault((point.latency_ms, 100 * point.error), []).append(name)
+    times = [p.latency_ms for p in front.points]
+    for place, names in ringed.items():
+        ax.plot(*place, "o", ms=12, mfc="none", mec=ORANGE, mew=2)
+        left = place[0] > min(times) + 0.6 * (max(times) - min(times))  # a name stays inside the axes
+        ax.annotate(" = ".join(names), place, xytext=(-8 if left else 8, 8), textcoords="offset points", fontsize=8,
+                    ha="right" if left else "left")  # fmt: skip
     ax.set(xlabel=f"latency (ms, {best[0].latency_from})", ylabel=f"error (%, {best[0].error_from})")
     return ax
+
+
+@styled
+def study(made: Study) -> Picture:
+    """A study's points and frontier, and what UNAS chose for each latency weight."""
+    chosen: dict[str, Point] = {}
+    for weight, point in made.picks:  # one ring for weights that chose the same
+        same = next((name for name, other in chosen.items() if other == point), None)
+        if same is not None:
+            del chosen[same]
+        chosen[f"{same}, {weight:g}" if same else f"weight {weight:g}"] = point
+    ax = frontier(made.frontier, chosen=chosen, ax=axes(width=7.2, height=4))
+    ax.set_yscale("log")
+    ax.set_yticks([p for p in (3, 5, 10, 20, 30, 50, 90) if ax.get_ylim()[0] <= p <= ax.get_ylim()[1]])
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_locator(mpl.ticker.NullLocator())
+    ax.set_xlabel(f"latency (ms, table, {made.table.card.runtime}, batch {made.table.card.batch_size}, recorded)")
+    ax.set_ylabel("validation error (%, shared weights)")
+    front = len(list(made.frontier))
+    alt = (
+        f"{len(made.points)} architectures, error against latency; {front} on the frontier; "
+        f"UNAS's choices: {'; '.join(f'{name}: {p.latency_ms:.3f} ms, {100 * p.error:.1f} %' for name, p in chosen.items())}"
+    )
+    return picture(ax, alt)
 
 
 def latency_table(table: LatencyTable, ax: Axes | None = None) -> Axes:
@@ -119,6 +159,7 @@ def latency_table(table: LatencyTable, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@styled
 def layer_latency(table: LatencyTable, architectures: Mapping[str, Architecture], ax: Axes | None = None) -> Axes:
     """What each layer of each architecture adds, side by side, with the operation written on the bar."""
     ax = axes(ax, width=7.2, height=3)
@@ -136,6 +177,7 @@ def layer_latency(table: LatencyTable, architectures: Mapping[str, Architecture]
     return ax
 
 
+@styled
 def choices(history: Sequence[Mapping[str, Any]], space: SearchSpace) -> Figure:
     """How each layer's probabilities moved during a search."""
     steps = [row for row in history if row["phase"] == "joint"]
@@ -157,6 +199,7 @@ def choices(history: Sequence[Mapping[str, Any]], space: SearchSpace) -> Figure:
     return table[0, 0].figure
 
 
+@styled
 def learning(history: Sequence[Mapping[str, Any]], ax: Axes | None = None) -> Axes:
     """The supernet's training loss, phase by phase."""
     ax = axes(ax)
@@ -169,6 +212,7 @@ def learning(history: Sequence[Mapping[str, Any]], ax: Axes | None = None) -> Ax
     return ax
 
 
+@styled
 def race(rows: Sequence[RuntimeRow], ax: Axes | None = None) -> Axes:
     """Milliseconds in each runtime; one that is missing is a line that says why."""
     ax = axes(ax, width=7.2, height=0.9 + 0.5 * len(rows))
@@ -185,14 +229,14 @@ def race(rows: Sequence[RuntimeRow], ax: Axes | None = None) -> Axes:
     ax.set_yticks(range(len(rows)), [row.name for row in rows])
     ax.invert_yaxis()
     card = next(row.measurement.card for row in rows if row.measurement)
-    ax.set(
-        xlabel=f"latency (ms, {card.statistic} to median, batch {card.batch_size}, {card.threads} threads, {card.device})"
-    )
+    where = f"batch {card.batch_size}, {card.threads} thread{'s' * (card.threads != 1)}, {card.device}"
+    ax.set(xlabel=f"latency (ms, {card.statistic} to median, {where})")
     ax.set_xlim(0, 1.45 * longest)
     ax.grid(axis="y", visible=False)
     return ax
 
 
+@styled
 def strip(architectures: Mapping[str, Architecture], space: SearchSpace, ax: Axes | None = None) -> Axes:
     """One row an architecture, one box a slot, the chosen candidate's name in it; equal names have equal tints."""
     longest = max(len(op) for slot in space.slots for op in slot)
@@ -212,41 +256,64 @@ def strip(architectures: Mapping[str, Architecture], space: SearchSpace, ax: Axe
     return ax
 
 
+@styled
 def sizes(spaces: Mapping[str, float], yardsticks: Mapping[str, float] | None = None, ax: Axes | None = None) -> Axes:
     """How many architectures each space holds, on a logarithmic axis, with `yardsticks` as dashed lines."""
-    ax = axes(ax, width=7.2, height=0.9 + 0.42 * (len(spaces) + len(yardsticks or {})))
-    for y, size in enumerate(spaces.values()):
-        ax.barh(y, size, 0.6, color=BLUE)
-        exact = f"{size:,.0f}" if size < 1e9 else f"{size:.1e}"
-        ax.text(size, y, f" {exact}", va="center", fontsize=8)
-    for i, (name, value) in enumerate((yardsticks or {}).items()):
+    ax = axes(ax, width=7.2, height=1 + 0.36 * len(spaces))
+    for name, value in (yardsticks or {}).items():
         ax.axvline(value, color=ORANGE, ls="--", lw=1)
-        ax.text(value, len(spaces) - 0.35 + 0.7 * i, f" {name}", color=ORANGE, fontsize=8, va="center")
+        ax.text(value, -0.75, f" {name}", color=ORANGE, fontsize=8, va="center")
+    for y, size in enumerate(map(float, spaces.values())):  # matplotlib takes no whole number beyond 64 bits
+        ax.barh(y, size, 0.6, color=BLUE)
+        text = f"{size:,.0f}" if size < 1e9 else f"{size:.1e}"
+        ax.annotate(text, (size, y), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8,
+                    bbox={"color": "white", "pad": 1})  # fmt: skip
     ax.set_yticks(range(len(spaces)), list(spaces))
-    ax.set(xscale="log", xlabel="architectures", xlim=(1, 1e3 * max(spaces.values())))
-    ax.set_ylim(len(spaces) - 0.1 + 0.7 * max(0, len(yardsticks or {}) - 0.5), -0.6)
+    ax.set(xscale="log", xlabel="architectures", xlim=(1, 1e4 * float(max(spaces.values()))))
+    ax.set_ylim(len(spaces) - 0.5, -1.1)
     ax.grid(axis="y", visible=False)
     return ax
 
 
-def histogram(
-    values: Sequence[float], label: str, marked: Mapping[str, float] | None = None, ax: Axes | None = None
+def cloud(
+    x: Sequence[float],
+    y: Sequence[float],
+    names: tuple[str, str],
+    marked: Mapping[str, tuple[float, float]] | None = None,
+    ax: Axes | None = None,
 ) -> Axes:
-    """How many architectures have which value; the `marked` ones as lines with their names."""
+    """One dot an architecture, with the `marked` places ringed and named; `names` are those of the axes."""
     ax = axes(ax)
-    counts, *_ = ax.hist(values, bins=24, color=SKY, edgecolor="white")
-    for i, (name, value) in enumerate((marked or {}).items()):
-        height = max(counts) * (1.28 - 0.12 * (i % 3))
-        ax.plot([value, value], [0, height], color=ORANGE, lw=1.2)
-        left = value < (max(values) + min(values)) / 2
-        ax.annotate(name, (value, height), xytext=(3 if left else -3, -2), textcoords="offset points", fontsize=8,
-                    ha="left" if left else "right", va="top")  # fmt: skip
-    ax.set(xlabel=label, ylabel="architectures", ylim=(0, 1.35 * max(counts)))
+    ax.plot(x, y, ".", color=GREY, alpha=0.6)
+    middle = (min(x) + max(x)) / 2
+    for i, (name, (at_x, at_y)) in enumerate((marked or {}).items()):
+        colour, left = (ORANGE, BLUE, GREEN, PINK)[i % 4], at_x > middle
+        ax.plot(at_x, at_y, "os^D"[i % 4], ms=10, mfc="none", mec=colour, mew=2)
+        ax.annotate(name, (at_x, at_y), xytext=(-9 if left else 9, 4), textcoords="offset points", fontsize=8,
+                    ha="right" if left else "left", va="bottom", color=colour)  # fmt: skip
+    ax.set(xlabel=names[0], ylabel=names[1])
+    ax.margins(0.08)
+    return ax
+
+
+def ranking(points: Iterable[Point], marked: Mapping[str, Architecture], ax: Axes | None = None) -> Axes:
+    """The errors of all points from best to worst, with the ranks of the `marked` architectures."""
+    ax, order = axes(ax, width=6), sorted(points, key=lambda p: p.error)
+    ax.plot(range(1, len(order) + 1), [100 * p.error for p in order], color=GREY)
+    ranks = {p.architecture: (rank, 100 * p.error) for rank, p in enumerate(order, 1)}
+    for i, (name, architecture) in enumerate(marked.items()):
+        (rank, error), colour = ranks[architecture], (ORANGE, BLUE, GREEN, PINK)[i % 4]
+        ax.plot(rank, error, "os^D"[i % 4], color=colour)
+        late = rank > 0.6 * len(order)
+        ax.annotate(f"{name}: {error:.0f} %, rank {rank}", (rank, error), xytext=(-8 if late else 8, 6 if late else -6),
+                    textcoords="offset points", fontsize=8, color=colour, va="bottom" if late else "top",
+                    ha="right" if late else "left")  # fmt: skip
+    ax.set(xlabel=f"rank among {len(order)}", ylabel=f"error (%, {order[0].error_from})", ylim=(0, 100))
     return ax
 
 
 def losses(curves: Mapping[str, Sequence[float]], chance: float | None = None, ax: Axes | None = None) -> Axes:
-    """Training losses, step by step and as a running mean of 10, each named at its end; `chance` is what guessing costs."""
+    """Training losses, step by step and as a running mean of 10, each named at its end; `chance`: of guessing."""
     ax = axes(ax, width=6)
     longest = max(len(curve) for curve in curves.values())
     for i, (name, curve) in enumerate(curves.items()):
@@ -262,6 +329,7 @@ def losses(curves: Mapping[str, Sequence[float]], chance: float | None = None, a
     return ax
 
 
+@styled
 def two_errors(rows: Mapping[str, tuple[float, float]], names: tuple[str, str], ax: Axes | None = None) -> Axes:
     """Two errors of each row, joined: how far one way of judging is from the other."""
     ax = axes(ax, width=6, height=1.1 + 0.34 * len(rows))
@@ -277,6 +345,7 @@ def two_errors(rows: Mapping[str, tuple[float, float]], names: tuple[str, str], 
     return ax
 
 
+@styled
 def gradient_bias(estimates: Mapping[str, torch.Tensor], exact: torch.Tensor) -> Figure:
     """Mean estimate minus the exact gradient, logit by logit, with two standard errors; a panel an estimator.
 
@@ -299,7 +368,10 @@ def gradient_bias(estimates: Mapping[str, torch.Tensor], exact: torch.Tensor) ->
     return table[0, 0].figure
 
 
-def bias_and_variance(rows: Mapping[str, Mapping[str, float]], limits: Mapping[str, tuple[float, float]] = {}) -> Figure:
+@styled
+def bias_and_variance(
+    rows: Mapping[str, Mapping[str, float]], limits: Mapping[str, tuple[float, float]] = {}
+) -> Figure:
     """Relative bias beside the noise it is seen through, and variance a draw, of each estimator.
 
     rows: "bias" and "noise" as fractions of the exact gradient's norm, "variance" summed over the logits.
@@ -309,11 +381,10 @@ def bias_and_variance(rows: Mapping[str, Mapping[str, float]], limits: Mapping[s
     at = np.arange(len(rows))
     bias, noise, variance = (np.array([row[key] for row in rows.values()]) for key in ("bias", "noise", "variance"))
     seen = bias > 2 * noise
-    left.barh(at, 200 * noise, 0.7, color="#DDDDDD", label="what noise alone could make")
+    left.barh(at, 200 * noise, 0.7, color="#DDDDDD")
     left.plot(100 * bias[~seen], at[~seen], "o", color=BLUE)
     left.plot(100 * bias[seen], at[seen], "s", color=ORANGE)
-    left.set_xlabel("distance from the exact gradient (%)")
-    left.legend(loc="upper right", fontsize=7)
+    left.set_xlabel("distance from the exact gradient (%)\ngrey: what noise alone could make")
     right.barh(at, variance, 0.6, color=[ORANGE if b else BLUE for b in seen])
     for y, value in enumerate(variance):
         right.text(value, y, f" {value:.3g}", va="center", fontsize=8)
@@ -325,3 +396,149 @@ def bias_and_variance(rows: Mapping[str, Mapping[str, float]], limits: Mapping[s
     for ax in (left, right):
         ax.grid(axis="y", visible=False)
     return left.figure
+
+
+# --- 04 to 07: timings, costs, frontiers, runtimes --------------------------------------------------------
+
+
+@styled
+def calls(times_ms: Sequence[float], marks: Mapping[str, float], ax: Axes | None = None) -> Axes:
+    """Single calls in the order in which they ran, and lines for the numbers that might stand for them."""
+    ax = axes(ax, width=6.4)
+    ax.plot(range(1, len(times_ms) + 1), times_ms, ".", color=GREY, ms=4)
+    low = min(times_ms)
+    for (name, ms), colour, style in zip(marks.items(), (GREEN, BLUE, ORANGE, PINK), ("-", "--", ":", "-.")):
+        ax.axhline(ms, color=colour, ls=style, label=f"{name}: {ms:.3f} ms")
+    ax.set(yscale="log", xlabel="call, in order", ylabel="time of one call (ms, measured here)", ylim=(0.8 * low, None))
+    _plain_log(ax.yaxis)
+    ax.legend(loc="upper right")
+    return ax
+
+
+@styled
+def estimates(found: Mapping[str, Sequence[float]], truth: float, ax: Axes | None = None) -> Axes:
+    """What each statistic said, repeat by repeat, beside the truth: near and narrow is good."""
+    ax = axes(ax, width=6.4, height=0.9 + 0.45 * len(found))
+    spread = np.linspace(-0.22, 0.22, max(map(len, found.values())))
+    for y, (values, mark) in enumerate(zip(found.values(), "osD^v")):
+        ax.plot(values, y + spread[: len(values)], mark, color=f"C{y}", ms=4, alpha=0.8)
+    ax.axvline(truth, color=BLACK, ls="--", lw=1)
+    ax.set_yticks(range(len(found)), list(found))
+    ax.set_ylim(len(found) - 0.5, -0.75)
+    ax.text(truth, -0.62, " undisturbed", fontsize=8, va="center")
+    ax.set(xscale="log", xlabel="what one repeat said (ms a call, measured here)")
+    _plain_log(ax.xaxis)
+    return ax
+
+
+def _plain_log(axis: Axis) -> None:
+    """Plain numbers at 1, 2, 3 and 5 times each power of ten."""
+    axis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter("{x:g}")
+    axis.set_tick_params(which="minor", labelsize=mpl.rcParams[f"{axis.axis_name}tick.labelsize"])
+
+
+@styled
+def parts_against_whole(table_ms: Sequence[float], measured: Sequence[Measurement], ax: Axes | None = None) -> Axes:
+    """The sum of parts against the whole, end to end; on the diagonal they agree. Whiskers go from best to median."""
+    ax, whole = axes(ax, width=5.2, height=3.6), [m.measured_ms for m in measured]
+    low, high = 0.9 * min(*table_ms, *whole), 1.06 * max(*table_ms, *whole)
+    ax.plot([low, high], [low, high], "--", color=GREY, lw=1)
+    ax.annotate("table = measured", (high, high), xytext=(-2, 4), textcoords="offset points", ha="right", fontsize=8)
+    slack = [[0.0] * len(whole), [m.timing.median_ms - m.timing.best_ms for m in measured]]
+    ax.errorbar(table_ms, whole, yerr=slack, fmt="o", color=BLUE, ecolor=SKY, elinewidth=1)
+    card = measured[0].card
+    where = f"{card.runtime}, batch {card.batch_size}, {card.threads} thread{'s' * (card.threads != 1)}"
+    ax.set(xlabel=f"latency (ms, table: sum of parts, {where})", ylabel=f"latency (ms, {card.origin} end to end)")
+    ax.set(xlim=(low, high), ylim=(low, 1.06 * max(high, *(m.timing.median_ms for m in measured))))
+    return ax
+
+
+@styled
+def agreement(values: Mapping[str, Sequence[float]], ax: Axes | None = None) -> Axes:
+    """Rank correlation (Spearman) of every pair of rows: 1 is the same order, 0 unrelated, -1 reversed."""
+    names, ranks = list(values), [np.argsort(np.argsort(v, kind="stable")) for v in values.values()]
+    matrix = np.corrcoef(ranks)
+    ax = axes(ax, width=1.8 + 0.95 * len(names), height=1.0 + 0.55 * len(names))
+    ax.imshow(matrix, cmap="RdBu", vmin=-1, vmax=1, aspect="auto")
+    for (row, column), value in np.ndenumerate(matrix):
+        ax.text(column, row, f"{value:.2f}", ha="center", va="center", color="white" if abs(value) > 0.6 else "black")
+    ax.set_xticks(range(len(names)), [name.replace(", ", ",\n") for name in names])
+    ax.set_yticks(range(len(names)), names)
+    ax.set_title("rank correlation")
+    ax.grid(False)
+    return ax
+
+
+@styled
+def latency_costs(costs: Mapping[str, LatencyCost], range_ms: tuple[float, float], ax: Axes | None = None) -> Axes:
+    """What milliseconds cost under each rule, over the range that a space has."""
+    ax, ms = axes(ax), torch.linspace(*range_ms, 200, dtype=torch.float64)
+    for (name, cost), style in zip(costs.items(), ("-", "--", ":", "-.")):
+        ax.plot(ms, 100 * cost(ms), style, label=name)
+    ax.set(xlabel="latency (ms, table)", ylabel="cost (points of error)")
+    ax.legend()
+    return ax
+
+
+@styled
+def luck(expected: Sequence[float], chosen: float, budget: int, ax: Axes | None = None) -> Axes:
+    """The expected cost of the best of n random architectures, n from 1 on, beside the search's pick.
+
+    `chosen` is the cost of the pick, and `budget` how many architectures its price would have judged.
+    """
+    ax, n = axes(ax, width=6), len(expected)
+    ax.plot(range(1, n + 1), [100 * cost for cost in expected], label="best of n at random, on average")
+    ax.axhline(100 * chosen, color=ORANGE, ls="--", label="the search's pick")
+    name = "for the price of the search" if budget <= n else f"the price of the search would judge {budget}"
+    ax.axvline(min(budget, n), color=BLACK, ls=":", label=name)
+    ax.set(xscale="log", xlabel="architectures judged, n", ylabel="cost (points of error, latency included)")
+    ax.set_xticks([x for x in (1, 3, 10, 30, 100, 300, 1000) if 1.3 * x < n] + [n])
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_formatter("")
+    ax.legend(loc="upper right", frameon=True, framealpha=1, edgecolor="none")
+    return ax
+
+
+@styled
+def dominated_area(points: Frontier | Iterable[Point], worst: tuple[float, float], ax: Axes | None = None) -> Axes:
+    """The staircase of the frontier and the area that it dominates below `worst` = (error, ms)."""
+    front = points if isinstance(points, Frontier) else Frontier.of(points)
+    ax = frontier(front, ax=ax)
+    inside = [p for p in front if p.error < worst[0] and p.latency_ms < worst[1]]
+    ms = [p.latency_ms for p in inside] + [worst[1]]
+    height = [100 * p.error for p in inside] + [100 * inside[-1].error]
+    ax.fill_between(ms, height, 100 * worst[0], step="post", color=SKY, alpha=0.35, lw=0)
+    ax.plot(worst[1], 100 * worst[0], "X", color=BLACK, ms=8)
+    ax.annotate("worst", (worst[1], 100 * worst[0]), xytext=(-6, 6), textcoords="offset points", ha="right", fontsize=8)
+    return ax
+
+
+@styled
+def reached(shares: Mapping[str, float], ax: Axes | None = None) -> Axes:
+    """How much of a frontier each way of asking can choose."""
+    ax = axes(ax, width=6.4, height=0.8 + 0.36 * len(shares))
+    for y, share in enumerate(shares.values()):
+        ax.barh(y, 100 * share, 0.6, color=ORANGE if y == 0 else BLUE, hatch="//" if y == 0 else "")
+        ax.text(100 * share, y, f" {100 * share:.0f} %", va="center", fontsize=8)
+    ax.set_yticks(range(len(shares)), list(shares))
+    ax.invert_yaxis()
+    ax.set(xlabel="share of the frontier that can be chosen (%)", xlim=(0, 112))
+    ax.grid(axis="y", visible=False)
+    return ax
+
+
+@styled
+def clocks(rows: Mapping[str, tuple[float, str]], ax: Axes | None = None) -> Axes:
+    """One architecture by several clocks: name -> (ms, origin), with the origin in words and in the hatch."""
+    ax = axes(ax, width=6.6, height=0.8 + 0.42 * len(rows))
+    hatches = {"predicted": "..", "recorded": "//", "measured": ""}
+    for y, (ms, origin) in enumerate(rows.values()):
+        ax.barh(y, ms, 0.6, color=SKY, edgecolor=BLUE, hatch=hatches[origin])
+        ax.text(ms, y, f" {ms:.3f} ms, {origin}", va="center", fontsize=8)
+    ax.set_yticks(range(len(rows)), list(rows))
+    ax.invert_yaxis()
+    ax.set(xlabel="latency (ms)", xlim=(0, 1.4 * max(ms for ms, _ in rows.values())))
+    ax.grid(axis="y", visible=False)
+    return ax

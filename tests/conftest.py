@@ -29,7 +29,9 @@ def synthetic_table(space, seed=0):
     draw = torch.Generator().manual_seed(seed)
     ms = lambda: 0.01 + 0.09 * torch.rand((), generator=draw).item()
     timing = lambda value: Timing(value, 1.05 * value, 0.01 * value, 15)
-    card = Card("synthetic", "torch", (("torch", "0"),), "float32", "NCHW", 1, space.image, 1, "best", date="2000-01-01")
+    card = Card(
+        "synthetic", "torch", (("torch", "0"),), "float32", "NCHW", 1, space.image, 1, "best", date="2000-01-01"
+    )
     return lk.LatencyTable(
         space.name,
         space.digest,

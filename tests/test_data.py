@@ -21,7 +21,11 @@ def test_glyphs_come_from_the_seed():
     small = lambda seed: glyphs(40, 20, 20, seed=seed)
     check_shapes(small(0))
     assert small(0).digest == small(0).digest != small(1).digest
-    assert {part: small(0).card()[part] for part in ("train", "valid", "test")} == {"train": 40, "valid": 20, "test": 20}
+    assert {part: small(0).card()[part] for part in ("train", "valid", "test")} == {
+        "train": 40,
+        "valid": 20,
+        "test": 20,
+    }
 
 
 def test_glyphs_can_be_told_apart_by_something_simple():

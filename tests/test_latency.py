@@ -29,7 +29,8 @@ def test_table_of_probabilities_is_the_mean_over_the_space(space, table):
     p = torch.rand(5, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     p /= p.sum(-1, keepdim=True)
     mean = sum(
-        math.prod(p[s, slot.index(op)].item() for s, (slot, op) in enumerate(zip(space.slots, a.ops))) * table.table_ms(a)
+        math.prod(p[s, slot.index(op)].item() for s, (slot, op) in enumerate(zip(space.slots, a.ops)))
+        * table.table_ms(a)
         for a in space
     )
     assert table(p[None]).item() == pytest.approx(mean)
@@ -66,7 +67,9 @@ def test_a_table_with_a_part_missing_is_refused(table, key):
 
 
 def test_a_missing_entry_is_an_error_with_the_known_ones_named(table):
-    with pytest.raises(lk.InputError, match="no 'conv9x9' in slot 0 of five_layer; it has conv5x5, conv3x3, maxpool3x3"):
+    with pytest.raises(
+        lk.InputError, match="no 'conv9x9' in slot 0 of five_layer; it has conv5x5, conv3x3, maxpool3x3"
+    ):
         table.table_ms(lk.Architecture("five_layer", ("conv9x9",) * 5))
 
 

@@ -28,9 +28,7 @@ def test_the_comparison_sees_another_architecture(supernet, generator):
     images = torch.randn(8, 3, 32, 32, generator=generator)
     one, other = supernet.space.sample(2, generator)
     with torch.no_grad():
-        assert not torch.equal(
-            lk.derive(supernet, one)(images), supernet(images, supernet.space.encode(other)[None])
-        )
+        assert not torch.equal(lk.derive(supernet, one)(images), supernet(images, supernet.space.encode(other)[None]))
 
 
 def test_only_the_chosen_operations_run(supernet, generator):
@@ -40,9 +38,7 @@ def test_only_the_chosen_operations_run(supernet, generator):
             op.register_forward_hook(lambda *_, where=(slot, k): ran.append(where))
     (architecture,) = supernet.space.sample(1, generator)
     supernet(torch.randn(2, 3, 32, 32), supernet.space.encode(architecture)[None])
-    assert ran == [
-        (s, slot.index(op)) for s, (slot, op) in enumerate(zip(supernet.space.slots, architecture.ops))
-    ]
+    assert ran == [(s, slot.index(op)) for s, (slot, op) in enumerate(zip(supernet.space.slots, architecture.ops))]
 
 
 def test_a_mixture_is_the_weighted_sum(supernet, generator):

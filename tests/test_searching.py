@@ -92,7 +92,9 @@ def test_every_estimator_searches_and_a_seed_decides(space, data, table, estimat
     assert torch.equal(first.logits, again.logits) and first.point == again.point
     assert [row["phase"] for row in first.history] == ["mixture"] * 3 + ["uniform"] * 2 + ["joint"] * 3
     assert first.logits.abs().max() > 0 and first.point.latency_ms == table.table_ms(first.architecture)
-    assert all(torch.equal(before[k], v) for k, v in supernet.state_dict().items()), "the supernet passed in is left alone"
+    assert all(torch.equal(before[k], v) for k, v in supernet.state_dict().items()), (
+        "the supernet passed in is left alone"
+    )
     other = lk.search(supernet, data, table, replace(config, seed=1))
     assert not torch.equal(first.logits, other.logits)
 
@@ -127,7 +129,10 @@ def test_judging_equals_the_derived_network_with_its_own_statistics(space, data,
 
 def test_random_search_costs_what_a_search_costs(space, data, table):
     config = replace(TINY, joint_steps=20)
-    found, baseline = lk.search(lk.Supernet(space), data, table, config), random_search(lk.Supernet(space), data, table, config)
+    found, baseline = (
+        lk.search(lk.Supernet(space), data, table, config),
+        random_search(lk.Supernet(space), data, table, config),
+    )
     assert found.passes == planned_passes(lk.Supernet(space), config)
     each = config.calibration_images + config.judge_images
     assert found.passes - each < baseline.passes <= found.passes

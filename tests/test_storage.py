@@ -13,7 +13,9 @@ def test_round_trips(tmp_path):
     rows = [{"step": 0, "loss": 1.5, "probs": [0.1, 0.9]}, {"step": 1, "loss": None, "probs": [0.2, 0.8]}]
     assert storage.read_rows(storage.write_rows(tmp_path / "r.parquet", rows)) == rows
     tensors = {"w": torch.arange(6.0).reshape(2, 3).T}
-    assert torch.equal(storage.read_tensors(storage.write_tensors(tmp_path / "t.safetensors", tensors))["w"], tensors["w"])
+    assert torch.equal(
+        storage.read_tensors(storage.write_tensors(tmp_path / "t.safetensors", tensors))["w"], tensors["w"]
+    )
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path):
