@@ -68,17 +68,28 @@ def set_up(extra=""):
         except subprocess.CalledProcessError:
             say("this Python cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv")
             raise
-    install, environment = installer()
+    commands, environment = installers()
     index = torch_index()
     if index:
         say("installing torch from " + index)
-        call(*install, *pins(PINNED_FIRST), "--index-url", index, env=environment)
+        install(commands, environment, *pins(PINNED_FIRST), "--index-url", index)
     else:  # alone and first: a range of another package must never choose torch's version
         say("installing torch")
-        call(*install, *pins(("torch",)), env=environment)
+        install(commands, environment, *pins(("torch",)))
     say("installing labkit and its tools (about 1.5 GB, half a minute to a few minutes)")
-    call(*install, "-e", ".[test]" if extra == "test" else ".", "-c", "constraints.txt", env=environment)
+    install(commands, environment, "-e", ".[test]" if extra == "test" else ".", "-c", "constraints.txt")
     stamp.write_text(fingerprint())
+
+
+def install(commands, environment, *what):
+    """Run the first of `commands` that works: uv is the faster one, pip knows more of odd networks."""
+    for i, command in enumerate(commands):
+        try:
+            return call(*command, *what, env=environment)
+        except subprocess.CalledProcessError:
+            if i == len(commands) - 1:
+                raise
+            say("that did not work; once more with pip")
 
 
 def fingerprint():
@@ -94,20 +105,22 @@ def pins(names):
     return [line.split(";")[0].strip() for line in lines if line.split("==")[0] in names]
 
 
-def installer():
-    """-> (command, environment): uv where it can be had, for it is three times as fast; else pip."""
+def installers():
+    """-> (commands, environment): uv where it can be had, for it is three times as fast; then pip."""
     environment = dict(os.environ, UV_NO_SOURCES="1")
+    environment.setdefault("UV_SYSTEM_CERTS", "1")  # a network's own certificates, as pip takes them
     links = environment.get("PIP_FIND_LINKS", "").split()
     if links:  # uv does not read pip's settings
         environment.setdefault("UV_FIND_LINKS", ",".join(links))
     pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     if os.environ.get("LAB_INSTALLER") == "pip":
-        return pip, environment
+        return [pip], environment
     uv = shutil.which("uv")
     if not uv:
         got = subprocess.run([str(part) for part in (*pip, "uv")], stderr=subprocess.DEVNULL)
         uv = BIN / ("uv.exe" if os.name == "nt" else "uv") if got.returncode == 0 else None
-    return ([uv, "pip", "install", "--quiet", "--python", PYTHON] if uv else pip), environment
+    fast = [[uv, "pip", "install", "--quiet", "--python", PYTHON]] if uv else []
+    return [*fast, pip], environment
 
 
 def torch_index():

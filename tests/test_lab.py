@@ -28,7 +28,7 @@ def lab(tmp_path, monkeypatch):
 
     monkeypatch.setattr(module, "call", call)
     monkeypatch.setattr(module, "become", lambda command: module.became.append([str(c) for c in command]) or 0)
-    monkeypatch.setattr(module, "installer", lambda: (["install"], {}))
+    monkeypatch.setattr(module, "installers", lambda: ([["uv"], ["pip"]], {}))
     monkeypatch.setattr(module, "reachable", lambda host: False)
     monkeypatch.setenv("LAB_TORCH", "cpu")
     for name in ("LABKIT_OFFLINE", "PYTHONPATH"):
@@ -39,8 +39,8 @@ def lab(tmp_path, monkeypatch):
 def test_sets_up_once_with_torch_pinned_and_first(lab):
     assert lab.main(["setup"]) == 0 and lab.main(["setup"]) == 0
     venv, torch, rest = lab.calls
-    assert "venv" in venv and torch == ["install", "torch==2.13.0"]
-    assert rest == ["install", "-e", ".", "-c", "constraints.txt"]
+    assert "venv" in venv and torch == ["uv", "torch==2.13.0"]
+    assert rest == ["uv", "-e", ".", "-c", "constraints.txt"]
 
 
 def test_tests_bring_their_own_packages_and_block_the_network(lab):
@@ -92,6 +92,19 @@ def test_runs_pass_their_words_on(lab):
     lab.main(["run", "06", "--full"])
     assert lab.became[0][1:] == ["-m", "labkit", "run", "06", "--full"]
     assert "python lab.py" in lab.main(["fly"]) and "python lab.py" in lab.main(["run"])
+
+
+def test_pip_is_tried_where_uv_fails(lab, monkeypatch):
+    recorded = lab.call
+
+    def call(*command, **options):
+        recorded(*command, **options)
+        if command[0] == "uv":
+            raise subprocess.CalledProcessError(1, command)
+
+    monkeypatch.setattr(lab, "call", call)
+    assert lab.main(["setup"]) == 0
+    assert [command[0] for command in lab.calls[1:]] == ["uv", "pip", "uv", "pip"]
 
 
 def test_a_failed_install_is_one_line(lab, monkeypatch):
