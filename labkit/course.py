@@ -7,7 +7,7 @@ the stuck learner and for a headless run alike.
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -15,15 +15,10 @@ from typing import Any
 
 import torch
 
-from labkit import storage
+from labkit import exercises, storage
 from labkit.cards import device_name
+from labkit.checks import Wrong
 from labkit.errors import InputError
-
-Checker = Callable[[Any], str]  # returns praise; raises Wrong with a hint, or anything at all
-
-
-class Wrong(Exception):
-    """What a checker raises for an answer that is not right: the message says what to look at."""
 
 
 @dataclass(frozen=True)
@@ -42,29 +37,13 @@ class Verdict:
         return f"{'right' if self.passed else 'not yet'} ({self.exercise}): {self.message}"
 
 
-CHECKERS: dict[str, Checker] = {}
-
-
-def checker(exercise: str) -> Callable[[Checker], Checker]:
-    """Register the function that judges `exercise`, such as "e3.1"."""
-
-    def register(function: Checker) -> Checker:
-        if exercise in CHECKERS:
-            raise InputError(f"exercise {exercise} has a checker already")
-        CHECKERS[exercise] = function
-        return function
-
-    return register
-
-
 def check(exercise: str, answer: Any) -> Verdict:
     """Judge an answer at once. Never raises for a wrong answer: it says what to look at, and the notebook goes on."""
-    import labkit.exercises  # noqa: F401 (fills CHECKERS)
-
-    if exercise not in CHECKERS:
-        raise InputError(f"exercises are {', '.join(sorted(CHECKERS))}; got {exercise!r}")
+    checkers = exercises.CHECKERS
+    if exercise not in checkers:
+        raise InputError(f"exercises are {', '.join(sorted(checkers))}; got {exercise!r}")
     try:
-        verdict = Verdict(exercise, True, CHECKERS[exercise](answer))
+        verdict = Verdict(exercise, True, checkers[exercise](answer))
     except Wrong as hint:
         verdict = Verdict(exercise, False, str(hint))
     except Exception as problem:  # a learner's function may raise anything, and the notebook must go on
