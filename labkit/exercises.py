@@ -26,6 +26,10 @@ def _function(answer: Any, name: str) -> None:
     _need(callable(answer), f"hand over the function itself, `{name}`, without calling it; got {answer!r}")
 
 
+def _empty(found: Any) -> bool:
+    return found is None or found is ...
+
+
 # --- 00 start here --------------------------------------------------------------------------------------
 
 
@@ -37,8 +41,8 @@ def _six_points() -> tuple[Point, ...]:
 
 
 def _a_point(found: Any, name: str) -> Point:
-    _need(found is not None, f"`{name}` returned None for points of which one fits: it must return a point")
-    _need(not isinstance(found, list | tuple), f"`{name}` returned {len(found) if found else 0} points: return one")
+    _need(not _empty(found), f"`{name}` returned None: return one of the points")
+    _need(not isinstance(found, list | tuple), f"`{name}` returned a {type(found).__name__}: return one point")
     _need(isinstance(found, Point), f"return the point itself; `{name}` returned {type(found).__name__} {found!r}")
     return found
 
@@ -88,7 +92,7 @@ def _within(answer: Callable[[tuple[Point, ...], float], Point | None]) -> str:
 def _cheapest(answer: Callable[[tuple[Point, ...], float], Point]) -> str:
     _function(answer, "cheapest")
     points = _six_points()
-    found = {weight: _a_point(answer(points, weight), "cheapest") for weight in (0.0, 0.5, 10.0)}
+    found = {weight: _a_point(answer(points, weight), "cheapest") for weight in (0.0, 0.2, 0.5, 10.0)}
     right = {weight: min(points, key=lambda p: p.error + weight * p.latency_ms) for weight in found}
     _need(
         found[0.0] != max(points, key=lambda p: p.error),
@@ -120,7 +124,7 @@ def _size(answer: Callable[[tuple[tuple[str, ...], ...]], int]) -> str:
     _function(answer, "size")
     equal, unequal = (("a", "b", "c"),) * 5, (("a", "b"), ("a", "b", "c", "d"), ("c",), ("a", "b", "c"))
     found = answer(equal)
-    _need(found is not None, "`size` returned None: replace that line by a product over the slots")
+    _need(not _empty(found), "`size` returned None: replace that line by a product over the slots")
     _need(found != 3 + 3 + 3 + 3 + 3, "that is the sum, 15: each choice in one slot goes with each choice in the next")
     _need(found != 5**3, "that is 5**3: one factor a *slot*, each the number of its candidates, is 3**5")
     _need(found == 243, f"five slots of three candidates give 3 * 3 * 3 * 3 * 3 = 243; yours gives {found}")
@@ -140,7 +144,7 @@ def _neighbours(answer: Callable[[Any, Architecture], list[Architecture]]) -> st
     for space in (spaces.five_layer(), spaces.mobile("tiny")):
         (start,) = space.sample(1, torch.Generator().manual_seed(1))
         found = answer(space, start)
-        _need(found is not None, "`neighbours` returned None: build a list of architectures and return it")
+        _need(not _empty(found), "`neighbours` returned None: build a list of architectures and return it")
         found = list(found)
         _need(
             bool(found), "`neighbours` returned an empty list: go through the slots, and in each through the candidates"
@@ -152,12 +156,16 @@ def _neighbours(answer: Callable[[Any, Architecture], list[Architecture]]) -> st
         _need(start not in found, "an architecture is not its own neighbour: skip the candidate that the slot has now")
         _need(len(set(found)) == len(found), "some architecture is in the list twice")
         apart = {sum(a != b for a, b in zip(one.ops, start.ops)) for one in found}
+        right = sum(len(slot) - 1 for slot in space.slots)
+        _need(
+            apart == {1} or len(found) <= right,
+            f"there are {right} neighbours and you return {len(found)} architectures: exactly one slot may differ",
+        )
         _need(
             apart == {1},
             f"a neighbour differs in exactly one slot; yours differ in up to {max(apart)}: start afresh from the "
             "given architecture for each change",
         )
-        right = sum(len(slot) - 1 for slot in space.slots)
         changed = {s for one in found for s, (a, b) in enumerate(zip(one.ops, start.ops)) if a != b}
         _need(
             len(changed) == len(space.slots),
@@ -182,7 +190,7 @@ def _mixture(answer: Callable[[Tensor, nn.ModuleList, Tensor], Tensor]) -> str:
     with torch.no_grad():
         found = answer(x, mixed.ops, weights)
         _need(
-            found is not None,
+            not _empty(found),
             "`mixture` returned None: return the sum of the candidates' outputs, each times its weight",
         )
         _need(isinstance(found, Tensor), f"`mixture` returned {type(found).__name__}; return one tensor")
@@ -230,7 +238,7 @@ def _fresh_statistics(answer: Callable[[nn.Module, Tensor], nn.Module]) -> str:
     with torch.no_grad():
         wanted(second)
     found = answer(network, second)
-    _need(found is not None, "`fresh_statistics` returned None: return the network when its statistics are new")
+    _need(not _empty(found), "`fresh_statistics` returned None: return the network when its statistics are new")
     _need(isinstance(found, nn.Module), f"return the network; got {type(found).__name__}")
     weights = [name for name, _ in network.named_parameters()]
     _need(
@@ -272,7 +280,7 @@ def _loaded(network: nn.Module, state: dict[str, Tensor]) -> nn.Module:
 
 def _slopes(surrogate: Any, leaves: tuple[Tensor, ...]) -> list[Tensor]:
     """Derivatives of the sum of (N,) surrogates, or of N times their mean, in what they were made of."""
-    _need(surrogate is not None, "your function returned None: return the surrogate, one value a draw")
+    _need(not _empty(surrogate), "your function returned None: return the surrogate, one value a draw")
     _need(isinstance(surrogate, Tensor), f"return a tensor of N values; got {type(surrogate).__name__}")
     n = len(leaves[0])
     _need(surrogate.shape in ((n,), ()), f"{n} draws give {n} surrogates; yours has the shape {tuple(surrogate.shape)}")

@@ -5,6 +5,7 @@ Numbers are computed elsewhere; colour never stands alone; every axis has its un
 
 import base64
 import io
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -109,12 +110,15 @@ def frontier(
     ringed: dict[tuple[float, float], list[str]] = {}
     for name, point in (chosen or {}).items():
         ringed.setdefault((point.latency_ms, 100 * point.error), []).append(name)
-    times = [p.latency_ms for p in front.points]
-    for place, names in ringed.items():
+    if ringed:  # below the stairs there are no points, so the names go there, in two rows
+        bottom, top = ax.get_ylim()
+        ax.set_ylim(bottom - 0.16 * (top - bottom), top)
+    for i, (place, names) in enumerate(sorted(ringed.items())):
         ax.plot(*place, "o", ms=12, mfc="none", mec=ORANGE, mew=2)
-        left = place[0] > min(times) + 0.6 * (max(times) - min(times))  # a name stays inside the axes
-        ax.annotate(" = ".join(names), place, xytext=(-8 if left else 8, 8), textcoords="offset points", fontsize=8,
-                    ha="right" if left else "left")  # fmt: skip
+        on_stairs = place in {(p.latency_ms, 100 * p.error) for p in best}
+        lift, va = (-10 - 11 * (i % 2), "top") if on_stairs else (8, "bottom")
+        ax.annotate(" = ".join(names), place, xytext=(0, lift), textcoords="offset points", fontsize=8, ha="center",
+                    va=va, bbox={"fc": "white", "ec": "none", "pad": 0.5, "alpha": 0.8})  # fmt: skip
     ax.set(xlabel=f"latency (ms, {best[0].latency_from})", ylabel=f"error (%, {best[0].error_from})")
     return ax
 
@@ -219,10 +223,11 @@ def learning(history: Sequence[Mapping[str, Any]], ax: Axes | None = None) -> Ax
 def race(rows: Sequence[RuntimeRow], ax: Axes | None = None) -> Axes:
     """Milliseconds in each runtime; one that is missing is a line that says why."""
     ax = axes(ax, width=7.2, height=0.9 + 0.5 * len(rows))
-    longest = max(row.measurement.measured_ms for row in rows if row.measurement)
+    longest = max(max(row.measurement.measured_ms, row.measurement.timing.median_ms) for row in rows if row.measurement)
     for y, row in enumerate(rows):
         if row.measurement is None:
-            ax.text(0.02 * longest, y, f"not here: {row.reason}"[:80], va="center", fontsize=7, style="italic")
+            reason = textwrap.fill(f"not here: {row.reason}", 86)
+            ax.text(0.01 * longest, y, reason, va="center", fontsize=7, style="italic")
             continue
         timing, ms = row.measurement.timing, row.measurement.measured_ms
         ax.barh(y, ms, 0.6, color=BLUE if row.speedup >= 1 else ORANGE)
@@ -230,11 +235,10 @@ def race(rows: Sequence[RuntimeRow], ax: Axes | None = None) -> Axes:
         text = f" {ms:.3f} ms" + ("" if row is rows[0] else f", {speedup_text(row.speedup)}")
         ax.text(max(ms, timing.median_ms), y, text, va="center", fontsize=8)
     ax.set_yticks(range(len(rows)), [row.name for row in rows])
-    ax.invert_yaxis()
     card = next(row.measurement.card for row in rows if row.measurement)
     where = f"batch {card.batch_size}, {card.threads} thread{'s' * (card.threads != 1)}, {card.device}"
     ax.set(xlabel=f"latency (ms, {card.statistic} to median, {where})")
-    ax.set_xlim(0, 1.45 * longest)
+    ax.set(xlim=(0, 1.4 * longest), ylim=(len(rows) - 0.5, -0.5))
     ax.grid(axis="y", visible=False)
     return ax
 
@@ -278,6 +282,7 @@ def sizes(spaces: Mapping[str, float], yardsticks: Mapping[str, float] | None = 
     return ax
 
 
+@styled
 def cloud(
     x: Sequence[float],
     y: Sequence[float],
@@ -299,6 +304,7 @@ def cloud(
     return ax
 
 
+@styled
 def ranking(points: Iterable[Point], marked: Mapping[str, Architecture], ax: Axes | None = None) -> Axes:
     """The errors of all points from best to worst, with the ranks of the `marked` architectures."""
     ax, order = axes(ax, width=6), sorted(points, key=lambda p: p.error)
@@ -316,6 +322,7 @@ def ranking(points: Iterable[Point], marked: Mapping[str, Architecture], ax: Axe
     return ax
 
 
+@styled
 def losses(curves: Mapping[str, Sequence[float]], chance: float | None = None, ax: Axes | None = None) -> Axes:
     """Training losses, step by step and as a running mean of 10, each named at its end; `chance`: of guessing."""
     ax = axes(ax, width=6)
@@ -495,7 +502,8 @@ def luck(expected: Sequence[float], chosen: float, budget: int, ax: Axes | None 
     ax, n = axes(ax, width=6), len(expected)
     ax.plot(range(1, n + 1), [100 * cost for cost in expected], label="best of n at random, on average")
     ax.axhline(100 * chosen, color=ORANGE, ls="--", label="the search's pick")
-    name = "for the price of the search" if budget <= n else f"the price of the search would judge {budget}"
+    passes = "for the image passes of the search"
+    name = passes if budget <= n else f"{passes}: {budget}"
     ax.axvline(min(budget, n), color=BLACK, ls=":", label=name)
     ax.set(xscale="log", xlabel="architectures judged, n", ylabel="cost (points of error, latency included)")
     ax.set_xticks([x for x in (1, 3, 10, 30, 100, 300, 1000) if 1.3 * x < n] + [n])

@@ -1,0 +1,371 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown] tags=["nb-header"]
+# # 02. How can one network be 243 networks?
+#
+# To compare 243 architectures you could train 243 networks. The supernet is the short cut that nearly every modern
+# search takes: one network that holds all candidates of all layers, trained once, from which each architecture is cut
+# out with its weights in place. This notebook builds it, trains it, and finds two traps on the way.
+#
+# **Time** about 40 minutes, 15 of them for the two exercises. **Before this** [01 search
+# spaces](01_search_spaces.ipynb); a training loop in PyTorch.
+
+# %% [markdown] tags=["objectives"]
+# You will
+#
+# - **O2.1** *write* a layer as the weighted sum of its candidates, and say what the op weights mean;
+# - **O2.2** *show* that with one-hot op weights the supernet is exactly the derived network, and costs no more;
+# - **O2.3** *train* shared weights, and say why the mixture has to come first here;
+# - **O2.4** *judge* architectures on shared weights without fooling yourself: batch norm, and what such an error
+#   means.
+
+# %% tags=["parameters"]
+FAST = True  # 3,000 training images and about 300 steps; False: 10,000 and about 800
+SEED = 0  # of the images, the first weights and every draw
+
+# %% tags=["setup"]
+import copy
+import itertools
+import math
+
+import torch
+import torch.nn.functional as F
+
+import labkit as lk
+
+lk.course.start("02", seed=SEED)
+data = lk.data.glyphs(*((3_000, 600, 600) if FAST else (10_000, 2_000, 2_000)), seed=SEED)
+MIXTURE, ONE_HOT = (120, 160) if FAST else (200, 600)  # training steps
+
+# %% [markdown]
+# ## The images
+#
+# *Glyphs*: ten letters in many fonts, turned, coloured and made noisy. They are made on the spot from the seed, so
+# nothing is downloaded. One in ten guesses is right.
+
+# %%
+lk.plots.picture(lk.plots.images(data.train, data.classes), "Twelve glyphs: coloured, noisy letters from A to J.")
+
+# %% [markdown]
+# ## One layer: all candidates at once
+#
+# Instead of choosing between two operations, run both and add up their outputs, each times its **op weight**. By hand,
+# then by name (`MixedOp` is what the supernet is made of):
+
+# %%
+from labkit.networks import MixedOp
+from labkit.spaces import Edge
+
+mixed = MixedOp(("conv3x3", "maxpool3x3"), Edge(3, 3, slot=0)).eval()
+conv, pool = mixed.ops
+x, _ = next(data.train.batches(4))  # four images, (4, 3, 32, 32)
+by_hand = 0.3 * conv(x) + 0.7 * pool(x)
+
+by_name = mixed(x, torch.tensor([[0.3, 0.7]]), active=[True, True], one_hot=False)
+assert torch.allclose(by_hand, by_name)
+print(f"{tuple(x.shape)} -> {tuple(by_name.shape)}, largest difference {(by_hand - by_name).abs().max():.0e}")
+
+# %% [markdown]
+# Op weights 0.3 and 0.7 are a *mixture*. Op weights 1 and 0 are a *choice*. In between there is a path without a jump:
+# that is what makes a gradient possible (notebook 03).
+#
+# ### Exercise e2.1: the mixture (O2.1)
+#
+# Write it for any number of candidates, and with op weights of its own for each image: `weights` is (B, K) for B
+# images and K candidates, and `ops[k](x)` is (B, C, H, W).
+
+
+# %% tags=["exercise"]
+def mixture(x, ops, weights):
+    """(B, C, H, W): for each image the sum of the candidates' outputs, each times that image's op weight."""
+    # stub: return None
+    # solution
+    return sum(weights[:, k, None, None, None] * op(x) for k, op in enumerate(ops))
+    # end solution
+
+
+# %% tags=["check"]
+lk.course.check("e2.1", mixture)
+
+# %% [markdown] tags=["hint"]
+# <details><summary>Hint 1</summary>One summand a candidate. The op weights of candidate k, one an image, are
+# <code>weights[:, k]</code>, of shape (B,).</details>
+# <details><summary>Hint 2</summary>(B,) cannot multiply (B, C, H, W). Give it three more axes: <code>weights[:, k,
+# None, None, None]</code>.</details>
+# <details><summary>Hint 3</summary><code>sum(weights[:, k, None, None, None] * op(x) for k, op in
+# enumerate(ops))</code></details>
+
+# %% [markdown]
+# Go on in any case: the library's `MixedOp` does it from here.
+#
+# ## Five layers: the supernet
+#
+# The supernet has a `MixedOp` in every slot. Its forward pass takes images *and* op weights, (1, S, K) for all images
+# alike.
+
+# %%
+space = lk.spaces.five_layer()
+supernet = lk.Supernet(space, seed=SEED)
+count = lambda network: sum(p.numel() for p in network.parameters())
+apart = sum(count(lk.derive(space, architecture)) for architecture in space)
+print(
+    f"243 networks apart: {apart:,} parameters; together {count(supernet):,}, {apart / count(supernet):.0f} times fewer"
+)
+
+# %% [markdown]
+# The saving is shared weights: the 5×5 convolution of layer 1 is *one* set of weights for all 81 architectures that
+# use it there.
+#
+# `lk.derive(supernet, architecture)` cuts one network out. If the supernet runs with one-hot op weights, it must say
+# exactly the same:
+
+# %%
+supernet.eval()
+x, _ = next(data.valid.batches(64))
+worst = 0.0
+for architecture in space.sample(20, torch.Generator().manual_seed(SEED)):
+    one_hot = space.encode(architecture)[None]  # (1, S, K)
+    with torch.no_grad():
+        difference = supernet(x, one_hot) - lk.derive(supernet, architecture)(x)
+    worst = max(worst, difference.abs().max().item())
+assert worst == 0.0
+print(f"20 architectures, 64 images, 10 class logits: largest difference {worst}")
+
+# %% [markdown]
+# Not nearly the same: the same to the last bit. So whatever is measured on the supernet with one-hot op weights *is*
+# true of the derived network.
+#
+# ## What a pass costs
+
+# %% tags=["predict"]
+lk.course.predict(
+    "p2.1",
+    "The supernet has 15 candidate operations. How many run in a pass with one-hot op weights?",
+    ["15, ten of them times zero", "5", "It depends on the architecture"],
+)
+
+# %%
+ran = []  # one entry for every candidate operation that runs
+for module in supernet.body:
+    for op in module.ops if isinstance(module, MixedOp) else ():  # not the stem, not the poolings between
+        op.register_forward_hook(lambda *_: ran.append(1))
+
+uniform = torch.full((1, 5, 3), 1 / 3)
+for label, weights in (("mixture", uniform), ("one-hot", one_hot)):
+    ran.clear()
+    with torch.no_grad():
+        supernet(x, weights)
+    print(f"{label}: {len(ran)} operations ran")
+lk.course.reveal("p2.1", "5, because a candidate with weight zero is left out")
+
+# %% [markdown]
+# A mixed pass costs about three networks, in time and in memory for its gradient; a one-hot pass costs one. Keep the
+# two apart: the mixture has a slope, the one-hot pass is the truth.
+#
+# ## Training the shared weights
+#
+# A training step needs op weights. Two plans:
+#
+# - **one-hot**: draw a random architecture each step, and train its operations. It is what we want in the end, and it
+#   is cheap;
+# - **mixture**: all candidates at equal op weights, all trained in every step.
+
+
+# %%
+def train(supernet, op_weights, steps, seed=SEED):
+    """Losses of `steps` steps; `op_weights(generator)` makes the op weights (1, S, K) of each."""
+    generator = torch.Generator().manual_seed(seed)
+    epochs = (data.train.batches(64, generator) for _ in itertools.count())
+    optimizer = torch.optim.AdamW(supernet.parameters(), lr=2e-3)
+    losses = []
+    for x, y in itertools.islice(itertools.chain.from_iterable(epochs), steps):
+        loss = F.cross_entropy(supernet.train()(x, op_weights(generator)), y)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(supernet.parameters(), 1.0)
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+# %% tags=["predict"]
+lk.course.predict(
+    "p2.2",
+    "Both plans from the same first weights, the same images. After 120 steps, which loss is lower?",
+    ["One-hot: it trains what will be judged", "The mixture", "They are about equal"],
+)
+
+# %%
+dist = lk.ArchDistribution(space)  # uniform over the 243
+mixture_weights = lambda generator: dist.probs().detach()[None]
+random_one_hot = lambda generator: dist.sample(1, 1.0, generator).hard
+
+only_one_hot = train(lk.Supernet(space, seed=SEED), random_one_hot, MIXTURE)
+supernet = lk.Supernet(space, seed=SEED)
+first = train(supernet, mixture_weights, MIXTURE)
+mean = lambda losses: sum(losses[-20:]) / 20
+print(f"last 20 steps: one-hot {mean(only_one_hot):.2f} nats, mixture {mean(first):.2f}; guessing {math.log(10):.2f}")
+lk.course.reveal("p2.2", "the mixture; one-hot has hardly left the plateau of guessing")
+
+# %% [markdown]
+# Every operation starts at random. A one-hot step improves five operations as seen through four other random ones, and
+# the next step asks for another five. The mixture moves all fifteen towards the same goal. Once they do something
+# useful, one-hot steps work:
+
+# %% tags=["keep_output"]
+early = copy.deepcopy(supernet)  # for the last cell
+rest = train(supernet, random_one_hot, ONE_HOT, seed=SEED + 1)
+curves = {"mixture, then one-hot": first + rest, "one-hot only": only_one_hot}
+ax = lk.plots.losses(curves, chance=math.log(10))
+ax.axvline(MIXTURE, color=lk.plots.GREY, lw=1, ls=":")
+lk.plots.picture(ax, "One-hot training alone stays at the loss of guessing; after a mixture it goes down.")
+
+# %% [markdown]
+# **What to notice.** Where the dotted line stands the loss jumps up: now a single architecture has to do alone what
+# all did together. It is noisy from then on, because each step draws another architecture, and some are better than
+# others. (That the mixture must come first is so in *this* space, which has no skip connections. Elsewhere one-hot
+# training may take off by itself.)
+#
+# ## The first trap: batch norm
+#
+# Batch norm keeps running averages of what it has seen, and uses them in `eval` mode. What the supernet's batch norms
+# have seen is every architecture in turn. For any *one* architecture those averages are wrong.
+#
+# ### Exercise e2.2: fresh statistics (O2.4)
+#
+# Give a derived network the statistics of its own: send a batch of training images through, so that each batch norm's
+# running averages become those of this batch, and leave the network ready to be judged. A batch norm mixes the old and
+# the new in proportion to its `momentum`, and only in train mode; at `momentum = 1.0` the old is forgotten.
+
+
+# %% tags=["exercise"]
+def fresh_statistics(network, images):
+    """`network`, with running statistics of `images` (B, 3, 32, 32) alone, in eval mode."""
+    norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    # stub: return None
+    # solution
+    for norm in norms:
+        norm.momentum = 1.0
+    with torch.no_grad():
+        network.train()(images)
+    return network.eval()
+    # end solution
+
+
+# %% tags=["check"]
+lk.course.check("e2.2", fresh_statistics)
+
+# %% [markdown] tags=["hint"]
+# <details><summary>Hint 1</summary>Three things in this order: set the momentum of every norm, pass the images in
+# train mode, go back to eval mode.</details>
+# <details><summary>Hint 2</summary>No loss, no optimiser: only <code>network(images)</code>, inside <code>with
+# torch.no_grad():</code>.</details>
+# <details><summary>Hint 3</summary><code>for norm in norms: norm.momentum = 1.0</code>, then
+# <code>network.train()(images)</code> without gradients, then <code>return network.eval()</code>.</details>
+
+# %% [markdown]
+# `lk.judge` does just that before it counts errors. How much does it matter? Seven architectures, judged both ways on
+# the same shared weights and the same validation images. (From here a letter stands for a layer: 5 and 3 are the
+# convolutions, p is pooling.)
+
+# %% tags=["keep_output"]
+full = {"5": "conv5x5", "3": "conv3x3", "p": "maxpool3x3"}
+some = {way: space.architecture(full[letter] for letter in way)
+        for way in ("55555", "33333", "ppppp", "335p5", "p35p3", "3pp5p", "53p33")}  # fmt: skip
+table = lk.LatencyTable.load("five_layer-onnxruntime-b1")  # recorded; notebook 04 is about it
+config = lk.SearchConfig(judge_images=len(data.valid), calibration_images=512)
+running = [lk.error(lk.derive(supernet, a), data.valid) for a in some.values()]
+fresh = [point.error for point in lk.judge(supernet, some.values(), data, table, config)]
+ax = lk.plots.two_errors(dict(zip(some, zip(running, fresh))), ("running averages", "re-estimated"))
+lk.plots.picture(ax, "Errors of seven architectures; with re-estimated batch norm nearly all are far lower.")
+
+# %%
+better = sum(a < b for a, b in zip(fresh, running))
+gain = 100 * (sum(running) - sum(fresh)) / len(some)
+print(f"re-estimating lowers the error of {better} of {len(some)}, by {gain:.0f} points on average")
+
+# %% [markdown]
+# Nothing was trained in between. Without the re-estimate the *order* of the architectures changes as well, and the
+# order is what a search lives on. (`ppppp` has one batch norm, in the stem, which every architecture uses alike: for
+# it the two agree. It can hardly tell letters apart.)
+#
+# ## All 243 at once
+#
+# Architectures that begin alike share that part of the work, so judging all of them costs a few seconds:
+
+# %% tags=["keep_output"]
+config = lk.SearchConfig(judge_images=300 if FAST else 2_000, calibration_images=128 if FAST else 512)
+points = lk.judge(supernet, space, data, table, config)
+ax = lk.plots.ranking(points, {way: some[way] for way in ("55555", "33333", "3pp5p")})
+lk.plots.picture(ax, "Errors of all 243 on the shared weights, best to worst, three of them named.")
+
+# %% [markdown]
+# Choose an architecture and see where it stands. Find out what pooling does in the first layer, and what it does in
+# the last.
+
+# %% tags=["widget"]
+ways = ("55555", "33333", "ppppp", "p3333", "3p333", "33p33", "333p3", "3333p", "pp333", "333pp")
+options = {way: space.architecture(full[letter] for letter in way) for way in ways}
+names = {a: way for way, a in options.items()}
+errors = {point.architecture: point.error for point in points}
+lk.widgets.switch(
+    "architecture (5: 5×5, 3: 3×3, p: pooling)",
+    options,
+    lambda a: lk.plots.ranking(points, {names[a]: a}),
+    alt=lambda a: f"{names[a]}: error {errors[a]:.0%} on shared weights",
+)
+
+# %%
+for way, a in options.items():
+    print(f"{way}  error {errors[a]:.0%} (shared weights, {config.judge_images} validation images)")
+
+# %% [markdown]
+# ## The second trap: what these errors mean
+#
+# They are not the errors that the networks have when each is trained on its own. Those are far lower, a few per cent
+# for the better ones. Shared weights are a compromise between 243 networks, after a very short training. What a search
+# takes from them is the *order*, and the order is only roughly right: it separates good from bad, and is unreliable
+# among the best. Notebook 06 measures that against the truth.
+#
+# And with some 300 images an error of 40 % has a standard error of nearly 3 points. Neighbours in the ranking are
+# ties.
+#
+# ## A common wrong idea
+#
+# *"The supernet has a low error, so the architectures in it are good."* The mixture is a network of its own, with
+# three operations a layer. It says little about any of the 243. Here is the supernet as it was after the mixture
+# steps:
+
+# %%
+x, y = next(data.valid.batches(len(data.valid)))
+with torch.no_grad():  # in train mode, so with batch statistics: the mixture's own
+    wrong = early.train()(x, uniform).argmax(-1) != y
+print(f"error of the equal mixture {wrong.float().mean():.0%}")
+for way, point in zip(some, lk.judge(early, some.values(), data, table)):
+    print(f"error of {way} on the same weights {point.error:.0%}")
+
+# %% [markdown]
+# ## What you take with you
+#
+# - **O2.1** A mixed layer is the sum of its candidates' outputs, each times its op weight.
+# - **O2.2** With one-hot op weights the supernet *is* the derived network, bit for bit, at the cost of one network.
+# - **O2.3** Shared weights train on mixtures or on one-hot draws; here a short mixture gets all operations off the
+#   plateau, and one-hot steps then train what will be judged.
+# - **O2.4** Re-estimate batch norm for each architecture before judging it, and read the result as an order, not as
+#   the error of the trained network.
+#
+# **Next:** [03 gradient estimators](03_estimators.ipynb). There are 243 costs now. How does a search get downhill
+# without listing them?
+#
+# **References.** Bender et al. 2018 (one-shot architecture search). Pham et al. 2018 (ENAS, shared weights). Guo et
+# al. 2020 (single path, uniform sampling). Vahdat et al. 2020 (UNAS). Ioffe, Szegedy 2015 (batch norm).

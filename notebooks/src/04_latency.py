@@ -1,0 +1,404 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown] tags=["nb-header"]
+# # 04. How long does a network really take?
+#
+# A camera delivers an image, and the answer is due a millisecond later. Whether a network fits is a number on a
+# stopwatch, and stopwatches lie: about the first call, about a busy machine, about another runtime. This notebook
+# builds one, breaks it, and then says what a latency must carry with it before anyone may compare it.
+#
+# **Time** about 40 minutes, 15 of them for the two exercises. **Before this** [01 search spaces](01_spaces.ipynb)
+# (what an architecture is); no hardware knowledge.
+
+# %% [markdown] tags=["objectives"]
+# You will
+#
+# - **O4.1** *build* a stopwatch, *break* it in three ways, and choose the statistic that survives a busy machine;
+# - **O4.2** *read* a timing and its card, and refuse to compare what does not compare;
+# - **O4.3** *predict* a network's latency from a table of its parts, and *measure* how far the sum is from the whole;
+# - **O4.4** *show* that the order of architectures belongs to the runtime and the batch as much as to the networks.
+
+# %% tags=["parameters"]
+FAST = True  # about 0.1 s for each thing timed; False: three times that, and more networks
+SEED = 0  # of the random architectures
+THREADS = 1  # cores a network may use: with one, other programs on the machine disturb least
+
+# %% tags=["setup"]
+import statistics
+import time
+
+import torch
+
+import labkit as lk
+
+torch.set_num_threads(THREADS)
+lk.course.start("04", seed=SEED)
+SECONDS, REPEATS, NETWORKS = (0.1, 12, 12) if FAST else (0.3, 40, 40)
+
+# %% [markdown]
+# ## A stopwatch in three lines
+#
+# The network is the five-layer one with a 3×3 convolution everywhere. Its weights are random: how long a network takes
+# does not depend on what it has learnt.
+
+# %%
+space = lk.spaces.five_layer()
+network = lk.derive(space, space.architecture(["conv3x3"] * 5), seed=SEED).eval()
+image = torch.randn(1, *space.image, generator=torch.Generator().manual_seed(SEED))  # batch 1
+
+
+@torch.inference_mode()
+def run():
+    network(image)
+
+
+def stopwatch(call):
+    """Milliseconds of one call."""
+    start = time.perf_counter()
+    call()
+    return 1e3 * (time.perf_counter() - start)
+
+
+# %% tags=["predict"]
+lk.course.predict(
+    "p4.1",
+    "The very first call against a typical one, a few hundred calls later: the first takes ...",
+    ["about as long", "two to five times as long", "more than five times as long"],
+)
+
+# %%
+single = [stopwatch(run) for _ in range(300)]
+typical = statistics.median(single)
+print(f"first call {single[0]:.2f} ms, typical {typical:.2f} ms")
+print(f"fastest {min(single):.2f} ms, mean {statistics.mean(single):.2f}, slowest {max(single):.2f}")
+lk.course.reveal("p4.1", f"{single[0] / typical:.1f} times as long")
+
+# %% tags=["keep_output"]
+marks = {"fastest": min(single), "median": typical, "mean": statistics.mean(single)}
+ax = lk.plots.calls(single, marks)
+lk.plots.picture(ax, "300 calls in order: the first is slow, most lie in a band, some jump far above.")
+
+# %% [markdown]
+# One network, one image, one machine, and the slowest call takes several times what the fastest does. Nothing about
+# the *network* changed from call to call. Three habits make such a stopwatch lie:
+#
+# 1. **No warm-up.** The first call also chooses algorithms, allocates memory and fills caches.
+# 2. **One call.** Any single call may be the unlucky one.
+# 3. **The mean on a shared machine.** It adds other programs' work to yours. Disturbances only ever *add* time.
+#
+# (A GPU adds a fourth: a call returns before the work is done, so the clock must wait for the device.)
+#
+# How much the third habit costs can be seen if we know the disturbance. So here is a neighbour of our own making, who
+# takes the core for the first 8 ms of every 24.
+
+
+# %%
+def beside_a_neighbour(call, busy_s=0.008, period_s=0.024):
+    """The same call on a core that someone else takes for the first part of every period."""
+
+    def shared():
+        phase = time.perf_counter() % period_s
+        if phase < busy_s:
+            time.sleep(busy_s - phase)  # wait until the core is free
+        call()
+
+    return shared
+
+
+def time_blocks(call, blocks=15, calls=4):
+    """Milliseconds a call, in each of some blocks: long enough to time, short enough to be lucky."""
+    return [stopwatch(lambda: [call() for _ in range(calls)]) / calls for _ in range(blocks)]
+
+
+print("undisturbed:", [round(ms, 2) for ms in time_blocks(run)[:8]])
+print("disturbed:  ", [round(ms, 2) for ms in time_blocks(beside_a_neighbour(run))[:8]])
+
+# %% [markdown] tags=["exercise"]
+# ## Exercise 4.1: three numbers for fifteen
+#
+# A `Timing` in this course keeps three numbers of its blocks: the **best**, the **median**, and the **spread**, which
+# is the distance between the first and the third quartile (a quarter of the blocks is below the first, a quarter above
+# the third). Write them.
+
+
+# %% tags=["exercise"]
+def summarise(blocks):
+    """(best, median, spread) of a list of milliseconds."""
+    # stub: return None
+    # solution
+    first, median, third = statistics.quantiles(blocks, n=4)
+    return min(blocks), median, third - first
+    # end solution
+
+
+# %% tags=["check"]
+lk.course.check("e4.1", summarise)
+
+# %% [markdown] tags=["hint"]
+# <details><summary>Hint 1: which numbers?</summary>
+# Disturbances only add time, so the best block is the smallest. The median and the quartiles come from the sorted
+# list; the module <code>statistics</code> is imported.</details>
+# <details><summary>Hint 2: quartiles</summary>
+# <code>statistics.quantiles(blocks, n=4)</code> returns three numbers: first quartile, median, third
+# quartile.</details>
+# <details><summary>Hint 3: nearly all of it</summary>
+# <code>first, median, third = statistics.quantiles(blocks, n=4)</code>, and then return
+# <code>min(blocks), median, third - first</code>.</details>
+
+# %% [markdown]
+# Now the contest. The same network is timed several times over beside the neighbour, and each time four statistics say
+# what a call takes. The dashed line is what an undisturbed block takes.
+
+# %% tags=["keep_output"]
+truth = min(time_blocks(run, blocks=150))
+repeats = [time_blocks(beside_a_neighbour(run)) for _ in range(REPEATS)]
+found = {
+    "one call": [stopwatch(beside_a_neighbour(run)) for _ in range(REPEATS)],
+    "mean of 15 blocks": [statistics.mean(blocks) for blocks in repeats],
+    "median of 15 blocks": [statistics.median(blocks) for blocks in repeats],
+    "best of 15 blocks": [min(blocks) for blocks in repeats],
+}
+ax = lk.plots.estimates(found, truth)
+lk.plots.picture(ax, "The mean is too high in nearly every repeat; the best of 15 blocks lies nearest.")
+
+# %%
+for name, values in found.items():
+    off = [100 * (value / truth - 1) for value in values]
+    print(f"{name:20} {statistics.median(off):+4.0f} % off, typically; worst {max(off, key=abs):+.0f} %")
+
+# %% [markdown]
+# The mean is too high nearly every time, and that it *repeats* makes it no better: a small scatter is no sign of
+# truth. A single call may be right until it meets the neighbour. The best block looks through him as long as one block
+# in fifteen is left alone, and the median as long as most are. (If your machine is busy with other work as well, all
+# four also show that, the best one least.)
+#
+# **Which one, then?** When this course was made, on a CPU shared with other programs, the best of 15 blocks repeated
+# within 2 to 3 %, and medians moved by 5 to 58 %. So CPU tables here are made of *best*. On a GPU, whose clock changes
+# by itself, the best is a lucky clock and the *median* is used. Whichever was used is written down.
+#
+# ## By name
+#
+# `lk.latency.time_interleaved` does this for several calls at once, and two things more: it warms each of them up, and
+# it runs their blocks *in turn, in shuffled order*, so that whatever disturbs the machine disturbs all of them alike.
+# A timing is called steady when its spread is at most a tenth of its median.
+
+# %%
+slow = lk.derive(space, space.architecture(["conv5x5"] * 5), seed=SEED).eval()
+
+
+@torch.inference_mode()
+def run_slow():
+    slow(image)
+
+
+timings = lk.latency.time_interleaved([run, run_slow], seconds=2 * SECONDS)
+for name, t in zip(("3x3 everywhere", "5x5 everywhere"), timings):
+    print(f"{name}: best {t.best_ms:.3f} ms, median {t.median_ms:.3f}, spread {t.spread_ms:.3f}", end="")
+    print("  (steady)" if t.steady else "  (not steady)")
+difference = 100 * (truth / timings[0].best_ms - 1)
+print(f"3x3 everywhere by hand: {truth:.3f} ms, {difference:+.0f} % from the one by name")
+
+# %% [markdown]
+# ## A number and its card
+#
+# "0.3 ms" answers no question until it is known *where*. Every latency in labkit travels with a **card**: the
+# conditions under which it was taken. Its origin is one of three words. **Measured** is here and now; **recorded** was
+# read from a file, so from another day and perhaps another machine; **predicted** comes out of a model.
+
+# %%
+here = lk.measure([network], batch_size=1, seconds=SECONDS)[0]
+print(f"{here.measured_ms:.3f} ms, measured here, end to end")
+for name, value in here.card.to_json().items():
+    print(f"  {name:12} {value}")
+
+# %% [markdown]
+# Two cards that differ in a condition do not compare, and labkit refuses to divide their numbers. A batch of 32 images
+# takes longer than one image: that is no slow-down, it is another question. (The `try` keeps the notebook going.)
+
+# %%
+crowd = lk.measure([network], batch_size=32, seconds=SECONDS)[0]
+try:
+    print(crowd.speedup_over(here))
+except lk.InputError as refusal:
+    print(f"refused: {refusal}")
+print(f"a batch of 32 takes {crowd.measured_ms:.2f} ms, so an image in it {crowd.measured_ms / 32:.3f} ms")
+
+# %% [markdown]
+# ## A table of parts
+#
+# The space holds 243 architectures, and real spaces hold more than could ever be timed. But they are all made of few
+# parts: here 5 slots with 3 candidates each. So time each *part* once, under the same conditions, and add up. What a
+# part takes includes the price of an empty call, which is taken off each part and counted once, in the **overhead**
+# together with stem, pooling and head.
+
+# %% tags=["keep_output"]
+table = lk.LatencyTable.measure(space, runtime="torch", batch_size=1, seconds=SECONDS)
+ax = lk.plots.latency_table(table)
+lk.plots.picture(ax, "Milliseconds that each of three candidates adds in each of five layers.")
+
+# %%
+fastest, slowest = table.range_ms()
+print(f"overhead {table.overhead_ms:.3f} ms; all 243 lie between {fastest:.3f} and {slowest:.3f} ms")
+print(f"its card: {table.card}")
+
+# %% [markdown]
+# Layers 1 and 2 see 16×16 pixels, layers 3 and 4 see 8×8 and layer 5 sees 4×4, and equal parts at equal sizes are
+# timed once. A 5×5 convolution has 25/9 of the multiplications of a 3×3 one; compare that with the ratio in the table.
+
+# %% [markdown] tags=["exercise"]
+# ## Exercise 4.2: from the table to an architecture
+#
+# Write the sum that `table(weights)` computes. `matrix` holds milliseconds, a row a slot and a column a candidate,
+# shape `(S, K)`; `weights` are op weights of the same shape, one-hot for an architecture. The same line then serves
+# probabilities, for which it gives the *mean* latency.
+
+
+# %% tags=["exercise"]
+def sum_of_parts(matrix, overhead_ms, weights):
+    """Milliseconds of op weights (S, K), from a table's matrix (S, K) and overhead."""
+    # stub: return None
+    # solution
+    return (matrix * weights).sum() + overhead_ms
+    # end solution
+
+
+# %% tags=["check"]
+lk.course.check("e4.2", sum_of_parts)
+
+# %% [markdown] tags=["hint"]
+# <details><summary>Hint 1: one slot</summary>
+# In one slot a one-hot row times a row of milliseconds leaves the milliseconds of the chosen candidate.</details>
+# <details><summary>Hint 2: all slots</summary>
+# Layers run one after the other, so their times add up. The overhead is paid once.</details>
+# <details><summary>Hint 3: nearly all of it</summary>
+# <code>(matrix * weights).sum()</code>, plus the overhead.</details>
+
+# %%
+architecture = space.architecture("conv5x5-maxpool3x3-conv3x3-maxpool3x3-conv3x3")
+parts = table.parts_ms(architecture)
+print("  ".join(f"{op} {ms:.3f}" for op, ms in zip(architecture.ops, parts)))
+print(f"and the overhead {table.overhead_ms:.3f} make {table.table_ms(architecture):.3f} ms")
+assert abs(table.table_ms(architecture) - sum(parts) - table.overhead_ms) < 1e-9
+
+uniform = torch.full((1, 5, 3), 1 / 3, dtype=torch.float64)  # probabilities, (N, S, K)
+print(f"a random architecture takes {table(uniform).item():.3f} ms on average")
+
+# %% [markdown]
+# ## The sum of parts is a model, not a measurement
+#
+# So `table_ms` is a *prediction*. Here it meets `measured_ms`: random architectures, timed as wholes, in turn with
+# each other. Whiskers go from the best block to the median one.
+
+# %% tags=["keep_output"]
+some = space.sample(NETWORKS, torch.Generator().manual_seed(SEED))
+whole = lk.measure([lk.derive(space, a) for a in some], batch_size=1, seconds=SECONDS)
+sums = [table.table_ms(a) for a in some]
+ax = lk.plots.parts_against_whole(sums, whole)
+lk.plots.picture(ax, "Table against measured milliseconds of random architectures: they rise together.")
+
+# %% [markdown]
+# Two questions, two answers. *Is the number right?* Compare with the diagonal. *Is the order right?* That is what a
+# search needs, and the rank correlation says it: 1 is the same order, 0 an unrelated one.
+
+
+# %%
+def ranks(values):
+    return torch.as_tensor(values).argsort().argsort().double()
+
+
+measured = [m.measured_ms for m in whole]
+ratio = statistics.median(m / p for m, p in zip(measured, sums))
+rho = torch.corrcoef(torch.stack([ranks(sums), ranks(measured)]))[0, 1]
+print(f"the whole takes {ratio:.2f} times the sum of its parts, typically")
+print(f"rank correlation of {len(some)} networks: {rho:.2f}")
+
+# %% [markdown]
+# Where the ratio is not 1, the parts met other conditions alone than together: what is left in the caches, what the
+# runtime fuses, what a call costs. A constant factor would not matter for choosing; an order that differs does. So
+# search with the table, and **measure what you have chosen**, end to end, before you believe it. Notebook 07 does.
+#
+# ## Another runtime, another order
+#
+# Three uniform architectures: 5×5, 3×3 and max pooling everywhere. Pooling needs the fewest operations by far. Tables
+# recorded on one machine, by eager PyTorch and by ONNX Runtime, for one image and for 32:
+
+# %% tags=["predict"]
+lk.course.predict(
+    "p4.2",
+    "Eager PyTorch, a batch of 32 images, CPU: which of the three is the slowest?",
+    ["5x5 convolutions", "3x3 convolutions", "max pooling"],
+)
+
+# %%
+kinds = {"torch, batch 1": "torch-b1", "torch, batch 32": "torch-b32"}
+kinds |= {"onnxruntime, batch 1": "onnxruntime-b1", "onnxruntime, batch 32": "onnxruntime-b32"}
+recorded = {name: lk.LatencyTable.load(f"five_layer-{kind}") for name, kind in kinds.items()}
+everywhere = {
+    name: {op: entry.table_ms(space.architecture([op] * 5)) for op in space.slots[0]}
+    for name, entry in recorded.items()
+}
+for name, times in everywhere.items():
+    print(f"{name:22}", "  ".join(f"{op} {ms:6.3f} ms" for op, ms in times.items()), "(recorded)")
+times = everywhere["torch, batch 32"]
+lk.course.reveal("p4.2", f"{max(times, key=times.get)}, by the recorded table")
+
+# %% tags=["keep_output"]
+every = {name: [entry.table_ms(a) for a in space] for name, entry in recorded.items()}
+ax = lk.plots.agreement(every)
+lk.plots.picture(ax, "Rank correlation of four recorded tables over the 243 architectures.")
+
+# %% [markdown]
+# The same 243 architectures on the same machine, and their order depends on who runs them and on how many images come
+# at once. Where the correlation is low, what one table chooses is a bad choice by the other. The runtime and the batch
+# are part of the hardware.
+#
+# The reason is in the parts. The heat map measured above has three rows; here are those of the recorded tables. Choose
+# one and look for (1) a layer where pooling is dearer than a convolution and (2) one where 5×5 is cheaper than 3×3.
+
+# %% tags=["widget"]
+lk.widgets.switch(
+    "table",
+    recorded,
+    lambda entry: lk.plots.latency_table(entry),
+    alt=lambda entry: f"Milliseconds that each candidate adds in each layer; {entry.card}.",
+)
+
+# %% [markdown]
+# May the recorded tables be compared with the one measured above? Their cards know:
+
+# %%
+for name, entry in recorded.items():
+    different = ", ".join(entry.card.differences(table.card)) or "nothing"
+    print(f"{name:22} differs from the table measured here in: {different}")
+
+# %% [markdown]
+# ## A common wrong idea
+#
+# *"Latency is a property of the network, and the operation count tells it."* The figure of four tables is the answer:
+# one network, four latencies, and not even their order is common. An operation count has no runtime in it, so it
+# cannot tell them apart.
+#
+# ## What you take with you
+#
+# - **O4.1** Warm up, time blocks, keep best, median and spread. The mean adds the neighbours' work to yours.
+# - **O4.2** A latency without its card is not a measurement. Unlike cards do not compare.
+# - **O4.3** A table adds up parts and is linear in the op weights: fast, differentiable, and a model. Measure the
+#   winner.
+# - **O4.4** Runtime and batch change the order of architectures. Search with the table of what you will deploy on.
+#
+# **Next:** [05 the search](05_search.ipynb) puts this table beside the supernet's error and lets a gradient choose.
+#
+# **References.** Vahdat et al., *UNAS*, CVPR 2020, arXiv 1912.07651 (a linear latency model as the control of a
+# measured latency). Cai, Zhu, Han, *ProxylessNAS*, ICLR 2019, arXiv 1812.00332 (tables of parts). Zhang et al.,
+# *nn-Meter*, MobiSys 2021, and Dudziak et al., *BRP-NAS*, NeurIPS 2020, arXiv 2007.08859 (where adding up fails, and
+# what to do). Li et al., *HW-NAS-Bench*, ICLR 2021, arXiv 2103.10584 (latencies of whole spaces on several devices).
