@@ -311,7 +311,7 @@ def _unas_surrogate(answer: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]) 
     )
     _need(not _like(score, value), "term (i) lacks the control: it is (value - soft_cost) that multiplies log_prob")
     _need(not _like(score, value + soft), "the control is added to the value in term (i): it must be subtracted")
-    _need(not _like(score, soft - value), "term (i) has the wrong sign: a dear architecture would become more likely")
+    _need(not _like(score, soft - value), "term (i) has the wrong sign: a costly architecture would become more likely")
     _need(
         _like(score, value - soft) or _like(score, value - given), "what multiplies log_prob is not value - soft_cost"
     )

@@ -50,7 +50,10 @@ class Picture:
     def _repr_html_(self) -> str:
         content = base64.b64encode(self.png).decode()
         alt = escape(self.alt, quote=True)
-        return f'<figure style="margin:0"><img alt="{alt}" src="data:image/png;base64,{content}"></figure>'
+        style = "max-width:100%;height:auto"  # a narrow page shrinks it rather than cutting it off
+        return (
+            f'<figure style="margin:0"><img alt="{alt}" style="{style}" src="data:image/png;base64,{content}"></figure>'
+        )
 
     def _repr_png_(self) -> bytes:
         return self.png
@@ -145,6 +148,7 @@ def study(made: Study) -> Picture:
     return picture(ax, alt)
 
 
+@styled
 def latency_table(table: LatencyTable, ax: Axes | None = None) -> Axes:
     """Milliseconds of every candidate in every slot: dark is slow."""
     matrix = table.matrix.numpy()

@@ -234,7 +234,8 @@ def _controls(label: str, options: list[tuple[str, Any]], value: Any) -> tuple[A
     options get a slider to drag, and keep the list: for those who listen, and as the slider's reading.
     """
     style = {"description_width": "initial"}
-    listed = ipywidgets.Dropdown(options=options, value=value, description=label, style=style)
+    layout = {"width": "max-content"}  # a long label would otherwise leave no room for the option
+    listed = ipywidgets.Dropdown(options=options, value=value, description=label, style=style, layout=layout)
     if len(options) <= DROPDOWN_MOST:
         return listed, listed
     slider = ipywidgets.SelectionSlider(options=options, value=value, readout=False)

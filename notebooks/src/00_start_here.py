@@ -18,11 +18,11 @@
 # and prove on a stopwatch that it was the right choice.** Here is the whole way, in miniature:
 #
 # ```
-#           ┌─► supernet ──────► errors ────┐
-#   space ──┤                               ├─► search ─► frontier ─► one network ─► train ─► stopwatch
-#           └─► latency table ─► latencies ─┘
+#          ┌─► supernet ──────► errors ────┐
+#  space ──┤                               ├─► search ─► frontier ─► choice
+#          └─► latency table ─► latencies ─┘                           │
+#                                              stopwatch ◄─ train ◄────┘
 # ```
-#
 #
 # **Time** about 30 minutes, 10 of them for the two exercises. **Before this** Python, and having trained a small
 # network once. Nothing is downloaded, and a laptop without a GPU is enough.
@@ -69,13 +69,12 @@ lk.plots.picture(lk.plots.images(data.train, data.classes), "Twelve glyphs: colo
 # The networks in question have five layers, and in each of them a 5×5 convolution, a 3×3 convolution or 3×3 max
 # pooling. A list of five names is an **architecture**; all of them together are the **search space**.
 
-# %%
+# %% tags=["keep_output", "nbval-check-output"]
 space = lk.spaces.five_layer()
 print(f"{len(space)} architectures, 3 * 3 * 3 * 3 * 3; the first is {next(iter(space))}")
 
 # %% [markdown]
-# Each has two **costs**: how often it errs, and how long it takes. Both were found out before this course was shipped,
-# and are loaded here:
+# Each has two **costs**: how often it errs, and how long it takes. Both were found out before, and are loaded here:
 #
 # - the *errors* come from a **supernet**, one network that holds all 243 and shares its weights among them. So they
 #   are larger than those of networks trained one by one. What counts is which are smaller than others (notebook 02);
@@ -232,11 +231,12 @@ for weight, pick in study.picks:
     total = lambda p, w=weight: p.error + w * p.latency_ms
     regret = total(pick) - min(map(total, study.points))
     better = sum(total(p) < total(pick) for p in study.points)
-    print(f"weight {weight:<5} {pick.architecture}: {regret:.3f} dearer than the best, {better} are better")
+    print(f"weight {weight:<5} {pick.architecture}  regret {regret:.3f}, {better} are better")
 
 # %% [markdown]
-# That difference is the **regret**. You see a search that comes near the best without looking at everything, and that
-# need not hit it. How near, how reliably, and whether random trying would have done as well, is notebook 05.
+# The **regret** is how much more a choice costs than the best one, in error fraction. You see a search that comes near
+# the best without looking at everything, and that need not hit it. How near, how reliably, and whether random trying
+# would have done as well, is notebook 05.
 #
 # ## Close the loop
 #
@@ -292,7 +292,7 @@ for name in ("torch-b1", "torch-b32", "onnxruntime-b1", "onnxruntime-b32"):
 # | [06](06_frontier.ipynb) | Which networks are worth having? | weight, target and deadline |
 # | [07](07_deploy.ipynb) | Does the chosen network keep its promise? | a trained network in ONNX, timed |
 #
-# Each can be opened on its own. Two hours: 00, 03, 05, 06. Four: all but 01 and 07.
+# Each can be opened on its own. For two hours take 00, 03, 05 and 06.
 #
 # ## Words
 #
@@ -312,7 +312,7 @@ for name in ("torch-b1", "torch-b32", "onnxruntime-b1", "onnxruntime-b32"):
 # | **table_ms**, **measured_ms** | a sum of parts; a whole network on the stopwatch |
 # | **card** | the conditions of a measurement: device, runtime, versions, batch, threads, date |
 # | **frontier** | the architectures that no other one beats |
-# | **regret** | how much dearer a choice is than the best one |
+# | **regret** | how much more a choice costs than the best one |
 
 # %% [markdown]
 # ## What you take with you

@@ -17,8 +17,8 @@
 # stopwatch, and stopwatches lie: about the first call, about a busy machine, about another runtime. This notebook
 # builds one, breaks it, and then says what a latency must carry with it before anyone may compare it.
 #
-# **Time** about 40 minutes, 15 of them for the two exercises. **Before this** [01 search spaces](01_spaces.ipynb)
-# (what an architecture is); no hardware knowledge.
+# **Time** about 40 minutes, 15 of them for the two exercises. **Before this** [01 search
+# spaces](01_search_spaces.ipynb) (what an architecture is); no hardware knowledge.
 
 # %% [markdown] tags=["objectives"]
 # You will

@@ -116,7 +116,7 @@ fastest, slowest = table.range_ms()
 print(f"the space takes {fastest:.3f} to {slowest:.3f} ms by the recorded table")
 for weight in sorted({0.02, LATENCY_WEIGHT, 0.5}):
     points = 100 * weight * (slowest - fastest)
-    print(f"at weight {weight} the fastest may lose {points:.1f} points of accuracy to the slowest")
+    print(f"at weight {weight}, fastest instead of slowest is worth {points:.1f} points of error")
 
 # %% [markdown]
 # Two details on the way to the gradient. First, $L_{gen}$ is in nats of cross-entropy and the latency cost in error
@@ -340,8 +340,8 @@ lk.plots.picture(draw(first), f"Recorded study: what search and random search ch
 
 # %% [markdown]
 # Now turn the weight. Two things to find: (1) the weight from which on the search chooses another network than at 0;
-# (2) a weight at which its pick is *not* on the staircase, so that some other network is both faster and more
-# accurate.
+# (2) a weight, if there is one, at which its pick is *not* on the staircase, so that some other network is both faster
+# and more accurate.
 
 # %% tags=["widget"]
 lk.widgets.switch(
