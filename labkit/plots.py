@@ -136,8 +136,11 @@ def study(made: Study) -> Picture:
             del chosen[same]
         chosen[f"{same}, {weight:g}" if same else f"weight {weight:g}"] = point
     ax = frontier(made.frontier, chosen=chosen, ax=axes(width=7.2, height=4))
+    errors = [100 * p.error for p in made.points]
+    bottom, top = 0.65 * min(errors), 1.1 * max(errors)  # room for the names below the stairs
     ax.set_yscale("log")
-    ax.set_yticks([p for p in (3, 5, 10, 20, 30, 50, 90) if ax.get_ylim()[0] <= p <= ax.get_ylim()[1]])
+    ax.set_ylim(bottom, top)
+    ax.set_yticks([p for p in (3, 5, 10, 15, 20, 30, 50, 90) if bottom <= p <= top])
     ax.yaxis.set_major_formatter("{x:g}")
     ax.yaxis.set_minor_locator(mpl.ticker.NullLocator())
     ax.set_xlabel(f"latency (ms, table, {made.table.card.runtime}, batch {made.table.card.batch_size}, recorded)")

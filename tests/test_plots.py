@@ -1,7 +1,11 @@
 """Figures: what is drawn are the numbers that were given."""
 
+import io
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import labkit as lk
 from labkit import plots
@@ -65,3 +69,13 @@ def test_search_figures(space, data, table):
     assert len(figure.axes) == 5 and [len(ax.lines) for ax in figure.axes] == [3] * 5
     assert sum(len(line.get_xdata()) for line in plots.learning(history).lines) == 7
     assert plots.images(data.train, data.classes).axes[0].get_title() in data.classes
+
+
+def test_a_study_shows_every_point():
+    study = lk.runs.load_study("five_layer-glyphs")
+    figure = plots.study(study)
+    assert f"{len(study.points)} architectures" in figure.alt and figure.png.startswith(b"\x89PNG")
+    drawn = np.asarray(Image.open(io.BytesIO(figure.png)).convert("L")) < 200
+    height, width = drawn.shape
+    middle = drawn[height // 10 : height * 8 // 10, width // 10 :]
+    assert middle.any(1).mean() > 0.5, "the points fill the axes; they are not crushed against an edge"
