@@ -43,6 +43,7 @@ import torch.nn.functional as F
 import labkit as lk
 from labkit import estimators
 
+torch.set_num_threads(1)  # the numbers below are few: sharing them out would take longer than adding them up
 lk.course.start("03", seed=SEED)
 DRAWS, REPEATS = 200, 100 if FAST else 2_000  # an estimate is a mean over DRAWS draws
 
