@@ -80,7 +80,7 @@ def test_nbval_passes(tmp_path):
     assert copies
     settings = tmp_path / "pytest.ini"
     settings.write_text("[pytest]\n")  # none of ours: its warnings are not the notebooks'
-    command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=120"]
+    command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=300"]
     command += ["-q", "-p", "no:cacheprovider", "-c", str(settings), "--rootdir", str(tmp_path), *map(str, copies)]
     with headless.sandbox() as box:
         environment = {key: value for key, value in box.environment.items() if key != "PYTEST_ADDOPTS"}
