@@ -1,4 +1,4 @@
-"""What a search minimises: the generalisation loss, and latency as a cost."""
+"""What a search minimises: the generalisation loss, latency as a cost, and costs that are known for a whole space."""
 
 import math
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from labkit.errors import InputError
+from labkit.spaces import Architecture, SearchSpace
 
 
 def generalisation_loss(train: Tensor, valid: Tensor, gap_weight: float) -> Tensor:
@@ -36,3 +37,43 @@ class LatencyCost:
     def __call__(self, ms: Tensor) -> Tensor:
         """Cost (N,) of latencies (N,) in milliseconds."""
         return self.weight * (ms if self.target_ms is None else (ms - self.target_ms).clamp_min(0))
+
+
+@dataclass(frozen=True, eq=False)
+class TabularCost:
+    """A cost known for every architecture of a small space, as a function of op weights (N, S, K) -> (N,).
+
+    On one-hot weights it is the table's entry. On relaxed weights it is the multilinear extension, the sum over
+    architectures of entry times product of op weights: the table's mean if the slots were drawn with those weights.
+    So on probabilities it is the exact expected cost.
+    """
+
+    space: SearchSpace
+    values: Tensor  # (size of the space,) in the order in which the space is iterated
+
+    def __post_init__(self) -> None:
+        if self.values.shape != (self.space.size,) or not self.values.isfinite().all():
+            raise InputError(
+                f"a cost of each architecture of {self.space.name} is {self.space.size} finite numbers; "
+                f"got {tuple(self.values.shape)}"
+            )
+
+    def __call__(self, weights: Tensor) -> Tensor:
+        rest = self.values.to(weights)
+        *others, (last, width) = enumerate(map(len, self.space.slots))
+        rest = weights[:, last, :width] @ rest.reshape(-1, width).T  # (N, combinations of the slots before)
+        for s, width in reversed(others):
+            rest = (rest.unflatten(-1, (-1, width)) * weights[:, s, None, :width]).sum(-1)
+        return rest[:, 0]
+
+    def of(self, architecture: Architecture) -> float:
+        """The entry of one architecture."""
+        return self.values[self.space.index(architecture)].item()
+
+    def best(self) -> Architecture:
+        """The architecture that costs least; the first of equals."""
+        return self.space[int(self.values.argmin())]
+
+    def regret(self, architecture: Architecture) -> float:
+        """How much more `architecture` costs than the best one."""
+        return self.of(architecture) - self.values.min().item()

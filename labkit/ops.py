@@ -9,6 +9,8 @@ from functools import partial
 
 from torch import Tensor, nn
 
+RELU, RELU6 = partial(nn.ReLU, inplace=True), partial(nn.ReLU6, inplace=True)  # in place: a feature map less to write
+
 
 def conv_bn(
     in_channels: int,
@@ -17,7 +19,7 @@ def conv_bn(
     *,
     kernel: int,
     groups: int = 1,
-    activation: Callable[[], nn.Module] | None = nn.ReLU,
+    activation: Callable[[], nn.Module] | None = RELU,
 ) -> nn.Sequential:
     """Convolution without bias, batch norm, activation."""
     layers: list[nn.Module] = [
@@ -37,8 +39,8 @@ class MBConv(nn.Module):
         super().__init__()
         middle = in_channels * expansion
         self.body = nn.Sequential(
-            conv_bn(in_channels, middle, kernel=1, activation=nn.ReLU6),
-            conv_bn(middle, middle, stride, kernel=kernel, groups=middle, activation=nn.ReLU6),
+            conv_bn(in_channels, middle, kernel=1, activation=RELU6),
+            conv_bn(middle, middle, stride, kernel=kernel, groups=middle, activation=RELU6),
             conv_bn(middle, out_channels, kernel=1, activation=None),
         )
         self.residual = stride == 1 and in_channels == out_channels
@@ -88,7 +90,7 @@ def flat_head(channels: int, side: int, classes: int) -> nn.Module:
 def pooled_head(channels: int, side: int, classes: int, *, width: int = 128) -> nn.Module:
     """MobileNetV2's head: a wide 1x1 convolution, the global average, a linear layer."""
     return nn.Sequential(
-        conv_bn(channels, width, kernel=1, activation=nn.ReLU6),
+        conv_bn(channels, width, kernel=1, activation=RELU6),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
         nn.Linear(width, classes),

@@ -94,3 +94,19 @@ class Frontier:
         inside = [p for p in self if p.error < worst_error and p.latency_ms < worst_ms]
         ends = [p.latency_ms for p in inside[1:]] + [worst_ms]
         return sum((end - p.latency_ms) * (worst_error - p.error) for p, end in zip(inside, ends))
+
+
+def supported(front: Frontier) -> tuple[Point, ...]:
+    """The frontier points that some latency weight >= 0 chooses, fastest first: corners of the lower convex hull.
+
+    A point inside a dent of the hull is chosen by no weight, however finely it is turned; a target or a deadline may.
+    """
+    slope = lambda fast, slow: (fast.error - slow.error) / (slow.latency_ms - fast.latency_ms)
+    hull: list[Point] = []
+    for point in front:
+        if hull and hull[-1].latency_ms == point.latency_ms:  # equal in both costs: the first stands for all
+            continue
+        while len(hull) > 1 and slope(hull[-2], hull[-1]) <= slope(hull[-1], point):
+            hull.pop()
+        hull.append(point)
+    return tuple(hull)

@@ -96,6 +96,24 @@ class SearchSpace:
     def __iter__(self) -> Iterator[Architecture]:
         return (Architecture(self.name, ops) for ops in itertools.product(*self.slots))
 
+    def __getitem__(self, index: int) -> Architecture:
+        """The architecture that iteration meets at `index`."""
+        if not 0 <= index < self.size:
+            raise IndexError(f"{self.name} has {self.size} architectures; got index {index}")
+        ops = []
+        for slot in reversed(self.slots):
+            index, k = divmod(index, len(slot))
+            ops.append(slot[k])
+        return Architecture(self.name, tuple(reversed(ops)))
+
+    def index(self, architecture: Architecture) -> int:
+        """Where iteration meets `architecture`."""
+        self.check(architecture)
+        place = 0
+        for slot, op in zip(self.slots, architecture.ops):
+            place = place * len(slot) + slot.index(op)
+        return place
+
     def __contains__(self, architecture: object) -> bool:
         try:
             self.check(architecture)  # type: ignore[arg-type]

@@ -53,9 +53,16 @@ def write_text(path: str | Path, text: str) -> Path:
     return write_atomically(path, lambda file: file.write_text(text, encoding="utf-8", newline="\n"))
 
 
-def write_json(path: str | Path, value: Any) -> Path:
-    """Indented UTF-8 JSON. NaN and infinity are refused: they are not JSON, and never a result."""
-    return write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+def write_json(path: str | Path, value: Any, rows: Iterable[Any] | None = None) -> Path:
+    """Indented UTF-8 JSON. NaN and infinity are refused: they are not JSON, and never a result.
+
+    `rows`, if any, become the last key of the object `value`, a line a row: a table stays readable, its changes too.
+    """
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+    if rows is not None:
+        lines = ",\n  ".join(json.dumps(row, ensure_ascii=False, allow_nan=False) for row in rows)
+        text = text.removesuffix("\n}") + ',\n "rows": [\n  ' + lines + "\n ]\n}"
+    return write_text(path, text + "\n")
 
 
 def read_json(path: str | Path, kind: str, schema: int) -> dict[str, Any]:
@@ -74,6 +81,38 @@ def read_json(path: str | Path, kind: str, schema: int) -> dict[str, Any]:
             f"{path} is a {kind} of schema {value.get('schema')!r}; this labkit reads schema {schema}: make it anew"
         )
     return value
+
+
+def append_line(path: str | Path, row: dict[str, Any]) -> None:
+    """Add one row to a file of JSON lines, and see it on the disk: what was appended survives a kill."""
+    line = json.dumps(row, ensure_ascii=False, allow_nan=False, separators=(", ", ": ")) + "\n"
+    with open(path, "a", encoding="utf-8", newline="\n") as file:
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_lines(path: str | Path) -> list[dict[str, Any]]:
+    """The rows that `append_line` wrote; [] when there is no file. A last line cut short by a kill is not a row."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as problem:
+        raise InputError(f"no rows can be read at {path} ({_first_line(problem)})") from None
+    rows = []
+    for number, line in enumerate(text.split("\n")[:-1], start=1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError as problem:
+            raise InputError(f"{path}, line {number}, is not a JSON row: {problem}") from None
+    return rows
+
+
+def write_lines(path: str | Path, rows: Iterable[dict[str, Any]]) -> Path:
+    """Rows as JSON lines, all at once."""
+    lines = (json.dumps(row, ensure_ascii=False, allow_nan=False, separators=(", ", ": ")) + "\n" for row in rows)
+    return write_text(path, "".join(lines))
 
 
 def write_rows(path: str | Path, rows: Iterable[dict[str, Any]]) -> Path:

@@ -9,10 +9,10 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent.parent / "labkit"
 FLOORS = (
     "errors",
-    "ops cards storage data checks",
+    "ops cards storage data checks memory ranking complexity",
     "spaces",
-    "networks distributions pareto runtimes",
-    "estimators latency training objectives",
+    "networks distributions pareto runtimes objectives",
+    "estimators latency training",
     "searching export",
     "runs explorer",
     "plots",

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from labkit.errors import InputError
-from labkit.objectives import LatencyCost, generalisation_loss
+from labkit.objectives import LatencyCost, TabularCost, generalisation_loss
+from labkit.spaces import Edge, SearchSpace, five_layer
 
 
 def test_generalisation_loss():
@@ -23,3 +24,25 @@ def test_latency_cost():
 def test_impossible_costs_are_refused(weight, target):
     with pytest.raises(InputError, match="latency"):
         LatencyCost(weight, target)
+
+
+def test_a_tabular_cost_on_relaxed_weights_is_the_sum_over_all_architectures():
+    """Against the sum written out, on a space whose slots differ in width."""
+    slots = (("conv3x3", "conv5x5", "maxpool3x3"), ("conv3x3", "maxpool3x3"), ("conv3x3", "conv5x5", "skip"))
+    space = SearchSpace("uneven", slots, tuple(Edge(4, 4, slot=s) for s in range(3)), (4, 8, 8), 3, "flat")
+    generator = torch.Generator().manual_seed(0)
+    cost = TabularCost(space, torch.rand(space.size, generator=generator, dtype=torch.float64))
+    weights = torch.rand(5, 3, 3, generator=generator, dtype=torch.float64) * space.mask
+    z = torch.stack([space.encode(a) for a in space]).double()
+    by_hand = (torch.einsum("nsk,ask->nas", weights, z).prod(-1) * cost.values).sum(-1)
+    torch.testing.assert_close(cost(weights), by_hand)
+    assert torch.equal(cost(z), cost.values)
+    worst = space[int(cost.values.argmax())]
+    assert cost.regret(worst) == pytest.approx((cost.values.max() - cost.values.min()).item())
+    assert cost.of(cost.best()) == cost.values.min()
+
+
+@pytest.mark.parametrize("values", [torch.zeros(242), torch.full((243,), float("nan"))])
+def test_a_tabular_cost_needs_a_finite_number_for_each(values):
+    with pytest.raises(InputError, match="243 finite numbers"):
+        TabularCost(five_layer(), values)

@@ -85,3 +85,16 @@ def test_unknown_names_are_refused():
 
 def test_sides_follow_the_strides(space):
     assert space.sides() == (32, 16, 16, 16, 8, 8, 8, 4, 4)
+
+
+def test_an_index_is_the_place_in_the_iteration(space):
+    every = list(space)
+    for i in (0, 1, 17, len(every) - 1):
+        assert space[i] == every[i] and space.index(every[i]) == i
+    assert [space.index(a) for a in every] == list(range(len(space)))
+    mobile = lk.spaces.mobile()  # slots of unequal width
+    for i, a in zip(range(5_000), mobile):
+        assert mobile.index(a) == i
+    assert mobile.index(mobile[3_630_311]) == 3_630_311
+    with pytest.raises(IndexError, match="243 architectures; got index 243"):
+        space[243]

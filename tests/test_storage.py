@@ -69,3 +69,27 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot write to the folder"):
         storage.writable_folder(tmp_path / "file" / "below")
+
+
+def test_lines_survive_a_kill_in_the_middle_of_one(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    assert storage.read_lines(path) == []
+    for i in range(3):
+        storage.append_line(path, {"i": i, "name": "größer"})
+    assert [row["i"] for row in storage.read_lines(path)] == [0, 1, 2]
+    path.write_text(path.read_text()[:-7])
+    assert [row["i"] for row in storage.read_lines(path)] == [0, 1]
+    storage.write_lines(path, storage.read_lines(path))
+    storage.append_line(path, {"i": 9})
+    assert [row["i"] for row in storage.read_lines(path)] == [0, 1, 9]
+    path.write_text('{"i": 1}\n{"i": \n{"i": 3}\n')
+    with pytest.raises(InputError, match="line 2, is not a JSON row"):
+        storage.read_lines(path)
+    with pytest.raises(ValueError):
+        storage.append_line(path, {"i": float("nan")})
+
+
+def test_json_with_rows_has_a_line_a_row(tmp_path):
+    path = storage.write_json(tmp_path / "t.json", {"kind": "t", "schema": 1}, rows=[["a", 1.5], ["b", 2]])
+    assert '  ["a", 1.5],\n  ["b", 2]\n' in path.read_text()
+    assert storage.read_json(path, "t", 1)["rows"] == [["a", 1.5], ["b", 2]]
