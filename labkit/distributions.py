@@ -3,11 +3,13 @@
 In shapes: S slots, K candidates, N samples.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from labkit.errors import InputError
 from labkit.spaces import Architecture, SearchSpace
 
 
@@ -25,17 +27,29 @@ class ArchSample(NamedTuple):
 
 
 class ArchDistribution(nn.Module):
-    """Independent categoricals, uniform at first. Candidates that a slot lacks have probability 0."""
+    """Independent categoricals, uniform at first. Candidates that a slot lacks have probability 0.
 
-    def __init__(self, space: SearchSpace):
+    `softening` > 0 mixes each with the uniform one, in sampling and in log p alike: with k candidates a probability p
+    becomes (p + softening) / (1 + k softening), so that no candidate is ever given up (UNAS, for the large spaces).
+    """
+
+    def __init__(self, space: SearchSpace, softening: float = 0.0):
         super().__init__()
+        if not (math.isfinite(softening) and softening >= 0):
+            raise InputError(f"softening is 0 or more, such as 0.08; got {softening!r}")
         self.space = space
+        self.softening = softening
         self.logits = nn.Parameter(torch.zeros(space.mask.shape))
         self.register_buffer("mask", space.mask.clone())
 
     def log_probs(self) -> Tensor:
         """(S, K) log-probabilities; a huge negative number where a slot has no such candidate."""
-        return self.logits.masked_fill(~self.mask, -1e9).log_softmax(-1)
+        log_p = self.logits.masked_fill(~self.mask, -1e9).log_softmax(-1)
+        if not self.softening:
+            return log_p
+        p = (log_p.exp() + self.softening).masked_fill(~self.mask, 0.0)
+        p = p / p.sum(-1, keepdim=True)
+        return p.masked_fill(~self.mask, 1.0).log().masked_fill(~self.mask, -1e9)  # no log 0, whose slope is no number
 
     def probs(self) -> Tensor:
         """(S, K) probabilities."""

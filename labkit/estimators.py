@@ -8,16 +8,21 @@ Each estimates d E[cost(z)] / d logits for z drawn from the distribution, and al
 weights; it defaults to `cost` itself, which must then be differentiable. Nothing here touches a `.grad`.
 
     estimator        cost       control                  bias    variance
-    Reinforce        any        unused                   none    high
+    Reinforce        any        unused                   none    high; its baseline decides
     GumbelSoftmax    unused     required                 yes     low
+    StraightThrough  unused     required                 yes     low
+    DartsSoftmax     unused     required                 yes     none: nothing is drawn
     Rebar            differentiable, is its own control  none    low, with a scale that fits
     Unas             any        required                 none    low when the control follows the cost
+    FittedUnas       any        required                 none    the least that a constant scale gives
+    ClosedForm       any        required, multilinear    none    none when the control is exact
 
 `Unas` with control = cost is `Rebar` at scale 1; with control = 0 it is `Reinforce` without a baseline; its
 pathwise term alone is `GumbelSoftmax`.
 
-References: Williams 1992 (REINFORCE); Jang et al. 2017 (Gumbel-Softmax); Tucker et al. 2017 (REBAR);
-Vahdat et al., UNAS, CVPR 2020 (one-hot network as cost, mixed network as control).
+References: Williams 1992 (REINFORCE); Kool et al. 2019 (leave-one-out baseline); Jang et al. 2017 (Gumbel-Softmax,
+straight-through); Liu et al. 2019 (DARTS); Tucker et al. 2017 (REBAR); Vahdat et al., UNAS, CVPR 2020 (one-hot
+network as cost, mixed network as control). `ClosedForm` is this library's own.
 """
 
 from collections.abc import Callable
@@ -84,6 +89,59 @@ class Rebar(Unas):
         return super().__call__(cost, dist, n, generator)
 
 
+@dataclass
+class FittedUnas:
+    """UNAS with the scale of its control fitted on the way: REBAR's eta, by REBAR's rule.
+
+    The estimate is `plain + scale * shift`, where `plain` is REINFORCE without a baseline and `shift` has mean zero, so
+    E|estimate|^2 is least at scale = -E[plain . shift] / E[shift . shift] (Tucker et al. 2017, section 3.2). Both
+    moments are running means of earlier calls, never of this one: that would be a bias.
+    """
+
+    temperature: float = 0.4
+    decay: float = 0.99
+    _moments: tuple[float, float] = field(default=(0.0, 0.0), repr=False)  # of plain . shift and shift . shift
+
+    @property
+    def scale(self) -> float:
+        """What the next call will use; 1, the paper's, before there was one."""
+        along, size = self._moments
+        return -along / size if size > 0 else 1.0
+
+    def __call__(self, cost, dist, n, generator, control=None) -> Estimate:
+        sample = dist.sample(n, self.temperature, generator)
+        with torch.no_grad():
+            value = cost(sample.hard)
+        weights = sample.soft - sample.soft_given_hard + sample.soft_given_hard.detach()
+        relaxed = (control or cost)(weights)
+        slope = lambda surrogate: torch.autograd.grad(surrogate.mean(), dist.logits, retain_graph=True)[0]
+        plain = slope(value * sample.log_prob)
+        shift = slope(relaxed - relaxed.detach() * sample.log_prob)
+        gradient = plain + self.scale * shift
+        new = ((plain * shift).sum().item(), (shift * shift).sum().item())
+        self._moments = tuple(self.decay * old + (1 - self.decay) * x for old, x in zip(self._moments, new))
+        return Estimate(gradient, value.mean().item())
+
+
+@dataclass(frozen=True)
+class ClosedForm:
+    """Score function of what a multilinear control leaves over, plus the control's own gradient in closed form.
+
+    A control that is linear in each slot's op weights (a latency table, a `TabularCost`) has its mean under the
+    distribution at hand: it is control(probabilities). So `(cost(z) - control(z)) grad log p(z) + grad control(p)` is
+    unbiased, needs no relaxed sample, and has no variance at all where the control is exact. Not in the paper.
+    Requires: a multilinear control. One that is not (a hinge, a network) makes it biased.
+    """
+
+    def __call__(self, cost, dist, n, generator, control=None) -> Estimate:
+        if control is None:
+            raise InputError("ClosedForm needs a control that is linear in each slot, such as a latency table")
+        sample = dist.sample(n, 1.0, generator)
+        with torch.no_grad():
+            value, left = cost(sample.hard), cost(sample.hard) - control(sample.hard)
+        return _estimate(left * sample.log_prob + control(dist.probs()[None]), dist, value)
+
+
 @dataclass(frozen=True)
 class GumbelSoftmax:
     """The pathwise gradient of the relaxed cost.
@@ -100,31 +158,71 @@ class GumbelSoftmax:
         return _estimate(relaxed, dist, relaxed)
 
 
+@dataclass(frozen=True)
+class StraightThrough:
+    """The slope at the one-hot sample, passed on as if it had been taken at the relaxed one.
+
+    Approximates: nothing exactly; biased, and at low temperature noisy as well.
+    Requires: a differentiable control.
+    """
+
+    temperature: float = 0.4
+
+    def __call__(self, cost, dist, n, generator, control=None) -> Estimate:
+        sample = dist.sample(n, self.temperature, generator)
+        value = (control or cost)(sample.hard + sample.soft - sample.soft.detach())
+        return _estimate(value, dist, value)
+
+
+@dataclass(frozen=True)
+class DartsSoftmax:
+    """The slope of the cost of the mixture itself, with the probabilities as op weights.
+
+    Approximates: d control(E[z]) / d logits, which is that of E[cost(z)] only for a multilinear cost.
+    Requires: a differentiable control. Draws nothing: `n` and the generator are not used.
+    """
+
+    def __call__(self, cost, dist, n, generator, control=None) -> Estimate:
+        value = (control or cost)(dist.probs()[None])
+        return _estimate(value, dist, value)
+
+
 @dataclass
 class Reinforce:
     """The score function, minus a baseline.
 
-    Approximates: d E[cost(z)] / d logits, without bias: the running mean is used before this draw updates it.
+    Approximates: d E[cost(z)] / d logits, without bias: no draw is in its own baseline. The running mean is used
+    before this call updates it; leave-one-out takes the mean of the call's other draws.
     Requires: nothing of the cost.
     """
 
-    baseline: str = "running-mean"  # or "none"
+    baseline: str = "running-mean"  # or "none", or "leave-one-out"
     decay: float = 0.9
     _mean: float | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if self.baseline not in ("none", "running-mean"):
-            raise InputError(f"a baseline is 'none' or 'running-mean'; got {self.baseline!r}")
+        if self.baseline not in BASELINES:
+            raise InputError(f"a baseline is one of {', '.join(BASELINES)}; got {self.baseline!r}")
 
     def __call__(self, cost, dist, n, generator, control=None) -> Estimate:
+        if self.baseline == "leave-one-out" and n < 2:
+            raise InputError(f"a leave-one-out baseline needs at least 2 draws a call; got {n}")
         sample = dist.sample(n, 1.0, generator)
         with torch.no_grad():
             value = cost(sample.hard)
-        mean = value.mean().item()
-        baseline = 0.0 if self._mean is None else self._mean
-        if self.baseline == "running-mean":
-            self._mean = mean if self._mean is None else self.decay * self._mean + (1 - self.decay) * mean
-        return _estimate((value - baseline) * sample.log_prob, dist, value)
+        return _estimate((value - self._baseline(value)) * sample.log_prob, dist, value)
+
+    def _baseline(self, value: Tensor) -> Tensor | float:
+        if self.baseline == "none":
+            return 0.0
+        if self.baseline == "leave-one-out":
+            return (value.sum() - value) / (len(value) - 1)
+        mean, before = value.mean().item(), self._mean
+        self._mean = mean if before is None else self.decay * before + (1 - self.decay) * mean
+        return before or 0.0
+
+
+BASELINES = ("none", "running-mean", "leave-one-out")
 
 
 def exact_gradient(cost: Cost, dist: ArchDistribution) -> Tensor:
@@ -143,8 +241,11 @@ def _estimate(surrogate: Tensor, dist: ArchDistribution, value: Tensor) -> Estim
 
 ESTIMATORS: dict[str, Callable[[], Estimator]] = {
     "unas": Unas,
+    "unas-fitted": FittedUnas,
     "rebar": Rebar,
     "reinforce": Reinforce,
     "reinforce-no-baseline": lambda: Reinforce(baseline="none"),
     "gumbel": GumbelSoftmax,
+    "straight-through": StraightThrough,
+    "darts": DartsSoftmax,
 }

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+import scipy.stats
 import torch
 
 import labkit as lk
@@ -111,3 +112,86 @@ def test_log_probabilities_of_a_whole_space_sum_to_one(space):
 def test_a_seed_decides_the_draw(dist):
     draw = lambda seed: dist.sample(10, 0.4, torch.Generator().manual_seed(seed)).hard
     assert torch.equal(draw(3), draw(3)) and not torch.equal(draw(3), draw(4))
+
+
+def exponentials(dist, n, seed):
+    """The noise that `sample` draws from this seed."""
+    return torch.empty(n, *dist.logits.shape, dtype=torch.float64).exponential_(
+        generator=torch.Generator().manual_seed(seed)
+    )
+
+
+def test_the_conditional_noise_is_uniform_and_knows_nothing_of_the_winner():
+    """v = exp(-noise) given the winner, against U(0, 1): Kolmogorov-Smirnov for each candidate and winner.
+
+    The noise is worked out here from the sample itself, not read from the sampler's inside.
+    """
+    space = lk.spaces.five_layer()
+    dist = lk.ArchDistribution(space).double()
+    with torch.no_grad():
+        dist.logits.copy_(torch.randn(5, 3, generator=torch.Generator().manual_seed(4)))
+    n = 60_000
+    hard = dist.sample(n, 0.4, torch.Generator().manual_seed(7)).hard
+    e, p = exponentials(dist, n, 7), dist.probs().detach()
+    first = (e / p).min(-1, keepdim=True).values
+    v = torch.where(hard.bool(), torch.exp(-first), torch.exp(-(e - p * first)))
+    for k in range(3):
+        won = hard[:, 0, k].bool()
+        for candidate in range(3):
+            assert scipy.stats.kstest(v[won, 0, candidate].numpy(), "uniform").pvalue > 1e-4
+
+
+def test_the_conditional_relaxation_has_the_law_of_the_relaxation():
+    """z from the distribution, then fresh v: the coordinates of the result follow the law of `soft` (two-sample KS)."""
+    space, tau, n = lk.spaces.five_layer(), 0.4, 40_000
+    dist = lk.ArchDistribution(space).double()
+    with torch.no_grad():
+        dist.logits.copy_(torch.randn(5, 3, generator=torch.Generator().manual_seed(4)))
+    one, other = (dist.sample(n, tau, torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    v = torch.exp(-exponentials(dist, n, 2))
+    winner = other.hard.argmax(-1, keepdim=True)
+    fresh = conditional_by_hand(dist.logits.detach().expand(n, 5, 3), dist.mask, v, winner, tau)
+    assert torch.equal(fresh.argmax(-1, keepdim=True), winner)
+    for s in range(5):
+        for k in range(3):
+            assert scipy.stats.ks_2samp(one.soft.detach()[:, s, k], fresh[:, s, k]).pvalue > 1e-4
+    wrong = conditional_by_hand(dist.logits.detach().expand(n, 5, 3), dist.mask, v, winner.roll(1, 0), 0.9 * tau)
+    assert scipy.stats.ks_2samp(one.soft.detach()[:, 0, 0], wrong[:, 0, 0]).pvalue < 1e-6, "the test can fail"
+
+
+def chi_square(seen, p):
+    """p-value of counts `seen` under probabilities `p`."""
+    return scipy.stats.chisquare(seen.numpy(), (p * seen.sum()).numpy()).pvalue
+
+
+def test_noise_clamped_at_a_thousandth_is_another_distribution():
+    """Clamping the uniform noise to [1e-3, 1 - 1e-3], as some code does, starves rare candidates; ours does not."""
+    p, n = torch.tensor([0.99, 0.009, 0.001], dtype=torch.float64), 200_000
+    dist = lk.ArchDistribution(lk.spaces.five_layer()).double()
+    with torch.no_grad():
+        dist.logits.copy_(p.log().expand(5, 3))
+    ours = dist.sample(n, 0.4, torch.Generator().manual_seed(0)).hard.sum((0, 1))
+    assert chi_square(ours, p) > 1e-3
+
+    u = torch.rand(5 * n, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).clamp(1e-3, 1 - 1e-3)
+    clamped = torch.bincount((p.log() - (-u.log()).log()).argmax(-1), minlength=3)
+    assert chi_square(clamped, p) < 1e-12
+
+
+def test_softening_mixes_with_the_uniform_distribution(dist):
+    """p becomes (p + e) / (1 + K e), over the candidates that a slot has, in value and in slope."""
+    soft = lk.ArchDistribution(dist.space, softening=0.08).double()
+    with torch.no_grad():
+        soft.logits.copy_(dist.logits)
+    k = dist.mask.sum(-1, keepdim=True)
+    expected = ((dist.probs() + 0.08) / (1 + 0.08 * k)).masked_fill(~dist.mask, 0)
+    torch.testing.assert_close(soft.probs(), expected)
+    weights = torch.randn(dist.logits.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    (ours,) = torch.autograd.grad((soft.log_probs().masked_fill(~dist.mask, 0) * weights).sum(), soft.logits)
+    (theirs,) = torch.autograd.grad((expected.masked_fill(~dist.mask, 1).log() * weights).sum(), dist.logits)
+    torch.testing.assert_close(ours, theirs)
+    with torch.no_grad():
+        soft.logits[:, 0] = 1_000.0
+    assert soft.log_probs().isfinite().all() and soft.probs().max() < 0.8, "never certain, however large the logits"
+    with pytest.raises(lk.InputError, match="softening is 0 or more"):
+        lk.ArchDistribution(dist.space, softening=-0.1)
