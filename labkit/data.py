@@ -137,6 +137,24 @@ def glyphs(
     return ImageSet("glyphs", tuple(letters), *parts, seed=seed)
 
 
+def hard_glyphs(*, seed: int = 0) -> ImageSet:
+    """Glyphs that tell good networks apart: letters that differ in a stroke, noisier, and few to learn from.
+
+    4,000 / 2,000 / 10,000 images. On the easier ones the best quarter of the five-layer space lies within two points.
+    """
+    images = glyphs(4_000, letters="BCDEFGOPQR", noise=0.16, texture=0.25, seed=seed)
+    return replace(images, name="glyphs-hard", augment=shift_together)
+
+
+def shift_together(pixels: Tensor, most: int = 2) -> Tensor:
+    """A whole batch moved by up to `most` pixels each way, what leaves at one side coming back at the other.
+
+    Uses torch's global random state, so call it inside `networks.seeded`.
+    """
+    down, right = torch.randint(-most, most + 1, (2,)).tolist()
+    return pixels.roll((down, right), (-2, -1))
+
+
 def _glyph_stamps(letters: str, side: int = 64) -> Tensor:
     """(letters, fonts, side, side) in 0..1: each letter of each font, centred."""
     import matplotlib
@@ -369,6 +387,7 @@ def import_torchvision():
 
 SETS: dict[str, Callable[..., ImageSet]] = {
     "glyphs": glyphs,
+    "glyphs-hard": hard_glyphs,
     "digits": digits,
     "cifar10": cifar10,
     "cifar100": cifar100,
@@ -385,7 +404,7 @@ def by_name(name: str, *, seed: int = 0, download: bool = False, small: bool = F
         images = folder(name.removeprefix("folder:"), seed=seed)
     elif name not in SETS:
         raise InputError(f"data is one of {', '.join(SETS)} or folder:PATH; got {name!r}")
-    elif name in ("glyphs", "digits"):
+    elif name in ("glyphs", "glyphs-hard", "digits"):
         images = SETS[name](seed=seed)
     else:
         images = SETS[name](seed=seed, download=download)

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from labkit import memory
 from labkit.data import Images, ImageSet
 from labkit.distributions import ArchDistribution
 from labkit.errors import InputError
@@ -46,7 +47,7 @@ class SearchConfig:
     weight_steps: int = 100  # weights only, on samples
     joint_steps: int = 400  # weights and architecture
     batch_size: int = 128
-    weight_lr: float = 2e-3  # at 4e-3 the mixture stayed at chance three times as long
+    weight_lr: float = 4e-3  # at the end of the mixture phase, over which it rises
     weight_decay: float = 1e-2
     clip: float = 1.0  # norm of the weights' gradient
     logit_lr: float = 0.05
@@ -167,6 +168,29 @@ def random_search(
     return run.result(config, best, logits, points)
 
 
+def descend(
+    cost: Cost,
+    dist: ArchDistribution,
+    estimator: Estimator,
+    *,
+    steps: int,
+    draws: int,
+    generator: torch.Generator,
+    control: Cost | None = None,
+    lr: float = 0.05,
+) -> Architecture:
+    """Move `dist` in place against the estimated gradient of a cost that needs no training; its mode at the end.
+
+    For a cost that is looked up or measured. Adam on the logits, `draws` architectures a step.
+    """
+    optimizer = torch.optim.Adam(dist.parameters(), lr)
+    for _ in range(steps):
+        dist.logits.grad = estimator(cost, dist, draws, generator, control).gradient
+        optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return dist.mode()
+
+
 def judge(
     supernet: Supernet,
     architectures: Iterable[Architecture],
@@ -201,13 +225,16 @@ class _Run:
 
     def __init__(self, supernet, data, config, progress, on_step):
         self.config, self.data, self.on_step = config, data, on_step
-        self.supernet = copy.deepcopy(supernet)
+        memory.keep_freed()
+        self.supernet = copy.deepcopy(supernet).to(memory_format=torch.channels_last)  # sooner, above all in pooling
         self.dist = ArchDistribution(supernet.space).to(next(supernet.parameters()).device)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.train_batches = _endless(data.train, config.batch_size, self.generator, data.augment)
         self.valid_batches = _endless(data.valid, config.batch_size, self.generator, None)
         self.parameters = list(self.supernet.parameters())
-        self.optimizer = torch.optim.AdamW(self.parameters, config.weight_lr, weight_decay=config.weight_decay)
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, config.weight_lr, weight_decay=config.weight_decay, fused=True
+        )
         self.total = max(1, config.mixture_steps + config.weight_steps + config.joint_steps)
         self.history: list[dict[str, Any]] = []
         self.passes = 0.0
@@ -245,14 +272,14 @@ class _Run:
         self._record(phase, loss.item(), None)
 
     def search(self, config: SearchConfig, table: LatencyTable, measured_ms: Cost | None) -> SearchResult:
-        estimator = ESTIMATORS[config.estimator]()
+        estimator, of_latency = (ESTIMATORS[config.estimator]() for _ in range(2))  # a baseline, or a scale, for each
         logit_optimizer = torch.optim.Adam(self.dist.parameters(), config.logit_lr)
         for _ in range(config.joint_steps):
             with seeded(config.seed + len(self.history)):
                 train, valid = next(self.train_batches), next(self.valid_batches)
             task = _TaskCost(self.supernet, self.parameters, train, valid, config.gap_weight)
             estimate = estimator(task, self.dist, 1, self.generator)
-            latency = _latency_gradient(estimator, self.dist, config.latency_cost, table, measured_ms, self.generator)
+            latency = _latency_gradient(of_latency, self.dist, config.latency_cost, table, measured_ms, self.generator)
             self.dist.logits.grad = estimate.gradient + config.nats_per_error * latency
             logit_optimizer.step()
             self._apply(task.weight_gradients or task.one_hot_gradients(self.dist, self.generator))
@@ -264,18 +291,24 @@ class _Run:
     def result(self, config: SearchConfig, point: Point, logits: Tensor, judged: tuple[Point, ...]) -> SearchResult:
         self.bar.close()
         seconds = time.perf_counter() - self.started
-        history = tuple(self.history)
-        return SearchResult(config, point, logits, history, self.supernet, self.passes, seconds, judged)
+        supernet = self.supernet.to(memory_format=torch.contiguous_format)
+        return SearchResult(config, point, logits, tuple(self.history), supernet, self.passes, seconds, judged)
 
     def _apply(self, gradients: Sequence[Tensor | None]) -> None:
         for parameter, gradient in zip(self.parameters, gradients):
             parameter.grad = gradient
         nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
-        done = min(1.0, len(self.history) / self.total)
-        for group in self.optimizer.param_groups:  # cosine from weight_lr to a tenth of it
-            group["lr"] = self.config.weight_lr * (0.55 + 0.45 * math.cos(math.pi * done))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.weight_lr * self._share_of_lr()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+
+    def _share_of_lr(self) -> float:
+        """Up in a line over the mixture phase, then a cosine down to a tenth. Begun at the top, it stays at chance."""
+        step, rise = len(self.history), self.config.mixture_steps
+        if step < rise:
+            return (step + 1) / rise
+        return 0.55 + 0.45 * math.cos(math.pi * (step - rise) / max(1, self.total - rise))
 
     def _record(self, phase: str, loss: float, expected_ms: float | None) -> None:
         if not math.isfinite(loss):
@@ -381,7 +414,7 @@ def _errors(
     supernet: Supernet, architectures: list[Architecture], calibration: Images, images: Images
 ) -> dict[Architecture, float]:
     """Walk the tree of shared beginnings, depth first, carrying calibration and judged features side by side."""
-    net = copy.deepcopy(supernet)
+    net = copy.deepcopy(supernet).to(memory_format=torch.channels_last)
     for norm in (m for m in net.modules() if isinstance(m, nn.BatchNorm2d)):
         norm.momentum = 1.0  # running statistics become those of the calibration batch
     errors: dict[Architecture, float] = {}
