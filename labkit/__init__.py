@@ -47,7 +47,10 @@ from labkit.training import TrainConfig as TrainConfig
 from labkit.training import error as error
 from labkit.training import train as train
 
-_ON_DEMAND = ("course", "editions", "explorer", "export", "headless", "plots", "runs", "widgets")
+_ON_DEMAND = (
+    "course", "editions", "estimator_bench", "explorer", "export", "headless", "plots", "runs", "truth", "truth_report",
+    "widgets",
+)  # fmt: skip
 
 
 def __getattr__(name: str):

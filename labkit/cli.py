@@ -196,6 +196,125 @@ def export(arguments: argparse.Namespace) -> Outcome:
     return value, text, passed
 
 
+def truth_build(arguments: argparse.Namespace) -> Outcome:
+    from labkit import spaces, truth
+
+    if arguments.workers is not None and arguments.workers < 1:
+        raise InputError(f"training needs at least one worker; got {arguments.workers}")
+    if arguments.sample is not None:
+        return _truth_sample(arguments)
+    space = spaces.by_name(arguments.space)
+    command = "python -m labkit " + shlex.join(sys.argv[1:])
+    new = truth.build(
+        arguments.out,
+        space,
+        data_name=arguments.data,
+        seeds=arguments.seeds,
+        workers=arguments.workers,
+        command=command,
+        progress=True,
+    )
+    total = space.size * arguments.seeds
+    value = {"schema": 1, "truth": str(arguments.out), "trained": new, "total": total, "passed": True}
+    text = f"{new} networks trained, {total - new} were there\nsaved in {arguments.out}"
+    return value, text, True
+
+
+def _truth_sample(arguments: argparse.Namespace) -> Outcome:
+    from labkit import truth, truth_report
+
+    known = truth.load(arguments.out)
+    rows = truth.retrain(known, arguments.sample, workers=arguments.workers, progress=True)
+    bar = truth_report.repeat_bar(known, rows)
+    lines = [
+        f"{row['ops']} seed {row['seed']}: {100 * row['test_accuracy']:.2f} %, "
+        f"recorded {100 * row['recorded_test_accuracy']:.2f} %"
+        for row in rows
+    ]
+    value = {"schema": 1, "passed": bar.passed, "rows": rows, "difference_points": bar.value, "bar_points": bar.bar}
+    return value, "\n".join([*lines, str(bar)]), bar.passed
+
+
+def truth_latency(arguments: argparse.Namespace) -> Outcome:
+    from labkit import storage, truth
+    from labkit.latency import LatencyTable
+
+    if arguments.rounds < 2 or arguments.seconds <= 0:
+        raise InputError(
+            f"timing takes at least 2 rounds and some seconds; got {arguments.rounds}, {arguments.seconds}"
+        )
+    storage.writable_folder(Path(arguments.out).parent)
+    table = LatencyTable.load(arguments.table)
+    space = truth.space_of(table)
+    timed = truth.time_all(space, table, seconds=arguments.seconds, rounds=arguments.rounds)
+    truth.save_timed(timed, space, arguments.out)
+    low, high = timed.measured_ms.min().item(), timed.measured_ms.max().item()
+    text = f"{space.size} architectures: {low:.3f} to {high:.3f} ms end to end ({timed.card})\nsaved in {arguments.out}"
+    value = {"schema": 1, "latencies": str(arguments.out), "range_ms": [low, high], "card": timed.card.to_json()}
+    return value, text, True
+
+
+def truth_show(arguments: argparse.Namespace) -> Outcome:
+    from labkit import truth, truth_report
+
+    value = truth_report.to_json(known := truth.load(arguments.truth))
+    return value, truth_report.to_text(known), value["passed"]
+
+
+def bench_estimators(arguments: argparse.Namespace) -> Outcome:
+    from tqdm.auto import tqdm
+
+    from labkit import estimator_bench, runs, storage, truth
+    from labkit.cards import device_name, today
+
+    if arguments.samples < 2 * estimator_bench.DRAWS:
+        raise InputError(f"the bench takes at least {2 * estimator_bench.DRAWS} samples; got {arguments.samples}")
+    temperatures = _numbers(arguments.temperatures, "--temperatures")
+    softenings = _numbers(arguments.softenings, "--softenings")
+    if min(temperatures) <= 0 or min(softenings) < 0:
+        raise InputError(
+            f"temperatures are above 0 and softenings 0 or more; got {arguments.temperatures}, {arguments.softenings}"
+        )
+    known = truth.load(arguments.truth)
+    problems = (*estimator_bench.toy_problems(), *estimator_bench.table_problems(known))
+    every = {problem.name: problem for problem in problems}
+    chosen = [name.strip() for name in arguments.problems.split(";")] if arguments.problems else list(every)
+    for name in chosen:
+        if name not in every:
+            raise InputError(f"problems are {', '.join(every)}; got {name!r}")
+    if arguments.out:
+        storage.writable_folder(Path(arguments.out).parent)
+    over = [every[name] for name in chosen]
+    total = estimator_bench.size_of(over, temperatures, softenings)
+    with tqdm(total=total, disable=not _on_terminal(), desc="bench") as bar:
+        rows = estimator_bench.bench(
+            over,
+            temperatures=temperatures,
+            softenings=softenings,
+            samples=arguments.samples,
+            on_row=lambda row: bar.update(),
+        )
+    if not arguments.problems:
+        rows += (estimator_bench.skipped_row(10 * arguments.samples),)
+    passed = estimator_bench.passed(rows)
+    value = {
+        "kind": "estimator bench",
+        "schema": 1,
+        "passed": passed,
+        "made": {
+            "command": "python -m labkit " + shlex.join(sys.argv[1:]),
+            "device": device_name(),
+            "versions": runs.versions(),
+            "date": today(),
+        },
+        "milliseconds_per_10000_samples": round(estimator_bench.milliseconds_per_estimate(), 2),
+        "rows": estimator_bench.to_json(rows),
+    }
+    if arguments.out:
+        storage.write_json(arguments.out, {k: v for k, v in value.items() if k != "rows"}, rows=value["rows"])
+    return value, estimator_bench.to_text(rows), passed
+
+
 def notebooks(arguments: argparse.Namespace) -> Outcome:
     from labkit import editions, storage
 
@@ -224,8 +343,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m labkit", description="Hardware-aware neural architecture search.")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
-    def verb(name: str, function: Callable[[argparse.Namespace], Outcome], text: str) -> argparse.ArgumentParser:
-        added = verbs.add_parser(name, help=text, description=text)
+    def verb(
+        name: str, function: Callable[[argparse.Namespace], Outcome], text: str, under=verbs
+    ) -> argparse.ArgumentParser:
+        added = under.add_parser(name, help=text, description=text)
         added.set_defaults(verb=function)
         added.add_argument("--json", action="store_true", help="print JSON")
         return added
@@ -267,6 +388,33 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--batch-size", type=int, default=1)
     p.add_argument("--epochs", type=int, default=6)
     p.add_argument("--download", action="store_true", help="let torchvision fetch the image set")
+
+    text = "the exact answer of a small space: train all of it, time all of it, judge the result"
+    acts = verbs.add_parser("truth", help=text, description=text).add_subparsers(required=True, metavar="ACT")
+    p = verb("build", truth_build, "train every architecture; goes on where it stopped", acts)
+    p.add_argument("--space", default="five_layer")
+    p.add_argument("--data", default="glyphs-hard")
+    p.add_argument("--seeds", type=int, default=3)
+    p.add_argument("--workers", type=int, help="training processes; all cores by default")
+    p.add_argument("--sample", type=int, metavar="N", help="train N random rows again and compare")
+    p.add_argument("--out", default="data/truth/five_layer", help="folder of the truth table")
+    p = verb("latency", truth_latency, "time every architecture end to end, as a latency table was timed", acts)
+    p.add_argument("table", help="the latency table whose conditions are used: a file or a shipped name")
+    p.add_argument("--seconds", type=float, default=0.3, help="of timing an architecture")
+    p.add_argument("--rounds", type=int, default=30, help="blocks that its seconds are cut into")
+    p.add_argument("--out", required=True, help="file of the latencies")
+    p = verb("report", truth_show, "say whether a truth table is good enough to judge by", acts)
+    p.add_argument("truth", nargs="?", default="five_layer", help="folder, or the name of a shipped one")
+
+    text = "side-by-side comparisons, each in one run"
+    acts = verbs.add_parser("bench", help=text, description=text).add_subparsers(required=True, metavar="ACT")
+    p = verb("estimators", bench_estimators, "hold every gradient estimator against the exact gradient", acts)
+    p.add_argument("--samples", type=int, default=400_000, help="draws of a row")
+    p.add_argument("--temperatures", default="0.1,0.2,0.4,1,2")
+    p.add_argument("--softenings", default="0,0.08")
+    p.add_argument("--problems", help="names with semicolons between; all by default")
+    p.add_argument("--truth", default="five_layer", help="the truth table: a folder, or the name of a shipped one")
+    p.add_argument("--out", help="file of the results, JSON")
 
     p = verb("notebooks", notebooks, "for authors: build the editions, check them, record their static figures")
     p.add_argument("act", choices=("build", "check", "figures"))

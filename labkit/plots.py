@@ -5,6 +5,7 @@ Numbers are computed elsewhere; colour never stands alone; every axis has its un
 
 import base64
 import io
+import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from PIL import Image
 
 from labkit.cards import Measurement
 from labkit.data import Images
+from labkit.estimator_bench import Row
 from labkit.export import RuntimeRow, speedup_text
 from labkit.latency import LatencyTable
 from labkit.objectives import LatencyCost
@@ -562,3 +564,39 @@ def clocks(rows: Mapping[str, tuple[float, str]], ax: Axes | None = None) -> Axe
     ax.set(xlabel="latency (ms)", xlim=(0, 1.4 * max(ms for ms, _ in rows.values())))
     ax.grid(axis="y", visible=False)
     return ax
+
+
+@styled
+def estimator_bench(rows: Sequence[Row], temperature: float = 0.4) -> Figure:
+    """For each problem, what each estimator's variance costs: variance of a draw times its forward passes.
+
+    Biased estimators are hatched, with their bias; one without any variance is written rather than drawn.
+    """
+    usual = [row for row in rows if row.softening == 0 and row.temperature in (None, temperature)]
+    names = list(dict.fromkeys(row.problem for row in usual))
+    columns = min(2, len(names))
+    lines = math.ceil(len(names) / columns)
+    table = grid_of_axes(lines, columns, width=9.5, height=0.6 + 2.6 * lines)
+    for ax, name in zip(table.flat, names):
+        here = [row for row in usual if row.problem == name][::-1]
+        prices = [row.variance * row.passes for row in here]
+        drawn = [price for price in prices if price > 1e-12]
+        left = min(drawn) / 3
+        for y, (row, price) in enumerate(zip(here, prices)):
+            biased = not row.unbiased
+            note = f"biased, {100 * row.bias:.2g} % off" if biased else ""
+            if price > 1e-12:
+                ax.barh(y, price - left, left=left, color=TINTS[0] if biased else BLUE, hatch="//" if biased else "",
+                        edgecolor=ORANGE if biased else BLUE)  # fmt: skip
+            else:
+                note = f"no variance {note}".strip()
+            ax.text(max(price, left) * 1.15, y, note, va="center", fontsize=7)
+        ax.set_xscale("log")
+        ax.set_xlim(left, max(drawn) * 60)
+        ax.set_yticks(range(len(here)), [row.estimator for row in here], fontsize=7)
+        ax.set_title(name)
+        ax.set_xlabel("variance of a draw x its forward passes")
+    for ax in table.flat[len(names) :]:
+        ax.axis("off")
+    table[0, 0].figure.tight_layout()
+    return table[0, 0].figure

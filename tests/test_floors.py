@@ -15,6 +15,8 @@ FLOORS = (
     "estimators latency training",
     "searching export",
     "runs explorer",
+    "truth",
+    "truth_report estimator_bench",
     "plots",
     "widgets exercises headless doctor",
     "course editions",

@@ -1,0 +1,130 @@
+"""The bench that holds estimators against enumerated gradients, and what every one of them must show there."""
+
+import json
+
+import pytest
+import torch
+
+import labkit as lk
+from labkit import estimator_bench as eb
+from labkit import truth
+from labkit.cards import Card, Timing
+from labkit.cli import main
+from labkit.estimators import GumbelSoftmax, Unas
+from labkit.searching import descend
+
+UNBIASED = [entry for entry in eb.ENTRIES if entry.unbiased]
+
+
+def made_up_truth():
+    """A truth table of random numbers: latencies nearly additive, errors anything."""
+    space, generator = lk.spaces.five_layer(), torch.Generator().manual_seed(0)
+    parts = torch.rand(5, 3, generator=generator, dtype=torch.float64)
+    z = torch.stack([space.encode(a) for a in space]).double()
+    by_table = (z * parts).sum((-1, -2))
+    measured = by_table * (1 + 0.05 * torch.randn(243, generator=generator, dtype=torch.float64))
+    timings = tuple(Timing(ms, ms, 0.0, 15) for ms in measured.tolist())
+    card = Card("none", "onnxruntime", (), "float32", "NCHW", 1, space.image, 1, "best")
+    error = torch.rand(243, 3, generator=generator, dtype=torch.float64)
+    timed = truth.Timed("onnxruntime-b1", card, timings, tuple(by_table.tolist()))
+    return truth.Truth(space, error, error, (), torch.zeros(243, 3), (timed,), {}, {})
+
+
+@pytest.fixture(scope="module")
+def problems():
+    every = (*eb.toy_problems(), *eb.table_problems(made_up_truth()))
+    return {problem.name: problem for problem in every}
+
+
+NAMES = ("toy network", "toy network, residual", "mixture trap",
+         "measured latency", "measured latency, hinge", "truth table")  # fmt: skip
+
+
+@pytest.mark.parametrize("entry", UNBIASED, ids=lambda entry: entry.name)
+@pytest.mark.parametrize("name", NAMES)
+def test_unbiased_estimators_are_within_four_standard_errors_on_every_problem(problems, name, entry):
+    if entry.multilinear and problems[name].multilinear is None:
+        pytest.skip("no multilinear control")
+    row = eb.measure(problems[name], entry)
+    assert row.samples >= 400_000 and row.worst_z < 4, row
+
+
+@pytest.mark.parametrize("name", ["Gumbel-Softmax", "UNAS without (ii)", "straight-through"])
+def test_negative_controls_fail_by_a_wide_margin(problems, name):
+    entry = next(entry for entry in eb.ENTRIES if entry.name == name)
+    row = eb.measure(problems["toy network"], entry)
+    assert row.worst_z > 20 and row.bias > 0.05
+
+
+def test_skipping_light_candidates_is_a_bias_that_many_samples_show():
+    row = eb.skipped_row()
+    assert row.samples >= 4_000_000 and row.worst_z > 8 and 0.003 < row.bias < 0.1
+
+
+def test_a_closed_form_with_an_exact_table_has_no_variance(problems):
+    entry = next(entry for entry in eb.ENTRIES if entry.multilinear)
+    row = eb.measure(problems["truth table"], entry, samples=8_000)
+    assert row.variance < 1e-20 and row.worst_z == 0 and row.bias < 1e-9
+
+
+def test_z_is_infinite_in_effect_for_what_is_certainly_wrong(problems):
+    """DARTS draws nothing, so it has no standard error to hide behind."""
+    entry = next(entry for entry in eb.ENTRIES if entry.name == "DARTS softmax")
+    assert eb.measure(problems["toy network"], entry, samples=8_000).worst_z > 1e6
+
+
+def test_the_trap_is_a_trap(problems):
+    """Enumerated: one architecture is best, and it is none of the trap; the blend would beat it, could it be had."""
+    problem = problems["mixture trap"]
+    costs = {a: problem.cost(problem.space.encode(a)[None].double()).item() for a in problem.space}
+    ordered = sorted(costs.values())
+    best = min(costs, key=costs.get)
+    assert ordered[1] - ordered[0] > 0.01, "one optimum, not a tie"
+    assert "conv5x5" not in best.ops and "maxpool3x3" not in best.ops, "no candidate of the trap is in it"
+    blend = torch.tensor([[[0.0, 0.0, 0.5, 0.5]] * 4], dtype=torch.float64)
+    assert problem.cost(blend).item() < ordered[0]
+
+
+def search(problem, estimator, seed):
+    dist = lk.ArchDistribution(problem.space).double()
+    generator = torch.Generator().manual_seed(seed)
+    return descend(problem.cost, dist, estimator, steps=250, draws=8, lr=0.08, generator=generator)
+
+
+def test_unas_finds_the_planted_optimum_and_gumbel_softmax_walks_into_the_trap(problems):
+    problem = problems["mixture trap"]
+    best = min(problem.space, key=lambda a: problem.cost(problem.space.encode(a)[None].double()).item())
+    found = [search(problem, Unas(), seed) for seed in range(40)]
+    trapped = [search(problem, GumbelSoftmax(), seed) for seed in range(40)]
+    assert sum(a == best for a in found) >= 38
+    assert best not in trapped, "never the optimum"
+    assert all({"conv5x5", "maxpool3x3"} >= set(a.ops[:3]) for a in trapped), "where only the planted one is good"
+
+
+def test_the_command_prints_and_saves_the_same_rows(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(truth, "load", lambda source: made_up_truth())
+    arguments = ["bench", "estimators", "--samples", "4000", "--temperatures", "0.4", "--softenings", "0"]
+    code = main([*arguments, "--problems", "toy network; truth table", "--out", str(tmp_path / "b.json"), "--json"])
+    value = json.loads(capsys.readouterr().out)
+    assert code in (0, 1) and value["schema"] == 1
+    names = {(row["problem"], row["estimator"]) for row in value["rows"]}
+    assert ("truth table", "closed form") in names and ("toy network", "closed form") not in names
+    assert json.loads((tmp_path / "b.json").read_text())["rows"] == value["rows"]
+    main([*arguments, "--problems", "truth table"])
+    assert "worst z" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--samples", "10"], "at least 4000 samples"),
+        (["--temperatures", "0,1"], "temperatures are above 0"),
+        (["--temperatures", "warm"], "numbers with commas between"),
+        (["--problems", "nope"], "problems are toy network"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(capsys, monkeypatch, arguments, says):
+    monkeypatch.setattr(truth, "load", lambda source: made_up_truth())
+    assert main(["bench", "estimators", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1 and says in captured.err
