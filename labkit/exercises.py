@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from labkit import spaces
 from labkit.checks import CHECKERS as CHECKERS
 from labkit.checks import Wrong, checker
+from labkit.estimator_bench import Problem, toy_network, toy_space
+from labkit.estimators import exact_gradient
 from labkit.networks import MixedOp, Network
 from labkit.pareto import Frontier, Point
 from labkit.spaces import Architecture, Edge
@@ -294,9 +296,43 @@ def _like(found: Tensor, wanted: Tensor | float) -> bool:
     return torch.allclose(found, torch.as_tensor(wanted, dtype=found.dtype).expand_as(found))
 
 
+Surrogate = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]  # of value, log_prob, soft_cost and given_cost, (N,)
+
+
 @checker("e3.1")
-def _unas_surrogate(answer: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]) -> str:
+def _unas_surrogate(answer: Surrogate) -> str:
+    """The terms one by one, so that a hint can name the one that is amiss, and the mean against the exact gradient."""
     _function(answer, "unas_surrogate")
+    try:
+        _three_terms(answer)
+    except Wrong as hint:
+        raise Wrong(f"{hint}{_found_mean(answer)}") from None
+    return f"the three terms are those of labkit's Unas{_found_mean(answer)}"
+
+
+def _found_mean(answer: Surrogate, calls: int = 200, draws: int = 200) -> str:
+    """What an enumerated gradient says of a surrogate; nothing where it has no gradient to compare."""
+    toy = toy_network(residual=False)
+    dist = Problem("exercise", toy_space(), toy, toy).dist()
+    generator = torch.Generator().manual_seed(0)
+    estimates = []
+    for _ in range(calls):
+        sample = dist.sample(draws, 0.4, generator)
+        try:
+            found = answer(toy(sample.hard), sample.log_prob, toy(sample.soft), toy(sample.soft_given_hard)).mean()
+            estimates.append(torch.autograd.grad(found, dist.logits)[0])
+        except (RuntimeError, AttributeError, TypeError):  # no tensor, no gradient, or other shapes
+            return ""
+    exact, mean = exact_gradient(toy, dist), torch.stack(estimates).mean(0)
+    noise = torch.stack(estimates).std(0) / calls**0.5
+    off, chance = ((x.norm() / exact.norm()).item() for x in (mean - exact, noise))
+    said = f"the mean of {calls * draws:,} draws is {off:.0%} off an exact gradient"
+    if ((mean - exact).abs() > 4 * noise).any():
+        return f" ({said}, and chance makes {chance:.0%}: biased)"
+    return f" ({said}, as chance alone makes it: unbiased)"
+
+
+def _three_terms(answer: Surrogate) -> None:
     generator = torch.Generator().manual_seed(0)
     value, log_prob, soft, given = torch.rand(4, 6, generator=generator, dtype=torch.float64) + torch.tensor(
         [[2.0], [-5.0], [1.0], [1.5]], dtype=torch.float64
@@ -324,7 +360,6 @@ def _unas_surrogate(answer: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]) 
     _need(not _like(correction, 1.0), "the correction has the wrong sign: the paths' slopes are subtracted")
     _need(_like(pathwise, 1.0), "soft_cost must enter with the factor 1")
     _need(_like(correction, -1.0), "given_cost must enter with the factor -1")
-    return "the three terms are those of labkit's Unas"
 
 
 @checker("e3.2")

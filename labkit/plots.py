@@ -389,13 +389,10 @@ def gradient_bias(estimates: Mapping[str, torch.Tensor], exact: torch.Tensor) ->
 
 
 @styled
-def bias_and_variance(
-    rows: Mapping[str, Mapping[str, float]], limits: Mapping[str, tuple[float, float]] = {}
-) -> Figure:
+def bias_and_variance(rows: Mapping[str, Mapping[str, float]]) -> Figure:
     """Relative bias beside the noise it is seen through, and variance a draw, of each estimator.
 
     rows: "bias" and "noise" as fractions of the exact gradient's norm, "variance" summed over the logits.
-    limits: of the axes "bias" and "variance", where several such figures are to be compared.
     """
     left, right = grid_of_axes(1, 2, width=7.2, height=1.1 + 0.36 * len(rows), sharey=True)[0]
     at = np.arange(len(rows))
@@ -409,12 +406,52 @@ def bias_and_variance(
     for y, value in enumerate(variance):
         right.text(value, y, f" {value:.3g}", va="center", fontsize=8)
     right.set(xscale="log", xlabel="variance of one draw (nats², summed)")
-    right.set_xlim(limits.get("variance", (min(variance) / 2, 4 * max(variance))))
-    left.set_xlim(limits.get("bias", (0, None)))
+    right.set_xlim(min(variance) / 2, 4 * max(variance))
+    left.set_xlim(0, None)
     left.set_yticks(at, list(rows))
     left.invert_yaxis()
     for ax in (left, right):
         ax.grid(axis="y", visible=False)
+    return left.figure
+
+
+@styled
+def beside_exact(estimates: torch.Tensor, exact: torch.Tensor, across: torch.Tensor, most: float) -> Figure:
+    """Estimates around the exact gradient, drawn as an arrow, and bars of their bias and of their spread.
+
+    The plane is spanned by the exact gradient and by what of `across` is at right angles to it; lengths are in units
+    of the exact gradient's length.
+
+    estimates: (R, S, K), R independent estimates; their mean is the cross.
+    across: (S, K) some direction that matters, such as a bias.
+    most: end of the bars' axis, in %, so that several such figures can be compared.
+    """
+    left, right = grid_of_axes(1, 2, width=7.6, height=2.7, width_ratios=(1.2, 1))[0]
+    length = exact.norm()
+    along = exact / length
+    beside = across - (across * along).sum() * along
+    beside = beside / beside.norm()
+    seen = torch.stack([(estimates * axis).sum((-1, -2)) for axis in (along, beside)], 1) / length
+    left.plot(*seen[:200].T.numpy(), ".", ms=3, color=GREY, alpha=0.7)
+    left.annotate(
+        "", (1, 0), (0, 0), arrowprops={"arrowstyle": "-|>", "lw": 2.5, "color": BLACK, "shrinkA": 0, "shrinkB": 0}
+    )
+    left.plot(*seen.mean(0).numpy(), "X", ms=8, color=ORANGE, mec="white")
+    left.set(xlim=(-0.6, 2.6), ylim=(-1.1, 1.1), aspect="equal")
+    left.set(xlabel="along the exact gradient (arrow)", ylabel="across it", title="dots: estimates; cross: their mean")
+    bias, spread, chance = (
+        (100 * x.norm() / length).item()
+        for x in (estimates.mean(0) - exact, estimates.std(0), estimates.std(0) / len(estimates) ** 0.5)
+    )
+    bars = {"bias": bias, "spread": spread, "both": math.hypot(bias, spread)}
+    sure = bias > 2 * chance
+    right.barh(0, 2 * chance, 0.8, color="#DDDDDD")
+    right.barh(list(bars), list(bars.values()), 0.45, color=[ORANGE if sure else BLUE, BLUE, GREY])
+    for y, value in enumerate(bars.values()):
+        right.text(min(max(value, 2 * chance * (y == 0)), most), y, f" {value:.2g} %", va="center", fontsize=8)
+    right.set(xlim=(0, 1.25 * most), ylim=(2.6, -0.6))
+    right.set_xlabel("% of the exact gradient's length\ngrey behind: by chance")
+    right.grid(axis="y", visible=False)
     return left.figure
 
 

@@ -209,6 +209,16 @@ def test_other_right_answers_pass_too():
     assert course.check("e3.2", one_by_one).passed
 
 
+@pytest.mark.parametrize(
+    ("mutant", "verdict"),
+    [("no correction", "16% off an exact gradient, and chance makes 3%: biased"), ("reinforce", "unbiased)")],
+)
+def test_a_wrong_surrogate_is_held_against_an_exact_gradient(mutant, verdict):
+    """REINFORCE is not what was asked, and its mean is right all the same: the check says both."""
+    found = course.check("e3.1", MUTANTS["e3.1"][mutant])
+    assert not found.passed and found.message.endswith((verdict, verdict + ")"))
+
+
 def test_the_answer_to_e3_1_has_the_gradient_of_unas(space):
     """The checker looks at the surrogate's parts; the library's gradient cannot share its mistakes."""
     (_, solution), _ = editions.exercise_cells(SOURCES / NOTEBOOKS["3"])

@@ -79,3 +79,17 @@ def test_a_study_shows_every_point():
     height, width = drawn.shape
     middle = drawn[height // 10 : height * 8 // 10, width // 10 :]
     assert middle.any(1).mean() > 0.5, "the points fill the axes; they are not crushed against an edge"
+
+
+def test_estimates_beside_the_exact_gradient_have_their_own_bias_and_spread():
+    """Planted: a mean that is off by 0.3 along and 0.4 across a gradient of length 2, and a known spread."""
+    exact, across = torch.zeros(2, 3, dtype=torch.float64), torch.zeros(2, 3, dtype=torch.float64)
+    exact[0, 0], across[1, 1], across[0, 0] = 2.0, 1.0, 5.0  # what lies along the gradient is taken out of `across`
+    noise = torch.randn(400, 2, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    noise = (noise - noise.mean(0)) / noise.std(0)
+    off = torch.zeros_like(exact)
+    off[0, 0], off[1, 1] = 0.6, 0.8
+    left, right = plots.beside_exact(exact + off + 0.1 * noise, exact, across, most=100).axes
+    assert [line.get_xydata().tolist() for line in left.lines][1] == [pytest.approx([1.3, 0.4])]
+    spread = 100 * 0.1 * 6**0.5 / 2
+    assert [bar.get_width() for bar in right.patches[1:]] == pytest.approx([50, spread, np.hypot(50, spread)])

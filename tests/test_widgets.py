@@ -166,6 +166,38 @@ def test_bad_switches_are_refused(options, render, value, words):
         widgets.switch("thing", options, render, value)
 
 
+# ---- several controls over one picture -------------------------------------------------------------------
+
+PAIR = {"letter": ["a", "b", "c"], "number": {"one": 1, "two": 2}}
+
+
+def test_switches_draw_from_all_their_options_in_order():
+    drawn = []
+    both = widgets.switches(PAIR, lambda letter, number: drawn.append((letter, number)) or f"{letter}{number}")
+    assert both.html == "a1" and both.values == {"letter": "a", "number": 1}
+    both.set("number", 2)
+    both.set("letter", "c")
+    assert both.html == "c2" and drawn == [("a", 1), ("a", 2), ("c", 2)]
+    assert [box.description for box in both.children[0].children] == ["letter", "number"]
+    assert widgets.switches(PAIR, lambda *chosen: f"{chosen}", {"number": 2}).html == "('a', 2)"
+
+
+def test_switches_are_checked_in_every_option_of_each():
+    drawn = []
+    widgets.switches(PAIR, lambda *chosen: drawn.append(chosen) or "").check_all()
+    assert sorted(drawn[1:]) == sorted(set(drawn)) == [("a", 1), ("a", 2), ("b", 1), ("b", 2), ("c", 1), ("c", 2)]
+    three = PAIR | {"last": range(9)}
+    widgets.switches(three, lambda *chosen: drawn.append(chosen) or "").check_all()
+    assert {chosen[2] for chosen in drawn if len(chosen) == 3} == set(range(9))
+
+
+def test_bad_switches_of_several_are_refused():
+    with pytest.raises(InputError, match="letter, number; got 'colour'"):
+        widgets.switches(PAIR, lambda *_: "", {"colour": 1})
+    with pytest.raises(InputError, match="number is one of one, two; got 3"):
+        widgets.switches(PAIR, lambda *_: "").set("number", 3)
+
+
 CELL = """
 from labkit import widgets
 control = widgets.switch("runtime", ["good", "bad"], lambda option: {"good": "<p>fine</p>"}[option])
