@@ -48,8 +48,8 @@ from labkit.training import error as error
 from labkit.training import train as train
 
 _ON_DEMAND = (
-    "course", "editions", "estimator_bench", "explorer", "export", "headless", "plots", "runs", "truth", "truth_report",
-    "widgets",
+    "course", "editions", "estimator_bench", "explorer", "export", "headless", "plots", "runs", "supernet_bench",
+    "truth", "truth_report", "widgets",
 )  # fmt: skip
 
 

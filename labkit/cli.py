@@ -315,6 +315,37 @@ def bench_estimators(arguments: argparse.Namespace) -> Outcome:
     return value, estimator_bench.to_text(rows), passed
 
 
+def bench_supernet(arguments: argparse.Namespace) -> Outcome:
+    from labkit import data, runs, storage, supernet_bench, truth
+    from labkit.cards import device_name, today
+    from labkit.latency import LatencyTable
+    from labkit.searching import SearchConfig
+
+    known = truth.load(arguments.truth)
+    images = data.by_name(known.recipe["data"]["name"])
+    config = SearchConfig.fast() if arguments.fast else SearchConfig()
+    if arguments.out:
+        storage.writable_folder(Path(arguments.out).parent)
+    table = LatencyTable.load(arguments.table)
+    told = lambda scan: print(f"seed {scan.seed}: {scan.sample}, {scan.statistics}", file=sys.stderr)
+    scans = supernet_bench.measure(known, images, table, config, seeds=arguments.seeds, on_scan=told)
+    value = {
+        "kind": supernet_bench.KIND,
+        "schema": supernet_bench.SCHEMA,
+        "made": {
+            "command": "python -m labkit " + shlex.join(sys.argv[1:]),
+            "device": device_name(),
+            "versions": runs.versions(),
+            "date": today(),
+            "data": known.recipe["data"],
+        },
+        "rows": supernet_bench.to_json(scans),
+    }
+    if arguments.out:
+        storage.write_json(arguments.out, {k: v for k, v in value.items() if k != "rows"}, rows=value["rows"])
+    return value | {"passed": True}, supernet_bench.to_text(known, scans), True
+
+
 def notebooks(arguments: argparse.Namespace) -> Outcome:
     from labkit import editions, storage
 
@@ -414,6 +445,13 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--softenings", default="0,0.08")
     p.add_argument("--problems", help="names with semicolons between; all by default")
     p.add_argument("--truth", default="five_layer", help="the truth table: a folder, or the name of a shipped one")
+    p.add_argument("--out", help="file of the results, JSON")
+
+    p = verb("supernet", bench_supernet, "hold the ranking of shared weights against the truth", acts)
+    p.add_argument("--seeds", type=int, default=3)
+    p.add_argument("--fast", action="store_true", help="the shortened recipe of a live demonstration")
+    p.add_argument("--truth", default="five_layer", help="the truth table: a folder, or the name of a shipped one")
+    p.add_argument("--table", default="five_layer-onnxruntime-b1", help="any latency table of the space")
     p.add_argument("--out", help="file of the results, JSON")
 
     p = verb("notebooks", notebooks, "for authors: build the editions, check them, record their static figures")

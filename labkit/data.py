@@ -142,7 +142,7 @@ def hard_glyphs(*, seed: int = 0) -> ImageSet:
 
     4,000 / 2,000 / 10,000 images. On the easier ones the best quarter of the five-layer space lies within two points.
     """
-    images = glyphs(4_000, letters="BCDEFGOPQR", noise=0.16, texture=0.25, seed=seed)
+    images = glyphs(4_000, letters="BCDEFGOPQR", noise=0.195, texture=0.30, seed=seed)
     return replace(images, name="glyphs-hard", augment=shift_together)
 
 

@@ -31,6 +31,7 @@ from labkit.export import RuntimeRow, speedup_text
 from labkit.latency import LatencyTable
 from labkit.objectives import LatencyCost
 from labkit.pareto import Frontier, Point
+from labkit.ranking import Agreement
 from labkit.runs import Study
 from labkit.spaces import Architecture, SearchSpace
 
@@ -453,6 +454,26 @@ def beside_exact(estimates: torch.Tensor, exact: torch.Tensor, across: torch.Ten
     right.set_xlabel("% of the exact gradient's length\ngrey behind: by chance")
     right.grid(axis="y", visible=False)
     return left.figure
+
+
+@styled
+def rank_agreement(rows: Mapping[str, Mapping[str, Sequence[Agreement]]]) -> Figure:
+    """Kendall's tau with its interval: a panel for each key of `rows`, in it a line for each key, a dot a seed."""
+    lines = list(next(iter(rows.values())))
+    table = grid_of_axes(1, len(rows), width=8, height=1.2 + 0.45 * len(lines), sharey=True)[0]
+    for ax, (title, panel) in zip(table, rows.items()):
+        for y, found in enumerate(panel.values()):
+            at = y + np.linspace(-0.2, 0.2, len(found)) if len(found) > 1 else np.array([y])
+            tau, low, high = (np.array([getattr(one, key) for one in found]) for key in ("tau", "low", "high"))
+            ax.hlines(at, low, high, color=BLUE, lw=1.2)
+            ax.plot(tau, at, "o", color=BLUE, ms=4)
+            ax.annotate(f"{tau.mean():.2f}", (1, y), xytext=(4, 0), textcoords="offset points", fontsize=8, va="center")
+        ax.axvline(0, color=GREY, lw=1, ls=":")
+        ax.set(xlim=(-0.4, 1), title=title, xlabel="Kendall's tau, 95 % interval")
+        ax.set_yticks(range(len(lines)), lines)
+        ax.grid(axis="y", visible=False)
+    table[0].invert_yaxis()
+    return table[0].figure
 
 
 # --- 04 to 07: timings, costs, frontiers, runtimes --------------------------------------------------------

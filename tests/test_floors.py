@@ -17,6 +17,7 @@ FLOORS = (
     "runs explorer",
     "truth",
     "truth_report estimator_bench",
+    "supernet_bench",
     "plots",
     "widgets exercises headless doctor",
     "course editions",

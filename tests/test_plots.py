@@ -12,6 +12,7 @@ from labkit import plots
 from labkit.cards import Measurement, Timing
 from labkit.export import RuntimeRow
 from labkit.latency import card_of
+from labkit.ranking import Agreement
 
 
 @pytest.fixture
@@ -93,3 +94,15 @@ def test_estimates_beside_the_exact_gradient_have_their_own_bias_and_spread():
     assert [line.get_xydata().tolist() for line in left.lines][1] == [pytest.approx([1.3, 0.4])]
     spread = 100 * 0.1 * 6**0.5 / 2
     assert [bar.get_width() for bar in right.patches[1:]] == pytest.approx([50, spread, np.hypot(50, spread)])
+
+
+def test_rank_agreement_draws_every_seed_with_its_interval():
+    of = lambda tau: Agreement(tau, tau - 0.1, tau + 0.2, 243)
+    panel = {"one-hot": [of(0.5), of(0.6)], "relaxed": [of(0.3), of(0.1)]}
+    figure = plots.rank_agreement({"all": panel, "top quarter": panel})
+    left = figure.axes[0]
+    drawn = [x for line in left.lines if line.get_marker() == "o" for x in line.get_xdata()]
+    assert drawn == [0.5, 0.6, 0.3, 0.1]
+    spans = [segment[:, 0].tolist() for lines in left.collections for segment in lines.get_segments()]
+    assert spans[0] == pytest.approx([0.4, 0.7]) and len(spans) == 4
+    assert [text.get_text() for text in left.texts] == ["0.55", "0.20"]

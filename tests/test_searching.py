@@ -8,10 +8,19 @@ import torch
 import torch.nn.functional as F
 
 import labkit as lk
+from labkit.errors import InputError
 from labkit.estimators import ESTIMATORS, Unas, exact_gradient
 from labkit.networks import frozen_statistics
 from labkit.objectives import LatencyCost, generalisation_loss
-from labkit.searching import SearchConfig, _latency_gradient, _TaskCost, judge, planned_passes, random_search
+from labkit.searching import (
+    SearchConfig,
+    _latency_gradient,
+    _TaskCost,
+    judge,
+    planned_passes,
+    random_search,
+    train_shared,
+)
 from labkit.training import error
 
 TINY = SearchConfig(
@@ -125,6 +134,39 @@ def test_judging_equals_the_derived_network_with_its_own_statistics(space, data,
         with torch.no_grad():
             network.train()(next(data.train.batches(128))[0])
         assert point.error == pytest.approx(error(network, data.valid[:300]), abs=2 / 300)
+
+
+def test_judging_with_running_averages_is_the_derived_network_as_it_is(space, data, table, generator):
+    supernet = lk.search(lk.Supernet(space), data, table, replace(TINY, mixture_steps=30)).supernet
+    config = replace(TINY, judge_images=300)
+    points = judge(supernet, space.sample(5, generator), data, table, config, statistics="running")
+    for point in points:
+        assert point.error == pytest.approx(
+            error(lk.derive(supernet, point.architecture), data.valid[:300]), abs=2 / 300
+        )
+    with pytest.raises(InputError, match="'re-estimated' or 'running'; got 'old'"):
+        judge(supernet, space, data, table, config, statistics="old")
+
+
+@pytest.mark.parametrize(("sample", "moved"), [("one-hot", 1), ("relaxed", 3)])
+def test_shared_weights_train_on_the_samples_asked_for(space, data, sample, moved):
+    """One step: of each slot's candidates the one drawn has moved, or all of them (pooling has nothing to move)."""
+    total, before = 0, lk.Supernet(space, seed=0)
+    config = replace(TINY, mixture_steps=0, weight_steps=1, joint_steps=0)
+    after = train_shared(before, data, config, sample=sample)
+    for old, new in zip(before.body, after.body):
+        if not hasattr(old, "ops"):
+            continue
+        with_weights = [k for k, op in enumerate(old.ops) if list(op.parameters())]
+        changed = [
+            any(not torch.equal(a, b) for a, b in zip(old.ops[k].parameters(), new.ops[k].parameters()))
+            for k in with_weights
+        ]
+        assert sum(changed) <= moved if moved == 1 else all(changed)
+        total += sum(changed)
+    assert total > 0
+    with pytest.raises(InputError, match="'one-hot' or on 'relaxed' samples; got 'hard'"):
+        train_shared(before, data, config, sample="hard")
 
 
 def test_random_search_costs_what_a_search_costs(space, data, table):
