@@ -13,6 +13,9 @@ from labkit.cards import Card as Card
 from labkit.cards import Measurement as Measurement
 from labkit.cards import Timing as Timing
 from labkit.data import ImageSet as ImageSet
+from labkit.descent import InTime as InTime
+from labkit.descent import descend as descend
+from labkit.descent import descend_in_time as descend_in_time
 from labkit.distributions import ArchDistribution as ArchDistribution
 from labkit.distributions import ArchSample as ArchSample
 from labkit.errors import InputError as InputError
@@ -21,6 +24,7 @@ from labkit.latency import measure as measure
 from labkit.networks import Network as Network
 from labkit.networks import Supernet as Supernet
 from labkit.networks import derive as derive
+from labkit.objectives import Deadline as Deadline
 from labkit.pareto import Frontier as Frontier
 from labkit.pareto import Point as Point
 from labkit.searching import (
@@ -48,8 +52,8 @@ from labkit.training import error as error
 from labkit.training import train as train
 
 _ON_DEMAND = (
-    "course", "editions", "estimator_bench", "explorer", "export", "headless", "plots", "runs", "supernet_bench",
-    "truth", "truth_report", "widgets",
+    "course", "deadline_bench", "editions", "estimator_bench", "explorer", "export", "headless", "plots", "runs",
+    "supernet_bench", "truth", "truth_report", "widgets",
 )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -76,6 +77,7 @@ def search(arguments: argparse.Namespace) -> Outcome:
         estimator=arguments.estimator,
         latency_weight=arguments.latency_weight,
         target_ms=arguments.target_ms,
+        deadline_ms=arguments.deadline_ms,
         seed=arguments.seed,
     )
     space, data, table = _space_data_table(arguments)
@@ -264,8 +266,7 @@ def truth_show(arguments: argparse.Namespace) -> Outcome:
 def bench_estimators(arguments: argparse.Namespace) -> Outcome:
     from tqdm.auto import tqdm
 
-    from labkit import estimator_bench, runs, storage, truth
-    from labkit.cards import device_name, today
+    from labkit import estimator_bench, storage, truth
 
     if arguments.samples < 2 * estimator_bench.DRAWS:
         raise InputError(f"the bench takes at least {2 * estimator_bench.DRAWS} samples; got {arguments.samples}")
@@ -301,12 +302,7 @@ def bench_estimators(arguments: argparse.Namespace) -> Outcome:
         "kind": "estimator bench",
         "schema": 1,
         "passed": passed,
-        "made": {
-            "command": "python -m labkit " + shlex.join(sys.argv[1:]),
-            "device": device_name(),
-            "versions": runs.versions(),
-            "date": today(),
-        },
+        "made": _made(),
         "milliseconds_per_10000_samples": round(estimator_bench.milliseconds_per_estimate(), 2),
         "rows": estimator_bench.to_json(rows),
     }
@@ -316,8 +312,7 @@ def bench_estimators(arguments: argparse.Namespace) -> Outcome:
 
 
 def bench_supernet(arguments: argparse.Namespace) -> Outcome:
-    from labkit import data, runs, storage, supernet_bench, truth
-    from labkit.cards import device_name, today
+    from labkit import data, storage, supernet_bench, truth
     from labkit.latency import LatencyTable
     from labkit.searching import SearchConfig
 
@@ -332,18 +327,40 @@ def bench_supernet(arguments: argparse.Namespace) -> Outcome:
     value = {
         "kind": supernet_bench.KIND,
         "schema": supernet_bench.SCHEMA,
-        "made": {
-            "command": "python -m labkit " + shlex.join(sys.argv[1:]),
-            "device": device_name(),
-            "versions": runs.versions(),
-            "date": today(),
-            "data": known.recipe["data"],
-        },
+        "made": _made() | {"data": known.recipe["data"]},
         "rows": supernet_bench.to_json(scans),
     }
     if arguments.out:
         storage.write_json(arguments.out, {k: v for k, v in value.items() if k != "rows"}, rows=value["rows"])
     return value | {"passed": True}, supernet_bench.to_text(known, scans), True
+
+
+def bench_deadlines(arguments: argparse.Namespace) -> Outcome:
+    from tqdm.auto import tqdm
+
+    from labkit import deadline_bench, storage, truth
+
+    known = truth.load(arguments.truth)
+    if arguments.out:
+        storage.writable_folder(Path(arguments.out).parent)
+    at = deadline_bench.quantiles(arguments.deadlines)
+    with tqdm(total=len(at) * len(deadline_bench.METHODS), disable=not _on_terminal(), desc="bench") as bar:
+        rows = deadline_bench.measure(
+            known, at=at, seeds=arguments.seeds, latency=arguments.latency, on_row=lambda row: bar.update()
+        )
+    over = deadline_bench.summaries(known, rows, arguments.latency)
+    value = {
+        "kind": "deadline bench",
+        "schema": 1,
+        "passed": deadline_bench.passed(over),
+        "made": _made(),
+        "latencies": str(known.latency(arguments.latency).card),
+        "summary": [asdict(summary) for summary in over],
+        "rows": deadline_bench.to_json(rows),
+    }
+    if arguments.out:
+        storage.write_json(arguments.out, {k: v for k, v in value.items() if k != "rows"}, rows=value["rows"])
+    return value, deadline_bench.to_text(rows, over), value["passed"]
 
 
 def notebooks(arguments: argparse.Namespace) -> Outcome:
@@ -395,6 +412,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--estimator", default="unas")
     p.add_argument("--latency-weight", type=float, default=0.1, help="error fraction per millisecond")
     p.add_argument("--target-ms", type=float, help="with one, only milliseconds beyond it cost")
+    p.add_argument("--deadline-ms", type=float, help="with one, what is chosen takes no longer")
     p.add_argument("--random", action="store_true", help="random search at the cost of a UNAS search")
     p.add_argument("--out", required=True, help="folder of the run")
 
@@ -454,6 +472,13 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--table", default="five_layer-onnxruntime-b1", help="any latency table of the space")
     p.add_argument("--out", help="file of the results, JSON")
 
+    p = verb("deadlines", bench_deadlines, "a hard deadline, the hinge and a sweep of weights on the truth", acts)
+    p.add_argument("--deadlines", type=int, default=10, help="how many, at even quantiles of the latencies")
+    p.add_argument("--seeds", type=int, default=50)
+    p.add_argument("--latency", help="such as torch-b32; the course's default otherwise")
+    p.add_argument("--truth", default="five_layer", help="the truth table: a folder, or the name of a shipped one")
+    p.add_argument("--out", help="file of the results, JSON")
+
     p = verb("notebooks", notebooks, "for authors: build the editions, check them, record their static figures")
     p.add_argument("act", choices=("build", "check", "figures"))
     p.add_argument("numbers", nargs="*", help="notebooks whose figures to record; all by default")
@@ -497,6 +522,15 @@ def _assignment(text: str) -> tuple[str, str]:
     if not (name and equals):
         raise InputError(f"a parameter is NAME=VALUE; got {text!r}")
     return name, value
+
+
+def _made() -> dict[str, Any]:
+    """What made a file: the command, the machine, the versions and the day."""
+    from labkit import runs
+    from labkit.cards import device_name, today
+
+    command = "python -m labkit " + shlex.join(sys.argv[1:])
+    return {"command": command, "device": device_name(), "versions": runs.versions(), "date": today()}
 
 
 def _numbers(text: str, option: str) -> tuple[float, ...]:

@@ -3,7 +3,9 @@
 In shapes: S slots, K candidates, N samples.
 """
 
+import heapq
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -98,3 +100,19 @@ class ArchDistribution(nn.Module):
     def mode(self) -> Architecture:
         """The most probable architecture."""
         return self.space.decode(self.log_probs())
+
+    def by_probability(self) -> Iterator[Architecture]:
+        """Architectures from the most probable one down, each once; a space of any size will do."""
+        log_p = self.log_probs().detach().double().cpu()
+        ranked = [log_p[s, : len(slot)].sort(descending=True, stable=True) for s, slot in enumerate(self.space.slots)]
+        values, names = [r.values.tolist() for r in ranked], [r.indices.tolist() for r in ranked]
+        at = (0,) * len(ranked)  # places in each slot's order; a child is one place further in one slot
+        waiting, seen = [(-sum(v[0] for v in values), at)], {at}
+        while waiting:
+            cost, at = heapq.heappop(waiting)
+            yield self.space.architecture(slot[names[s][at[s]]] for s, slot in enumerate(self.space.slots))
+            for s, place in enumerate(at):
+                child = (*at[:s], place + 1, *at[s + 1 :])
+                if place + 1 < len(values[s]) and child not in seen:
+                    seen.add(child)
+                    heapq.heappush(waiting, (cost + values[s][place] - values[s][place + 1], child))

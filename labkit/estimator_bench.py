@@ -31,7 +31,7 @@ from labkit.estimators import (
     Unas,
     exact_gradient,
 )
-from labkit.objectives import TabularCost
+from labkit.objectives import Deadline, TabularCost
 from labkit.spaces import Edge, SearchSpace, five_layer
 
 DRAWS = 2_000  # of a call; the variance of a single draw follows from that of the calls
@@ -130,10 +130,18 @@ def table_problems(known: truth.Truth, latency_weight: float = 0.5) -> tuple[Pro
     target = measured.values.mean()
     hinge = lambda ms: (ms - target).clamp_min(0)
     late = TabularCost(space, hinge(table.values))
+    deadline, width = Deadline(target.item()), 0.05
     both = known.as_cost(latency_weight=latency_weight)
     return (
         Problem("measured latency", space, measured, table, table),
         Problem("measured latency, hinge", space, lambda z: hinge(measured(z)), lambda w: hinge(table(w)), late),
+        Problem(
+            "measured latency, deadline",
+            space,
+            lambda z: deadline.penalty(measured(z)),
+            lambda w: deadline.smooth_penalty(table(w), width),
+            TabularCost(space, deadline.penalty(table.values)),
+        ),
         Problem("truth table", space, both, both, both),
     )
 

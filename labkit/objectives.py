@@ -1,4 +1,6 @@
-"""What a search minimises: the generalisation loss, latency as a cost, and costs that are known for a whole space."""
+"""What a search minimises: the generalisation loss, latency as a cost or under a deadline, and costs that are known
+for a whole space.
+"""
 
 import math
 from dataclasses import dataclass
@@ -37,6 +39,61 @@ class LatencyCost:
     def __call__(self, ms: Tensor) -> Tensor:
         """Cost (N,) of latencies (N,) in milliseconds."""
         return self.weight * (ms if self.target_ms is None else (ms - self.target_ms).clamp_min(0))
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """A hard limit on latency: an architecture is late or it is not, and how late does not matter.
+
+    Whether one is late has no slope, so nothing that differentiates a latency can use it; its *probability* has one,
+    which the score function estimates. `nearly_late` is a control variate for that: it lowers the variance and leaves
+    the mean alone. Where every draw is late that probability says nothing about the way back; `penalty` adds the
+    overtime, which does, and which is nothing within the deadline.
+    """
+
+    deadline_ms: float
+    allowed: float = 0.05  # share of the draws that may be late before being late gets dearer
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.deadline_ms) and self.deadline_ms > 0):
+            raise InputError(f"a deadline is a positive number of milliseconds; got {self.deadline_ms}")
+        if not 0 <= self.allowed < 1:
+            raise InputError(f"the share of draws that may be late is at least 0 and below 1; got {self.allowed}")
+
+    def late(self, ms: Tensor) -> Tensor:
+        """(N,) 1 where a latency is beyond the deadline, else 0; a latency equal to it is in time."""
+        return (ms > self.deadline_ms).to(ms)
+
+    def nearly_late(self, ms: Tensor, width_ms: float) -> Tensor:
+        """(N,) a smooth stand-in for `late`, with a slope for about `width_ms` on either side of the deadline."""
+        return ((ms - self.deadline_ms) / width_ms).sigmoid()
+
+    def overtime(self, ms: Tensor) -> Tensor:
+        """(N,) how much longer than the deadline, as a fraction of it; 0 in time."""
+        return (ms / self.deadline_ms - 1).clamp_min(0)
+
+    def penalty(self, ms: Tensor) -> Tensor:
+        """(N,) 0 in time, and beyond the deadline 1 plus the overtime."""
+        return self.late(ms) + self.overtime(ms)
+
+    def smooth_penalty(self, ms: Tensor, width_ms: float) -> Tensor:
+        """(N,) the stand-in for `penalty`: its control variate."""
+        return self.nearly_late(ms, width_ms) + self.overtime(ms)
+
+
+@dataclass
+class DualWeight:
+    """What being late costs, in error fraction: it rises while too many draws are late, and falls while few are.
+
+    Dual ascent on the constraint P(late) <= allowed, so no weight has to be guessed.
+    """
+
+    weight: float = 0.0
+    rate: float = 0.02  # error fraction a step, when every draw is late
+
+    def update(self, late: float, allowed: float) -> None:
+        """After a step of which the share `late` of the draws was late."""
+        self.weight = max(0.0, self.weight + self.rate * (late - allowed))
 
 
 @dataclass(frozen=True, eq=False)

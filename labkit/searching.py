@@ -19,14 +19,15 @@ from tqdm.auto import tqdm
 
 from labkit import memory
 from labkit.data import Images, ImageSet
+from labkit.descent import most_probable_in_time
 from labkit.distributions import ArchDistribution
 from labkit.errors import InputError
 from labkit.estimators import ESTIMATORS, Cost, Estimator
 from labkit.latency import LatencyTable
 from labkit.networks import Supernet, frozen_statistics, seeded
-from labkit.objectives import LatencyCost, generalisation_loss
+from labkit.objectives import Deadline, DualWeight, LatencyCost, generalisation_loss
 from labkit.pareto import Point
-from labkit.spaces import Architecture
+from labkit.spaces import Architecture, SearchSpace
 
 ONE_HOT_WEIGHTS = (
     "reinforce",
@@ -41,6 +42,9 @@ class SearchConfig:
     estimator: str = "unas"  # a name in estimators.ESTIMATORS
     latency_weight: float = 0.0  # error fraction per millisecond
     target_ms: float | None = None  # with one, only milliseconds beyond it cost
+    latency_warmup: int = 0  # joint steps over which the latency weight rises from 0 in a line, as published
+    deadline_ms: float | None = None  # with one, what is chosen takes no longer
+    finalists: int = 8  # most probable architectures in time that are judged at the end, under a deadline
     gap_weight: float = 0.5  # of |L_valid - L_train|, as published
     nats_per_error: float = 6.0  # cross-entropy of a supernet that one unit of error is worth; five_layer: 5 to 10
     mixture_steps: int = 200  # all candidates at equal weights: gets every operation off the plateau
@@ -60,11 +64,22 @@ class SearchConfig:
             raise InputError(f"estimators are {', '.join(ESTIMATORS)}; got {self.estimator!r}")
         if min(self.mixture_steps, self.weight_steps, self.joint_steps) < 0 or self.batch_size < 2:
             raise InputError("steps are at least 0 and a batch at least 2 images")
-        self.latency_cost  # noqa: B018 (checks weight and target)
+        if self.latency_warmup < 0 or self.finalists < 1:
+            raise InputError("a latency warm-up is at least 0 steps, and at least one finalist is judged")
+        self.latency_cost, self.deadline  # noqa: B018 (checks weight, target and deadline)
 
     @property
     def latency_cost(self) -> LatencyCost:
         return LatencyCost(self.latency_weight, self.target_ms)
+
+    def latency_cost_at(self, joint_step: int) -> LatencyCost:
+        """The latency cost on its way up, before joint step `joint_step` (from 0)."""
+        share = min(1.0, joint_step / self.latency_warmup) if self.latency_warmup else 1.0
+        return LatencyCost(share * self.latency_weight, self.target_ms)
+
+    @property
+    def deadline(self) -> Deadline | None:
+        return None if self.deadline_ms is None else Deadline(self.deadline_ms)
 
     @classmethod
     def fast(cls, **changes: Any) -> "SearchConfig":
@@ -160,10 +175,10 @@ def random_search(
         run.weight_step("uniform")
     each = config.calibration_images + config.judge_images
     n = max(1, min(int((budget - run.passes) / each), supernet.space.size))
-    candidates = _distinct(supernet.space, n, torch.Generator().manual_seed(config.seed))
+    candidates = _distinct(supernet.space, n, table, config)
     points = judge(run.supernet, candidates, data, table, config)
-    run.passes += n * each
-    best = min(points, key=lambda p: p.error + float(config.latency_cost(torch.tensor(p.latency_ms))))
+    run.passes += len(candidates) * each
+    best = _cheapest(points, config)
     logits = ArchDistribution(supernet.space).logits.detach().cpu()
     return run.result(config, best, logits, points)
 
@@ -192,29 +207,6 @@ def train_shared(
         run.weight_step("uniform")
     run.bar.close()
     return run.supernet.to(memory_format=torch.contiguous_format)
-
-
-def descend(
-    cost: Cost,
-    dist: ArchDistribution,
-    estimator: Estimator,
-    *,
-    steps: int,
-    draws: int,
-    generator: torch.Generator,
-    control: Cost | None = None,
-    lr: float = 0.05,
-) -> Architecture:
-    """Move `dist` in place against the estimated gradient of a cost that needs no training; its mode at the end.
-
-    For a cost that is looked up or measured. Adam on the logits, `draws` architectures a step.
-    """
-    optimizer = torch.optim.Adam(dist.parameters(), lr)
-    for _ in range(steps):
-        dist.logits.grad = estimator(cost, dist, draws, generator, control).gradient
-        optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    return dist.mode()
 
 
 def judge(
@@ -306,21 +298,35 @@ class _Run:
         self._record(phase, loss.item(), None)
 
     def search(self, config: SearchConfig, table: LatencyTable, measured_ms: Cost | None) -> SearchResult:
-        estimator, of_latency = (ESTIMATORS[config.estimator]() for _ in range(2))  # a baseline, or a scale, for each
+        make = ESTIMATORS[config.estimator]
+        estimator, of_latency, of_late = make(), make(), make()  # a baseline, or a scale, for each
+        dual = DualWeight(rate=8 / max(1, config.joint_steps))
         logit_optimizer = torch.optim.Adam(self.dist.parameters(), config.logit_lr)
-        for _ in range(config.joint_steps):
+        for joint_step in range(config.joint_steps):
             with seeded(config.seed + len(self.history)):
                 train, valid = next(self.train_batches), next(self.valid_batches)
             task = _TaskCost(self.supernet, self.parameters, train, valid, config.gap_weight)
             estimate = estimator(task, self.dist, 1, self.generator)
-            latency = _latency_gradient(of_latency, self.dist, config.latency_cost, table, measured_ms, self.generator)
+            cost = config.latency_cost_at(joint_step)
+            latency = _latency_gradient(of_latency, self.dist, cost, table, measured_ms, self.generator)
+            late = None
+            if config.deadline is not None:
+                being_late, late = _lateness(of_late, self.dist, config.deadline, table, measured_ms, self.generator)
+                latency = latency + dual.weight * being_late
+                dual.update(late, config.deadline.allowed)
             self.dist.logits.grad = estimate.gradient + config.nats_per_error * latency
             logit_optimizer.step()
             self._apply(task.weight_gradients or task.one_hot_gradients(self.dist, self.generator))
             self.passes += task.passes
-            self._record("joint", task.loss, table(self.dist.probs()[None]).item())
-        (point,) = judge(self.supernet, [self.dist.mode()], self.data, table, config)
-        return self.result(config, point, self.dist.logits.detach().cpu(), (point,))
+            self._record("joint", task.loss, table(self.dist.probs()[None]).item(), late)
+        chosen = [self.dist.mode()]
+        if config.deadline is not None:
+            in_time = most_probable_in_time(self.dist, measured_ms or table, config.deadline, config.finalists)
+            chosen = [architecture for architecture, _ in in_time]
+        points = judge(self.supernet, chosen, self.data, table, config)
+        if config.deadline is not None:
+            self.passes += len(chosen) * (config.calibration_images + config.judge_images)
+        return self.result(config, _cheapest(points, config), self.dist.logits.detach().cpu(), points)
 
     def result(self, config: SearchConfig, point: Point, logits: Tensor, judged: tuple[Point, ...]) -> SearchResult:
         self.bar.close()
@@ -344,7 +350,7 @@ class _Run:
             return (step + 1) / rise
         return 0.55 + 0.45 * math.cos(math.pi * (step - rise) / max(1, self.total - rise))
 
-    def _record(self, phase: str, loss: float, expected_ms: float | None) -> None:
+    def _record(self, phase: str, loss: float, expected_ms: float | None, late: float | None = None) -> None:
         if not math.isfinite(loss):
             raise FloatingPointError(f"the search diverged at step {len(self.history)}: lower weight_lr")
         record = {
@@ -353,6 +359,7 @@ class _Run:
             "loss": loss,
             "entropy": self.dist.entropy().item(),
             "expected_ms": expected_ms,
+            "late": late,
             "probs": self.dist.probs().detach().cpu().flatten().tolist(),
         }
         self.history.append(record)
@@ -443,6 +450,33 @@ def _latency_gradient(
     return estimator(lambda weights: cost(table(weights)), dist, 64, generator).gradient  # a table look-up is free
 
 
+def _lateness(
+    estimator: Estimator,
+    dist: ArchDistribution,
+    deadline: Deadline,
+    table: LatencyTable,
+    measured_ms: Cost | None,
+    generator: torch.Generator,
+) -> tuple[Tensor, float]:
+    """Gradient (S, K) of the expected penalty, with the table's smooth one as its control; share of the draws late."""
+    low, high = table.range_ms()
+    ms, draws = (table, 64) if measured_ms is None else (measured_ms, 1)  # a table look-up is free
+    late = []
+
+    def penalty(weights: Tensor) -> Tensor:
+        found_ms = ms(weights)
+        late.append(deadline.late(found_ms).mean().item())
+        return deadline.penalty(found_ms)
+
+    smooth = lambda weights: deadline.smooth_penalty(table(weights), (high - low) / 20)
+    gradient = estimator(penalty, dist, draws, generator, smooth).gradient
+    return gradient, late[-1] if late else deadline.late(table(dist.probs()[None])).item()
+
+
+def _cheapest(points: Iterable[Point], config: SearchConfig) -> Point:
+    return min(points, key=lambda p: p.error + float(config.latency_cost(torch.tensor(p.latency_ms))))
+
+
 @torch.no_grad()
 def _errors(
     supernet: Supernet, architectures: list[Architecture], calibration: Images, images: Images, *, fresh: bool
@@ -475,13 +509,26 @@ def _errors(
     return errors
 
 
-def _distinct(space, n: int, generator: torch.Generator) -> list[Architecture]:
-    """`n` different architectures, uniform; all of them when `n` is the size of the space."""
-    if n >= space.size:
-        return list(space)
+def _distinct(space: SearchSpace, n: int, table: LatencyTable, config: SearchConfig) -> list[Architecture]:
+    """`n` different architectures, uniform among those in time; all of them when `n` is the size of the space.
+
+    The table tells at no cost who is late, so a fair rival judges none of those.
+    """
+    in_time = lambda a: config.deadline is None or table.table_ms(a) <= config.deadline.deadline_ms
+    generator = torch.Generator().manual_seed(config.seed)
     found: dict[Architecture, None] = {}
-    while len(found) < n:
-        found.update(dict.fromkeys(space.sample(n - len(found), generator)))
+    if n >= space.size:
+        found = dict.fromkeys(filter(in_time, space))
+    for _ in range(1_000):  # rounds, should hardly any be in time
+        if n >= space.size or len(found) == n:
+            break
+        found.update(dict.fromkeys(filter(in_time, space.sample(n - len(found), generator))))
+    if not found:
+        fastest, _ = table.range_ms()
+        raise InputError(
+            f"no architecture of {space.name} was found that takes at most {config.deadline_ms:g} ms: the fastest "
+            f"takes {fastest:.3g} ms by the table; set a later deadline"
+        )
     return list(found)
 
 

@@ -4,6 +4,7 @@ import torch
 
 import labkit as lk
 from labkit.cards import Card, Timing
+from labkit.objectives import TabularCost
 
 matplotlib.use("Agg")
 
@@ -50,3 +51,17 @@ def make_table():
 @pytest.fixture(scope="session")
 def table(space):
     return synthetic_table(space)
+
+
+@pytest.fixture(scope="session")
+def box():
+    """243 made-up errors with interactions, and latencies that a sum of parts only follows: (cost, ms, parts)."""
+    space, draw = lk.spaces.five_layer(), torch.Generator().manual_seed(3)
+    noise = lambda: torch.randn(space.size, generator=draw, dtype=torch.float64)
+    choice = torch.stack([space.encode(a) for a in space]).double().argmax(-1)  # (243, 5): 0 large, 1 small, 2 pooling
+    pools = (choice == 2).double()
+    late_pools_hurt_less = torch.tensor([0.10, 0.06, 0.04, 0.025, -0.01], dtype=torch.float64)
+    errors = 0.07 + pools @ late_pools_hurt_less + 0.01 * (choice == 1).sum(1) + 0.02 * pools.sum(1) ** 2
+    parts = 0.05 + torch.tensor([0.06, 0.03, 0.01], dtype=torch.float64)[choice].sum(1)
+    of = lambda values: TabularCost(space, values)
+    return of(errors + 0.004 * noise()), of(parts * (1 + 0.03 * noise())), of(parts)

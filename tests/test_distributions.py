@@ -1,5 +1,6 @@
 """The sampler against the laws that it must obey (unit: probability)."""
 
+import itertools
 import math
 
 import pytest
@@ -195,3 +196,20 @@ def test_softening_mixes_with_the_uniform_distribution(dist):
     assert soft.log_probs().isfinite().all() and soft.probs().max() < 0.8, "never certain, however large the logits"
     with pytest.raises(lk.InputError, match="softening is 0 or more"):
         lk.ArchDistribution(dist.space, softening=-0.1)
+
+
+def test_architectures_come_by_falling_probability(space):
+    """All 243, each once, against a sort of the enumerated probabilities; then a space too large to enumerate."""
+    dist = lk.ArchDistribution(space).double()
+    with torch.no_grad():
+        dist.logits.copy_(torch.randn(5, 3, generator=torch.Generator().manual_seed(0)))
+    log_p = {a: (space.encode(a).double() * dist.log_probs()).sum().item() for a in space}
+    found = list(dist.by_probability())
+    assert len(found) == len(set(found)) == 243
+    assert [log_p[a] for a in found] == pytest.approx(sorted(log_p.values(), reverse=True))
+    assert found[0] == dist.mode()
+    large = lk.ArchDistribution(lk.spaces.mobile("tiny"))
+    with torch.no_grad():
+        large.logits.copy_(torch.randn(large.logits.shape, generator=torch.Generator().manual_seed(0)))
+    first = list(itertools.islice(large.by_probability(), 200))
+    assert len(set(first)) == 200 and first[0] == large.mode()

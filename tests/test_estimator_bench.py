@@ -10,8 +10,8 @@ from labkit import estimator_bench as eb
 from labkit import truth
 from labkit.cards import Card, Timing
 from labkit.cli import main
+from labkit.descent import descend
 from labkit.estimators import GumbelSoftmax, Unas
-from labkit.searching import descend
 
 UNBIASED = [entry for entry in eb.ENTRIES if entry.unbiased]
 

@@ -1,0 +1,186 @@
+"""Is a deadline kept, and at what price? Descent under a deadline, the hinge and a sweep of weights, on a truth table.
+
+All three see the same black boxes and draw as many architectures a step.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from labkit.descent import descend, descend_in_time
+from labkit.distributions import ArchDistribution
+from labkit.errors import InputError
+from labkit.estimators import Unas
+from labkit.objectives import Deadline, LatencyCost, TabularCost
+from labkit.pareto import Frontier, supported
+from labkit.spaces import Architecture
+from labkit.truth import Truth
+
+METHODS = ("deadline", "hinge", "weight sweep")
+NEAR = 0.01  # error fraction: as good as the best that is in time
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a method found for one deadline, over the seeds."""
+
+    method: str
+    quantile: float  # of all latencies, where the deadline lies
+    deadline_ms: float
+    found: tuple[str, ...]  # an architecture a seed; "" where none was in time
+    in_time: float  # share of the seeds
+    near_best: float  # share of the seeds in time and within NEAR of the best that is
+    worst_gap: float  # error fraction, among those in time
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a method found over all deadlines."""
+
+    method: str
+    in_time: float
+    near_best: float
+    reached: float  # share of the exact front that it found at least once
+
+
+def quantiles(n: int = 10) -> tuple[float, ...]:
+    """`n` shares evenly spaced, none of them 0 or 1."""
+    return tuple((2 * i + 1) / (2 * n) for i in range(n))
+
+
+def measure(
+    known: Truth,
+    *,
+    at: Sequence[float] = quantiles(),
+    seeds: int = 50,
+    steps: int = 200,
+    draws: int = 16,
+    latency: str | None = None,
+    on_row: Callable[[Row], None] | None = None,
+) -> tuple[Row, ...]:
+    """Every method at every deadline, with every seed."""
+    if seeds < 1 or not all(0 < q < 1 for q in at):
+        raise InputError(f"a deadline bench needs a seed, and quantiles between 0 and 1; got {seeds}, {list(at)}")
+    box = _Box(known, latency, steps, draws)
+    swept = [list(box.sweep(seed)) for seed in range(seeds)]
+    rows = []
+    for quantile in at:
+        deadline = Deadline(box.ms.values.quantile(quantile).item())
+        found = {
+            "deadline": [box.under(deadline, seed) for seed in range(seeds)],
+            "hinge": [box.hinge(deadline, seed) for seed in range(seeds)],
+            "weight sweep": [box.best_in_time(architectures, deadline) for architectures in swept],
+        }
+        for method in METHODS:
+            rows.append(box.row(method, quantile, deadline, found[method]))
+            if on_row is not None:
+                on_row(rows[-1])
+    return tuple(rows)
+
+
+class _Box:
+    """The black boxes of a truth table, with the table of parts as the control of latency."""
+
+    def __init__(self, known: Truth, latency: str | None, steps: int, draws: int):
+        self.known, self.steps, self.draws = known, steps, draws
+        self.cost, space = known.as_cost(), known.space
+        self.ms, self.parts = (TabularCost(space, known.ms(latency, by)) for by in ("measured", "table"))
+        corners = supported(Frontier.of(known.points(latency)))
+        slopes = [(a.error - b.error) / (b.latency_ms - a.latency_ms) for a, b in itertools.pairwise(corners)]
+        between = [(a * b) ** 0.5 for a, b in itertools.pairwise(slopes)]  # a weight for each corner of the hull
+        self.weights = [slopes[0] * 2, *between, 0.0] if slopes else [0.0]
+        self.steepest = max(slopes, default=0.0)
+
+    def under(self, deadline: Deadline, seed: int) -> Architecture:
+        return descend_in_time(
+            self.cost,
+            self.ms,
+            deadline,
+            self._dist(),
+            steps=self.steps,
+            draws=self.draws,
+            generator=torch.Generator().manual_seed(seed),
+            latency_control=self.parts,
+        ).architecture
+
+    def hinge(self, deadline: Deadline, seed: int) -> Architecture | None:
+        """The published objective at the steepest weight that the hull has, which no user would know."""
+        found = self._weighted(LatencyCost(self.steepest, deadline.deadline_ms), seed)
+        return found if self.ms.of(found) <= deadline.deadline_ms else None
+
+    def sweep(self, seed: int) -> Iterator[Architecture]:
+        """A search for each corner of the exact hull, at a weight that makes it the optimum."""
+        for weight in self.weights:
+            yield self._weighted(LatencyCost(weight), seed)
+
+    def best_in_time(self, architectures: Iterable[Architecture], deadline: Deadline) -> Architecture | None:
+        in_time = [a for a in architectures if self.ms.of(a) <= deadline.deadline_ms]
+        return min(in_time, key=self.cost.of, default=None)
+
+    def row(self, method: str, quantile: float, deadline: Deadline, found: Sequence[Architecture | None]) -> Row:
+        best = self.cost.values[self.ms.values <= deadline.deadline_ms].min().item()
+        gaps = [self.cost.of(a) - best for a in found if a is not None and self.ms.of(a) <= deadline.deadline_ms]
+        return Row(
+            method,
+            quantile,
+            deadline.deadline_ms,
+            tuple("" if a is None else str(a) for a in found),
+            len(gaps) / len(found),
+            sum(gap <= NEAR for gap in gaps) / len(found),
+            max(gaps, default=0.0),
+        )
+
+    def _weighted(self, price: LatencyCost, seed: int) -> Architecture:
+        cost: Callable[[Tensor], Tensor] = lambda weights: self.cost(weights) + price(self.ms(weights))
+        control: Callable[[Tensor], Tensor] = lambda weights: self.cost(weights) + price(self.parts(weights))
+        generator = torch.Generator().manual_seed(seed)
+        return descend(
+            cost, self._dist(), Unas(), steps=self.steps, draws=self.draws, generator=generator, control=control, lr=0.1
+        )
+
+    def _dist(self) -> ArchDistribution:
+        return ArchDistribution(self.known.space).double()
+
+
+def summaries(known: Truth, rows: Sequence[Row], latency: str | None = None) -> tuple[Summary, ...]:
+    """Each method over all deadlines, and the share of the exact front that it reached."""
+    front = {str(point.architecture) for point in known.frontier(latency)}
+    mean = lambda values: sum(values) / len(values)
+    return tuple(
+        Summary(
+            method,
+            mean([row.in_time for row in of]),
+            mean([row.near_best for row in of]),
+            len(front & {name for row in of for name in row.found}) / len(front),
+        )
+        for method in METHODS
+        if (of := [row for row in rows if row.method == method])
+    )
+
+
+def passed(over: Iterable[Summary]) -> bool:
+    """Whether the deadline is kept in 98 % of the searches and costs at most a point in 90 %."""
+    return any(s.method == "deadline" and s.in_time >= 0.98 and s.near_best >= 0.90 for s in over)
+
+
+def to_text(rows: Sequence[Row], over: Iterable[Summary]) -> str:
+    lines = ["deadline (quantile)        " + "".join(f"{method:>26}" for method in METHODS)]
+    for deadline_ms in dict.fromkeys(row.deadline_ms for row in rows):
+        of = {row.method: row for row in rows if row.deadline_ms == deadline_ms}
+        cells = [f"{100 * r.in_time:.0f} % in time, {100 * r.near_best:.0f} % best" for r in of.values()]
+        quantile = next(iter(of.values())).quantile
+        lines.append(f"{deadline_ms:8.3f} ms ({quantile:.2f})         " + "".join(f"{cell:>26}" for cell in cells))
+    for s in over:
+        lines.append(
+            f"{s.method}: in time {100 * s.in_time:.1f} %, within a point of the best {100 * s.near_best:.1f} %, "
+            f"{100 * s.reached:.0f} % of the exact front found"
+        )
+    return "\n".join(lines)
+
+
+def to_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    return [asdict(row) for row in rows]
