@@ -132,32 +132,44 @@ def study(arguments: argparse.Namespace) -> Outcome:
     return {"schema": 1, "study": str(arguments.out), "picks": picks}, text, True
 
 
-def latency(arguments: argparse.Namespace) -> Outcome:
-    from labkit import spaces, storage
-    from labkit.latency import LatencyTable
+def latency_build(arguments: argparse.Namespace) -> Outcome:
+    from labkit import additivity, latency_build, spaces
 
     space = spaces.by_name(arguments.space, arguments.classes)
     if arguments.batch_size < 1:
         raise InputError(f"a batch has at least one image; got {arguments.batch_size}")
-    storage.writable_folder(Path(arguments.out).parent)
     if arguments.rounds < 2 or arguments.seconds <= 0:
         raise InputError(
             f"timing takes at least 2 rounds and some seconds; got {arguments.rounds}, {arguments.seconds}"
         )
-    table = LatencyTable.measure(
+    if arguments.networks < 20:
+        raise InputError(
+            f"at least 20 whole networks are timed, half to fit and half to test; got {arguments.networks}"
+        )
+    built = latency_build.build(
+        arguments.out,
         space,
         runtime=arguments.runtime,
         batch_size=arguments.batch_size,
         seconds=arguments.seconds,
         rounds=arguments.rounds,
+        fit=arguments.networks // 2,
+        held_out=arguments.networks - arguments.networks // 2,
+        command="python -m labkit " + shlex.join(sys.argv[1:]),
+        progress=_on_terminal(),
     )
-    table.save(arguments.out)
+    table, report = built.table, built.report
     low, high = table.range_ms()
     unsteady = [f"{op} in layer {s + 1}" for s, slot in enumerate(table.slots) for op, t in slot if not t.steady]
-    noise = f"\nthe machine was not quiet: the blocks of {len(unsteady)} parts spread over 10 %" if unsteady else ""
-    text = f"{space.name}: {low:.3f} to {high:.3f} ms by the table ({table.card}){noise}\nsaved in {arguments.out}"
+    lines = [f"{space.name}: {low:.3f} to {high:.3f} ms by the table ({table.card})", additivity.to_text(report)]
+    if unsteady or built.drift > latency_build.DRIFT:
+        lines.append(
+            f"the machine was not quiet: the blocks of {len(unsteady)} parts spread over 10 %, and its speed changed "
+            f"by up to {built.drift:.0%} on the way"
+        )
     value = {"schema": 1, "table": str(arguments.out), "range_ms": [low, high], "unsteady": unsteady}
-    return {**value, "card": table.card.to_json()}, text, True
+    value |= {"drift": built.drift, "additivity": additivity.to_json(report), "card": table.card.to_json()}
+    return value, "\n".join([*lines, f"saved in {arguments.out}"]), True
 
 
 def export(arguments: argparse.Namespace) -> Outcome:
@@ -422,14 +434,17 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--out", required=True, help="file of the study")
     p.add_argument("--picture", help="file of its frontier, PNG")
 
-    p = verb("latency", latency, "measure this machine's latency table of a space")
+    text = "what a millisecond is here: a latency table for this machine, and how far to trust it"
+    acts = verbs.add_parser("latency", help=text, description=text).add_subparsers(required=True, metavar="ACT")
+    p = verb("build", latency_build, "measure a table, then whole networks beside it; goes on where it stopped", acts)
     p.add_argument("--space", default="five_layer")
     p.add_argument("--classes", type=int, default=10)
     p.add_argument("--runtime", default="torch")
     p.add_argument("--batch-size", type=int, default=1)
-    p.add_argument("--seconds", type=float, default=0.2, help="of timing a part")
-    p.add_argument("--rounds", type=int, default=15, help="blocks that a part's seconds are cut into")
-    p.add_argument("--out", required=True, help="file of the table")
+    p.add_argument("--seconds", type=float, default=0.3, help="of timing a part, or a whole network")
+    p.add_argument("--rounds", type=int, default=45, help="blocks that a part's seconds are cut into")
+    p.add_argument("--networks", type=int, default=120, help="timed whole: half to fit predictors, half to test them")
+    p.add_argument("--out", required=True, help="file of the table, .json")
 
     p = verb("export", export, "train a run's choice from scratch, export it to ONNX, check and time it")
     p.add_argument("run", help="folder of a search")

@@ -263,7 +263,8 @@ class LatencyTable:
 def shipped_tables() -> dict[str, Path]:
     """Name -> file of the tables in `data/latency`: `five_layer-torch-b1` and the like, by device folder."""
     folder = storage.DATA / "latency"
-    return {f"{path.parent.name}/{path.stem}": path for path in sorted(folder.glob("*/*.json"))}
+    files = [path for path in sorted(folder.glob("*/*.json")) if not path.stem.endswith(".additivity")]
+    return {f"{path.parent.name}/{path.stem}": path for path in files}
 
 
 def shipped_table(name: str) -> Path:

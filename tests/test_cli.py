@@ -66,11 +66,13 @@ def test_doctor_fails_when_the_course_cannot_run(capsys, monkeypatch):
         (["export", "OUT"], "no search run can be read"),
         (["export", "CUTRUN"], "damaged or truncated"),
         (["export", "OUT", "--runtimes", "torch,magic"], "runtimes are torch"),
-        (["latency", "--space", "nope", "--out", "OUT/t.json"], "spaces are"),
-        (["latency", "--runtime", "nope", "--out", "OUT/t.json"], "runtimes are torch"),
-        (["latency", "--runtime", "tensorrt", "--out", "OUT/t.json"], "TensorRT needs"),
-        (["latency", "--batch-size", "0", "--out", "OUT/t.json"], "at least one image"),
-        (["latency", "--out", "FILE/below/t.json"], "cannot write to the folder"),
+        (["latency", "build", "--space", "nope", "--out", "OUT/t.json"], "spaces are"),
+        (["latency", "build", "--runtime", "nope", "--out", "OUT/t.json"], "runtimes are torch"),
+        (["latency", "build", "--runtime", "tensorrt", "--out", "OUT/t.json"], "TensorRT needs"),
+        (["latency", "build", "--networks", "3", "--out", "OUT/t.json"], "at least 20 whole networks"),
+        (["latency", "build", "--out", "OUT/t.txt"], "is a .json file; got t.txt"),
+        (["latency", "build", "--batch-size", "0", "--out", "OUT/t.json"], "at least one image"),
+        (["latency", "build", "--out", "FILE/below/t.json"], "cannot write to the folder"),
         (["run", "99", "--out", "OUT"], "no notebook '99'; there are: 00_start_here"),
         (["run", "06", "-p", "SPEED=3", "--out", "OUT"], "SPEED"),
         (["run", "06", "-p", "SPEED", "--out", "OUT"], "a parameter is NAME=VALUE"),
@@ -98,7 +100,9 @@ def test_a_defect_keeps_its_traceback(monkeypatch):
 
 
 def test_latency_writes_a_table(capsys, tmp_path):
-    code, text, _ = run(capsys, "latency", "--seconds", "0.02", "--out", str(tmp_path / "t.json"), "--json")
+    code, text, _ = run(
+        capsys, "latency", "build", "--seconds", "0.02", "--networks", "20", "--out", str(tmp_path / "t.json"), "--json"
+    )
     value = json.loads(text)
     assert code == 0 and value["range_ms"][0] < value["range_ms"][1] and value["card"]["origin"] == "measured"
     assert LatencyTable.load(tmp_path / "t.json").card.origin == "recorded"

@@ -1,0 +1,148 @@
+"""A latency table for the reader's own device, and the networks timed whole that say how far to trust it.
+
+Beside the table T.json a build leaves T.additivity.json: the networks, their milliseconds, and the report on them.
+Until it is done the networks timed so far wait in T.networks.jsonl, so a build that was stopped goes on from there.
+"""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from labkit import additivity, storage
+from labkit.additivity import Report, Timed
+from labkit.cards import Card
+from labkit.errors import InputError
+from labkit.latency import ROUNDS, LatencyTable, card_of, measure
+from labkit.networks import derive
+from labkit.spaces import Architecture, SearchSpace
+
+CHUNK = 12  # networks timed in turn with each other, and with the anchor
+DRIFT = 0.03  # of the anchor: what lies within it is the anchor's own noise and is left alone
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a build left."""
+
+    table: LatencyTable
+    report: Report
+    drift: float  # largest deviation of the anchor from its median: how much the machine's speed changed on the way
+
+
+def build(
+    out: str | Path,
+    space: SearchSpace,
+    *,
+    runtime: str = "torch",
+    batch_size: int = 1,
+    device: str = "cpu",
+    seconds: float = 0.3,
+    rounds: int = 3 * ROUNDS,
+    fit: int = 60,
+    held_out: int = 60,
+    command: str = "",
+    progress: bool = False,
+) -> Built:
+    """Measure the parts of `space`, then `fit` + `held_out` whole networks twice over, and report.
+
+    Args:
+        out: file of the table, ending in .json.
+        seconds: of timing a part, or a network each time.
+        rounds: blocks that its seconds are cut into.
+    """
+    out = Path(out)
+    if out.suffix != ".json":
+        raise InputError(f"a latency table is a .json file; got {out.name}")
+    storage.writable_folder(out.parent)
+    timing = {"runtime": runtime, "batch_size": batch_size, "device": device, "seconds": seconds}
+    table = _table(out, space, card_of(runtime, batch_size, space.image, device), rounds=rounds, **timing)
+    chosen = additivity.choose(space, fit + held_out)
+    waiting = out.with_suffix(".networks.jsonl")
+    rows = _whole(waiting, space, chosen, table.card, timing, progress)
+    timed, drift = _joined(space, chosen, rows)
+    report = additivity.report(space, table, timed, min(held_out, len(timed) // 2))
+    value = {
+        "kind": additivity.KIND,
+        "schema": additivity.SCHEMA,
+        "command": command,
+        "space": space.name,
+        "space_digest": space.digest,
+        **additivity.to_json(report),
+        "largest_drift": round(drift, 4),
+        "columns": ["ops", "measured_ms", "again_ms"],
+    }
+    lines = [[str(t.architecture), round(t.measured_ms, 6), round(t.again_ms, 6)] for t in timed]
+    storage.write_json(out.with_suffix(".additivity.json"), value, rows=lines)
+    waiting.unlink(missing_ok=True)
+    return Built(table, report, drift)
+
+
+def load_networks(path: str | Path, space: SearchSpace) -> tuple[Timed, ...]:
+    """The networks of a T.additivity.json, to fit predictors to."""
+    value = storage.read_json(path, additivity.KIND, additivity.SCHEMA)
+    if value.get("space_digest") != space.digest:
+        raise InputError(f"{path} timed networks of another {space.name} ({value.get('space_digest')})")
+    try:
+        return tuple(Timed(space.architecture(ops.split("-")), ms, again) for ops, ms, again in value["rows"])
+    except (KeyError, TypeError, ValueError) as problem:
+        raise InputError(f"{path} is a damaged additivity report: {type(problem).__name__} {problem}") from None
+
+
+def _table(out: Path, space: SearchSpace, card: Card, **timing: Any) -> LatencyTable:
+    """The table that lies there, when it was measured under the same conditions; else a new one."""
+    if out.exists() and out.with_suffix(".networks.jsonl").exists():
+        table = LatencyTable.load(out)
+        table.check(space)
+        if unlike := table.card.differences(card):
+            raise InputError(
+                f"{out} was begun under other conditions ({', '.join(unlike)} differ): name another file, or delete "
+                f"it and {out.with_suffix('.networks.jsonl').name}"
+            )
+        return table
+    table = LatencyTable.measure(space, **timing)
+    table.save(out)
+    return table
+
+
+def _whole(
+    waiting: Path,
+    space: SearchSpace,
+    chosen: Sequence[Architecture],
+    card: Card,
+    timing: dict[str, Any],
+    progress: bool,
+) -> list[dict[str, Any]]:
+    """A row a chunk and pass: the anchor's milliseconds and those of the chunk's networks. Finished rows are read."""
+    chunks = [chosen[i : i + CHUNK] for i in range(0, len(chosen), CHUNK)]
+    jobs = [(again, i) for again in (0, 1) for i in range(len(chunks))]
+    rows = {(row["again"], row["chunk"]): row for row in storage.read_lines(waiting)}
+    if not rows:
+        waiting.touch()
+    for again, i in tqdm(jobs, disable=not progress, desc="whole networks", unit="chunk"):
+        names = [str(a) for a in chunks[i]]
+        if (again, i) in rows:
+            if rows[again, i]["ops"] != names:
+                raise InputError(f"{waiting} is of another build: delete it")
+            continue
+        networks = [derive(space, a) for a in (chosen[0], *chunks[i])]
+        ms = [m.measured_ms for m in measure(networks, space.image, **timing)]
+        row = {"again": again, "chunk": i, "ops": names, "anchor_ms": ms[0], "ms": ms[1:]}
+        storage.append_line(waiting, row)
+        rows[again, i] = row
+    return [rows[job] for job in jobs]
+
+
+def _joined(
+    space: SearchSpace, chosen: Sequence[Architecture], rows: Sequence[dict[str, Any]]
+) -> tuple[list[Timed], float]:
+    """Both measurements of each network, with the machine's drift divided out where the anchor shows one."""
+    usual = statistics.median(row["anchor_ms"] for row in rows)
+    drifts = [row["anchor_ms"] / usual - 1 for row in rows]
+    passes: tuple[list[float], list[float]] = ([], [])
+    for row, drift in zip(rows, drifts):
+        passes[row["again"]].extend(ms / (1 + drift if abs(drift) > DRIFT else 1.0) for ms in row["ms"])
+    return [Timed(a, *ms) for a, *ms in zip(chosen, *passes)], max(map(abs, drifts))

@@ -1,0 +1,68 @@
+"""Building a table for a device: its stages, a stop and what is done again, drift. The milliseconds may be anything."""
+
+import json
+
+import pytest
+
+import labkit as lk
+from labkit import latency_build, storage
+from labkit.errors import InputError
+from labkit.latency_build import _joined, build, load_networks
+
+SHORT = {"seconds": 0.004, "rounds": 2, "fit": 14, "held_out": 10}
+
+
+def test_a_build_leaves_a_table_and_a_report_on_whole_networks(tmp_path, space):
+    built = build(tmp_path / "t.json", space, command="made so", **SHORT)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["t.additivity.json", "t.json"]
+    assert lk.LatencyTable.load(tmp_path / "t.json").matrix.equal(built.table.matrix)
+    value = json.loads((tmp_path / "t.additivity.json").read_text())
+    assert value["command"] == "made so" and (value["fitted"], value["held_out"]) == (14, 10)
+    timed = load_networks(tmp_path / "t.additivity.json", space)
+    assert len({t.architecture for t in timed}) == 24 and all(t.measured_ms > 0 < t.again_ms for t in timed)
+    with pytest.raises(InputError, match="another mobile"):
+        load_networks(tmp_path / "t.additivity.json", lk.spaces.mobile("tiny"))
+
+
+def test_a_build_that_was_stopped_times_nothing_twice(tmp_path, space, monkeypatch):
+    real, calls = latency_build.measure, []
+
+    def stopping(networks, *args, **kwargs):
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        calls.append(len(networks))
+        return real(networks, *args, **kwargs)
+
+    monkeypatch.setattr(latency_build, "measure", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path / "t.json", space, **SHORT)
+    before = (tmp_path / "t.json").read_bytes()
+    rows = storage.read_lines(tmp_path / "t.networks.jsonl")
+    assert [(row["again"], row["chunk"]) for row in rows] == [(0, 0), (0, 1), (1, 0)]
+
+    monkeypatch.setattr(latency_build, "measure", lambda *a, **k: calls.append(0) or real(*a, **k))
+    build(tmp_path / "t.json", space, **SHORT)
+    assert calls[3:] == [0], "one chunk of one pass was missing"
+    assert (tmp_path / "t.json").read_bytes() == before, "the parts were not measured again"
+    assert not (tmp_path / "t.networks.jsonl").exists()
+
+
+def test_a_build_goes_on_under_its_own_conditions_only(tmp_path, space):
+    build(tmp_path / "t.json", space, **SHORT)
+    (tmp_path / "t.networks.jsonl").touch()  # as if it had been stopped at its last step
+    with pytest.raises(InputError, match=r"other conditions \(batch_size differ\)"):
+        build(tmp_path / "t.json", space, batch_size=2, **SHORT)
+    storage.append_line(tmp_path / "t.networks.jsonl", {"again": 0, "chunk": 0, "ops": [], "anchor_ms": 1, "ms": []})
+    with pytest.raises(InputError, match="is of another build"):
+        build(tmp_path / "t.json", space, **SHORT)
+
+
+def test_what_the_anchor_drifts_by_is_divided_out_beyond_its_own_noise(space):
+    chosen = [space[i] for i in range(4)]
+    row = lambda again, chunk, anchor, ms: {"again": again, "chunk": chunk, "anchor_ms": anchor, "ms": ms}
+    rows = [row(0, 0, 1.0, [1, 2]), row(0, 1, 1.0, [3, 4]), row(1, 0, 1.02, [1, 2]), row(1, 1, 1.5, [4.5, 6])]
+    timed, drift = _joined(space, chosen, rows)
+    usual = 1.01  # median of the anchors
+    assert [t.measured_ms for t in timed] == pytest.approx([1, 2, 3, 4])
+    assert [t.again_ms for t in timed] == pytest.approx([1, 2, 4.5 * usual / 1.5, 6 * usual / 1.5])
+    assert drift == pytest.approx(1.5 / usual - 1)
