@@ -3,7 +3,12 @@
 import datetime
 import math
 import platform
+import statistics
+import subprocess
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,8 +16,8 @@ import torch
 from labkit.errors import InputError
 
 ORIGINS = ("measured", "recorded", "predicted")  # here and now; on another machine or day; by a model
-PROTOCOL = 1  # of latency.time_call; a number taken another way is another number
-NOT_CONDITIONS = ("date", "origin")  # two measurements that differ only here may be compared
+PROTOCOL = 2  # of stopwatch.time_interleaved; a number taken another way is another number
+NOT_CONDITIONS = ("date", "origin", "git")  # two measurements that differ only here may be compared
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,11 @@ class Card:
     input_shape: tuple[int, ...]  # of one image: C, H, W
     threads: int
     statistic: str  # which figure stands for the number: "best" or "median"
+    capability: str = ""  # of the device: instruction set, or compute capability
+    driver: str = ""  # of a GPU
+    tf32: bool = False  # whether a GPU may round float32 products to TensorFloat-32
     protocol: int = PROTOCOL
+    git: str = ""  # commit of labkit that measured, with "+" when its files were changed
     date: str = ""
     origin: str = "measured"
 
@@ -73,11 +82,45 @@ class Timing:
     median_ms: float
     spread_ms: float  # interquartile range over the blocks
     n: int
+    quartiles_ms: tuple[float, float] | None = None  # None where only their distance was kept
+    cv: float | None = None  # standard deviation over mean
+    best_within: float | None = None  # relative width of the 95 % interval of the best
+    median_within: float | None = None  # half of that of the median
 
     def __post_init__(self) -> None:
         for name, value in (("best_ms", self.best_ms), ("median_ms", self.median_ms)):
             if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
                 raise InputError(f"a timing's {name} is a positive number of milliseconds; got {value!r}")
+
+    @classmethod
+    def of(cls, blocks_ms: Sequence[float]) -> "Timing":
+        """Summarise at least two blocks.
+
+        In a resample with replacement the best is the lowest, the second or the third of the blocks with a chance of
+        95 %; the median's interval is that of the binomial law of the blocks below it.
+        """
+        ordered = sorted(blocks_ms)
+        n, median = len(ordered), statistics.median(ordered)
+        low, _, high = statistics.quantiles(ordered, n=4)
+        reach = 0.98 * math.sqrt(n)  # of the ranks around the middle: 1.96 standard deviations of a fair coin's heads
+        left, right = max(0, math.floor(n / 2 - reach)), min(n - 1, math.ceil(n / 2 + reach))
+        return cls(
+            ordered[0],
+            median,
+            high - low,
+            n,
+            (low, high),
+            statistics.stdev(ordered) / statistics.fmean(ordered),
+            ordered[min(2, n - 1)] / ordered[0] - 1,
+            (ordered[right] - ordered[left]) / 2 / median,
+        )
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> "Timing":
+        quartiles = row.get("quartiles_ms")
+        extra = {name: row.get(name) for name in ("cv", "best_within", "median_within")}
+        quartiles = None if quartiles is None else tuple(quartiles)
+        return cls(row["best_ms"], row["median_ms"], row["spread_ms"], row["n"], quartiles, **extra)
 
     @property
     def steady(self) -> bool:
@@ -86,6 +129,17 @@ class Timing:
 
     def ms(self, statistic: str) -> float:
         return self.best_ms if statistic == "best" else self.median_ms
+
+    def within(self, statistic: str) -> float:
+        """Relative uncertainty of `ms(statistic)`; that of the spread where no better one was kept."""
+        known = self.best_within if statistic == "best" else self.median_within
+        return self.spread_ms / self.median_ms if known is None else known
+
+    def text(self, statistic: str) -> str:
+        """`0.21 ms`: no more digits than the uncertainty supports, so that noise does not pass for precision."""
+        ms = self.ms(statistic)
+        unsure = max(self.within(statistic), 1e-3) * ms
+        return f"{ms:.{max(0, min(6, math.ceil(-math.log10(2 * unsure))))}f} ms"
 
 
 @dataclass(frozen=True)
@@ -125,6 +179,41 @@ def device_name(device: str | torch.device = "cpu") -> str:
     except OSError:
         names = []
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def statistic_of(device: str | torch.device) -> str:
+    """What stands for a latency: the best block of a CPU, which other programs can only slow down; a GPU's median."""
+    return "median" if torch.device(device).type == "cuda" else "best"
+
+
+def capability(device: str | torch.device = "cpu") -> str:
+    """The instruction set that torch uses, such as AVX512; a GPU's compute capability, such as 9.0."""
+    if torch.device(device).type == "cuda":
+        return "{}.{}".format(*torch.cuda.get_device_capability(device))
+    return torch.backends.cpu.get_cpu_capability()
+
+
+def driver(device: str | torch.device = "cpu") -> str:
+    """The version of a GPU's driver; "" for a CPU, or where nvidia-smi does not tell."""
+    if torch.device(device).type != "cuda":
+        return ""
+    return _first_line("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
+
+
+@cache
+def git_state() -> str:
+    """The commit of these files, with "+" behind it when they were changed since; "" outside a git checkout."""
+    folder = str(Path(__file__).parent)
+    commit = _first_line("git", "-C", folder, "rev-parse", "--short=10", "HEAD")
+    return commit + ("+" if commit and _first_line("git", "-C", folder, "status", "--porcelain", "--", folder) else "")
+
+
+def _first_line(*command: str) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip().split("\n")[0]
 
 
 def today() -> str:

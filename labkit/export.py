@@ -13,9 +13,10 @@ from labkit import storage
 from labkit.cards import Measurement
 from labkit.data import Images, standardise
 from labkit.errors import InputError
-from labkit.latency import card_of, rotating, time_interleaved
+from labkit.latency import card_of, rotating
 from labkit.networks import Network
 from labkit.runtimes import Run, onnx_bytes, prepare, runtime
+from labkit.stopwatch import time_interleaved
 
 BASELINE = "torch"
 TOLERANCE = 1e-4  # relative, float32
@@ -54,8 +55,8 @@ class RuntimeRow:
         timing = self.measurement.timing
         change = "baseline" if self.name == BASELINE else speedup_text(self.speedup)
         return (
-            f"{self.name:20} best {timing.best_ms:.3f} ms, median {timing.median_ms:.3f} ms "
-            f"(spread {timing.spread_ms:.3f}), {change}, parity {self.parity_error:.0e}"
+            f"{self.name:20} best {timing.text('best')}, median {timing.text('median')} "
+            f"(spread {timing.spread_ms:.1g} ms), {change}, parity {self.parity_error:.0e}"
         )
 
 

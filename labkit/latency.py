@@ -1,14 +1,9 @@
-"""Latency in milliseconds: a stopwatch, and a table that adds up an architecture from its parts.
+"""Latency in milliseconds: whole networks, and a table that adds up an architecture from its parts.
 
 A number is either `measured_ms`, the whole network timed end to end, or `table_ms`, a sum of parts. Both carry a card.
 """
 
-import gc
-import random
-import statistics
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,68 +13,23 @@ import torch
 from torch import Tensor, nn
 
 from labkit import storage
-from labkit.cards import Card, Measurement, Timing, device_name, today
+from labkit.cards import (
+    Card,
+    Measurement,
+    Timing,
+    capability,
+    device_name,
+    driver,
+    git_state,
+    statistic_of,
+    today,
+)
 from labkit.errors import InputError
 from labkit.networks import operation
 from labkit.ops import HEADS
 from labkit.runtimes import prepare, runtime
 from labkit.spaces import Architecture, Edge, SearchSpace
-
-ROUNDS = 15  # blocks a call gets: on a shared machine the best of 15 repeats within 2-3 %, a median within 5-58 %
-
-
-def time_interleaved(
-    calls: Sequence[Callable[[], object]],
-    *,
-    device: str | torch.device = "cpu",
-    seconds: float = 0.1,
-    rounds: int = ROUNDS,
-) -> list[Timing]:
-    """Time each call for about `seconds`, all of them in turn: what disturbs the machine disturbs all alike.
-
-    Each is warmed up, then runs in `rounds` blocks of enough calls to time, in an order shuffled every round, with the
-    garbage collector off and the device synchronised around each block. More rounds meet more of a busy machine's
-    quiet moments.
-    """
-    sync = torch.cuda.synchronize if torch.device(device).type == "cuda" else (lambda: None)
-
-    def block(call: Callable[[], object], n: int) -> float:
-        sync()
-        start = time.perf_counter()
-        for _ in range(n):
-            call()
-        sync()
-        return time.perf_counter() - start
-
-    counts = []
-    for call in calls:
-        block(call, 3)
-        once = min(block(call, 1) for _ in range(3))
-        counts.append(max(1, round(seconds / rounds / max(once, 1e-7))))
-    runs: list[list[float]] = [[] for _ in calls]
-    order, shuffle = list(range(len(calls))), random.Random(0).shuffle
-    with _no_garbage_collection():
-        for _ in range(rounds):
-            shuffle(order)
-            for i in order:
-                runs[i].append(1e3 * block(calls[i], counts[i]) / counts[i])
-    timings = []
-    for blocks in runs:
-        low, median, high = statistics.quantiles(blocks, n=4)
-        timings.append(Timing(min(blocks), median, high - low, len(blocks)))
-    return timings
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    was_on = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
+from labkit.stopwatch import ROUNDS, time_interleaved
 
 
 def measure(
@@ -115,7 +65,11 @@ def card_of(name: str, batch_size: int, image: tuple[int, int, int], device: str
         batch_size=batch_size,
         input_shape=tuple(image),
         threads=torch.get_num_threads(),
-        statistic="median" if torch.device(device).type == "cuda" else "best",
+        statistic=statistic_of(device),
+        capability=capability(device),
+        driver=driver(device),
+        tf32=torch.device(device).type == "cuda" and torch.backends.cuda.matmul.allow_tf32,
+        git=git_state(),
         date=today(),
     )
 
@@ -281,7 +235,7 @@ def _key(name: str, edge: Edge, side: int) -> str:
 
 
 def _timing(row: dict[str, Any]) -> tuple[str, Timing]:
-    return row.get("op", ""), Timing(row["best_ms"], row["median_ms"], row["spread_ms"], row["n"])
+    return row.get("op", ""), Timing.from_json(row)
 
 
 def rotating(run: Callable[[Tensor], Tensor], batches: Tensor) -> Callable[[], Tensor]:

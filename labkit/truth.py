@@ -33,13 +33,14 @@ from labkit.cards import Card, Timing, device_name, today
 from labkit.complexity import Complexity, count
 from labkit.data import ImageSet
 from labkit.errors import InputError
-from labkit.latency import LatencyTable, card_of, rotating, time_interleaved
+from labkit.latency import LatencyTable, card_of, rotating
 from labkit.networks import derive
 from labkit.objectives import LatencyCost, TabularCost
 from labkit.pareto import Frontier, Point
 from labkit.runs import versions
 from labkit.runtimes import prepare
 from labkit.spaces import Architecture, SearchSpace
+from labkit.stopwatch import time_interleaved
 from labkit.training import TrainConfig, error, train
 
 KIND, SCHEMA = "truth", 1

@@ -1,6 +1,8 @@
 import dataclasses
 
+import numpy as np
 import pytest
+import torch
 
 from labkit.cards import Card, Measurement, Timing
 from labkit.errors import InputError
@@ -15,8 +17,10 @@ def card():
 def test_json_round_trip_and_schema(card):
     value = card.to_json()
     assert Card.from_json(value) == card
-    expected = "device runtime versions dtype layout batch_size input_shape threads statistic protocol date origin"
-    assert set(value) == set(expected.split())
+    conditions = "device runtime versions dtype layout batch_size input_shape threads statistic capability driver tf32"
+    assert set(value) == {*conditions.split(), "protocol", "git", "date", "origin"}
+    before = {key: value[key] for key in value if key not in ("capability", "driver", "tf32", "git")}
+    assert Card.from_json(before).driver == "", "cards of earlier files lack these"
 
 
 def test_differences_name_the_conditions(card):
@@ -52,6 +56,43 @@ def test_wrong_cards_are_refused(card):
         dataclasses.replace(card, statistic="mean")
     with pytest.raises(InputError, match="damaged"):
         Card.from_json({"device": "x"})
+
+
+def test_a_timing_sums_up_its_blocks_as_numpy_does():
+    blocks = np.random.default_rng(0).gamma(3.0, 1.0, 41) + 1
+    timing = Timing.of(blocks.tolist())
+    assert (timing.best_ms, timing.median_ms, timing.n) == (blocks.min(), np.median(blocks), 41)
+    assert timing.quartiles_ms == pytest.approx(np.quantile(blocks, (0.25, 0.75), method="weibull"))
+    assert timing.spread_ms == pytest.approx(timing.quartiles_ms[1] - timing.quartiles_ms[0])
+    assert timing.cv == pytest.approx(blocks.std(ddof=1) / blocks.mean())
+    assert Timing.from_json(dataclasses.asdict(timing)) == timing
+
+
+def test_the_intervals_are_those_of_resampling():
+    """Against 20,000 bootstrap resamples: the best's reaches to the third lowest block, the median's as theirs."""
+    rng = np.random.default_rng(1)
+    blocks = rng.gamma(3.0, 1.0, 41) + 1
+    timing = Timing.of(blocks.tolist())
+    again = rng.choice(blocks, (20_000, 41))
+    assert (again.min(1) <= blocks.min() * (1 + timing.best_within)).mean() >= 0.95
+    assert (again.min(1) <= np.sort(blocks)[1]).mean() < 0.95, "two blocks would be too few"
+    low, high = np.quantile(np.median(again, 1), (0.025, 0.975))
+    assert timing.median_within == pytest.approx((high - low) / 2 / np.median(blocks), rel=0.35)
+
+
+@pytest.mark.parametrize(
+    ("ms", "within", "text"),
+    [(0.21387, 0.02, "0.214 ms"), (0.21387, 0.3, "0.2 ms"), (12.345, 0.001, "12.35 ms"), (12.345, 0.5, "12 ms")],
+)
+def test_no_more_digits_than_are_known(ms, within, text):
+    assert Timing(ms, ms, 0.0, 15, best_within=within).text("best") == text
+    assert Timing(ms, ms, within * ms, 15).text("median") == text, "without an interval the spread decides"
+
+
+def test_a_card_says_what_measured_it(card):
+    assert card.capability == torch.backends.cpu.get_cpu_capability() and card.driver == "" and card.tf32 is False
+    assert card.differences(dataclasses.replace(card, git="another")) == ()
+    assert card.differences(dataclasses.replace(card, tf32=True, driver="1")) == ("driver", "tf32")
 
 
 def test_steady():

@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "labkit"
 FLOORS = (
     "errors",
     "ops cards storage data checks memory ranking complexity",
+    "stopwatch",
     "spaces",
     "networks distributions pareto runtimes objectives",
     "estimators latency training",

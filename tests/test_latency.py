@@ -13,7 +13,7 @@ def test_the_stopwatch_agrees_with_a_known_time():
     """A sleep cannot be shorter than asked for; a mean or a wrong unit would be far off."""
     short, long = time_interleaved([lambda: time.sleep(0.002), lambda: time.sleep(0.006)], seconds=0.02)
     assert 2.0 <= short.best_ms < 4 and 6.0 <= long.best_ms < 9
-    assert short.n == ROUNDS and short.best_ms <= short.median_ms
+    assert ROUNDS <= short.n <= 2 * ROUNDS and short.best_ms <= short.median_ms
 
 
 def test_table_is_the_sum_of_its_parts(space, table):
