@@ -203,9 +203,12 @@ def driver(device: str | torch.device = "cpu") -> str:
 @cache
 def git_state() -> str:
     """The commit of these files, with "+" behind it when they were changed since; "" outside a git checkout."""
-    folder = str(Path(__file__).parent)
-    commit = _first_line("git", "-C", folder, "rev-parse", "--short=10", "HEAD")
-    return commit + ("+" if commit and _first_line("git", "-C", folder, "status", "--porcelain", "--", folder) else "")
+    here = Path(__file__)
+    git = ("git", "-C", str(here.parent))
+    if not _first_line(*git, "ls-files", here.name):  # installed inside a checkout of something else
+        return ""
+    changed = _first_line(*git, "status", "--porcelain", "--", ".")
+    return _first_line(*git, "rev-parse", "--short=10", "HEAD") + "+" * bool(changed)
 
 
 def _first_line(*command: str) -> str:

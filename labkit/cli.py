@@ -114,9 +114,8 @@ def study(arguments: argparse.Namespace) -> Outcome:
         SearchConfig(latency_weight=weight)
     space, data, table = _space_data_table(arguments)
     storage.writable_folder(Path(arguments.out).parent)
-    command = "python -m labkit " + shlex.join(sys.argv[1:])
     supernet = Supernet(space, arguments.seed)
-    made = runs.study(supernet, data, table, weights, config, command=command, progress=_on_terminal())
+    made = runs.study(supernet, data, table, weights, config, command=_command(), progress=_on_terminal())
     runs.save_study(made, arguments.out)
     if arguments.picture:
         from labkit import plots
@@ -138,10 +137,7 @@ def latency_build(arguments: argparse.Namespace) -> Outcome:
     space = spaces.by_name(arguments.space, arguments.classes)
     if arguments.batch_size < 1:
         raise InputError(f"a batch has at least one image; got {arguments.batch_size}")
-    if arguments.rounds < 2 or arguments.seconds <= 0:
-        raise InputError(
-            f"timing takes at least 2 rounds and some seconds; got {arguments.rounds}, {arguments.seconds}"
-        )
+    _check_timing(arguments)
     if arguments.networks < 20:
         raise InputError(
             f"at least 20 whole networks are timed, half to fit and half to test; got {arguments.networks}"
@@ -155,7 +151,7 @@ def latency_build(arguments: argparse.Namespace) -> Outcome:
         rounds=arguments.rounds,
         fit=arguments.networks // 2,
         held_out=arguments.networks - arguments.networks // 2,
-        command="python -m labkit " + shlex.join(sys.argv[1:]),
+        command=_command(),
         progress=_on_terminal(),
     )
     table, report = built.table, built.report
@@ -218,14 +214,13 @@ def truth_build(arguments: argparse.Namespace) -> Outcome:
     if arguments.sample is not None:
         return _truth_sample(arguments)
     space = spaces.by_name(arguments.space)
-    command = "python -m labkit " + shlex.join(sys.argv[1:])
     new = truth.build(
         arguments.out,
         space,
         data_name=arguments.data,
         seeds=arguments.seeds,
         workers=arguments.workers,
-        command=command,
+        command=_command(),
         progress=True,
     )
     total = space.size * arguments.seeds
@@ -253,10 +248,7 @@ def truth_latency(arguments: argparse.Namespace) -> Outcome:
     from labkit import storage, truth
     from labkit.latency import LatencyTable
 
-    if arguments.rounds < 2 or arguments.seconds <= 0:
-        raise InputError(
-            f"timing takes at least 2 rounds and some seconds; got {arguments.rounds}, {arguments.seconds}"
-        )
+    _check_timing(arguments)
     storage.writable_folder(Path(arguments.out).parent)
     table = LatencyTable.load(arguments.table)
     space = truth.space_of(table)
@@ -319,7 +311,7 @@ def bench_estimators(arguments: argparse.Namespace) -> Outcome:
         "rows": estimator_bench.to_json(rows),
     }
     if arguments.out:
-        storage.write_json(arguments.out, {k: v for k, v in value.items() if k != "rows"}, rows=value["rows"])
+        _save_with_rows(arguments.out, value)
     return value, estimator_bench.to_text(rows), passed
 
 
@@ -343,7 +335,7 @@ def bench_supernet(arguments: argparse.Namespace) -> Outcome:
         "rows": supernet_bench.to_json(scans),
     }
     if arguments.out:
-        storage.write_json(arguments.out, {k: v for k, v in value.items() if k != "rows"}, rows=value["rows"])
+        _save_with_rows(arguments.out, value)
     return value | {"passed": True}, supernet_bench.to_text(known, scans), True
 
 
@@ -371,7 +363,7 @@ def bench_deadlines(arguments: argparse.Namespace) -> Outcome:
         "rows": deadline_bench.to_json(rows),
     }
     if arguments.out:
-        storage.write_json(arguments.out, {k: v for k, v in value.items() if k != "rows"}, rows=value["rows"])
+        _save_with_rows(arguments.out, value)
     return value, deadline_bench.to_text(rows, over), value["passed"]
 
 
@@ -539,13 +531,30 @@ def _assignment(text: str) -> tuple[str, str]:
     return name, value
 
 
+def _command() -> str:
+    """What was typed, for a file to say what made it."""
+    return "python -m labkit " + shlex.join(sys.argv[1:])
+
+
+def _check_timing(arguments: argparse.Namespace) -> None:
+    if arguments.rounds < 2 or arguments.seconds <= 0:
+        raise InputError(
+            f"timing takes at least 2 rounds and some seconds; got {arguments.rounds}, {arguments.seconds}"
+        )
+
+
+def _save_with_rows(path: str, value: dict[str, Any]) -> None:
+    from labkit import storage
+
+    storage.write_json(path, {key: x for key, x in value.items() if key != "rows"}, rows=value["rows"])
+
+
 def _made() -> dict[str, Any]:
     """What made a file: the command, the machine, the versions and the day."""
     from labkit import runs
     from labkit.cards import device_name, today
 
-    command = "python -m labkit " + shlex.join(sys.argv[1:])
-    return {"command": command, "device": device_name(), "versions": runs.versions(), "date": today()}
+    return {"command": _command(), "device": device_name(), "versions": runs.versions(), "date": today()}
 
 
 def _numbers(text: str, option: str) -> tuple[float, ...]:

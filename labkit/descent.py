@@ -42,6 +42,19 @@ def descend(
     return dist.mode()
 
 
+class Penalty:
+    """A deadline's penalty as a cost of op weights, which notes what share of each call's draws was late."""
+
+    def __init__(self, latency_ms: Cost, deadline: Deadline):
+        self.latency_ms, self.deadline = latency_ms, deadline
+        self.shares: list[float] = []
+
+    def __call__(self, weights: Tensor) -> Tensor:
+        ms = self.latency_ms(weights)
+        self.shares.append(self.deadline.late(ms).mean().item())
+        return self.deadline.penalty(ms)
+
+
 @dataclass(frozen=True)
 class InTime:
     """What a descent under a deadline found."""
@@ -87,26 +100,20 @@ def descend_in_time(
     ms = latency_control or latency_ms
     width = deadline.deadline_ms / 20 if width_ms is None else width_ms
     smooth = lambda weights: deadline.smooth_penalty(ms(weights), width)
-    shares: list[float] = []  # of the draws, late: one a step
-
-    def penalty(weights: Tensor) -> Tensor:
-        found_ms = latency_ms(weights)
-        shares.append(deadline.late(found_ms).mean().item())
-        return deadline.penalty(found_ms)
-
+    penalty = Penalty(latency_ms, deadline)
     of_cost, of_late, dual = estimator(), estimator(), dual or DualWeight()
     optimizer = torch.optim.Adam(dist.parameters(), lr)
     for step in range(steps):
         task = of_cost(cost, dist, draws, generator, control)
         limit = of_late(penalty, dist, draws, generator, smooth)
-        if not shares:
+        if not penalty.shares:
             raise InputError("this estimator never evaluates the black box, so it cannot keep a deadline: take Unas")
         (doubt,) = torch.autograd.grad(dist.entropy(), dist.logits)
         dist.logits.grad = task.gradient + dual.weight * limit.gradient - entropy * (1 - step / steps) * doubt
         optimizer.step()
-        dual.update(shares[-1], deadline.allowed)
+        dual.update(penalty.shares[-1], deadline.allowed)
     optimizer.zero_grad(set_to_none=True)
-    latest = shares[-max(1, steps // 10) :]
+    latest = penalty.shares[-max(1, steps // 10) :]
     chosen = most_probable_in_time(dist, latency_ms, deadline, finalists)
     costs = cost(_encoded(dist, [architecture for architecture, _ in chosen]))
     (architecture, found_ms), lowest = chosen[int(costs.argmin())], costs.min().item()

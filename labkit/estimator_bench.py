@@ -338,15 +338,12 @@ def milliseconds_per_estimate(draws: int = 10_000, repeats: int = 20) -> float:
     """One UNAS estimate on a table of 243 costs, best of `repeats`, on one thread."""
     space, generator = five_layer(), torch.Generator().manual_seed(0)
     cost, dist = TabularCost(space, torch.rand(space.size, generator=generator)), ArchDistribution(space)
-    threads, best = torch.get_num_threads(), math.inf
-    torch.set_num_threads(1)
-    try:
+    best = math.inf
+    with truth.one_thread():
         for _ in range(repeats):
             started = time.perf_counter()
             Unas()(cost, dist, draws, generator)
             best = min(best, time.perf_counter() - started)
-    finally:
-        torch.set_num_threads(threads)
     return 1e3 * best
 
 
@@ -379,9 +376,7 @@ def to_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
 
 def load(source: str | Path = "estimators") -> tuple[Row, ...]:
     """The rows of a bench that was saved: a file, or the name of a shipped one."""
-    path = Path(source)
-    if not path.exists() and len(path.parts) == 1:
-        path = storage.DATA / "results" / f"{path.name}.json"
+    path = storage.result_file(source)
     value = storage.read_json(path, "estimator bench", 1)
     try:
         known = {f.name for f in fields(Row)}

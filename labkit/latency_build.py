@@ -119,9 +119,7 @@ def _whole(
     """A row a chunk and pass: the anchor's milliseconds and those of the chunk's networks. Finished rows are read."""
     chunks = [chosen[i : i + CHUNK] for i in range(0, len(chosen), CHUNK)]
     jobs = [(again, i) for again in (0, 1) for i in range(len(chunks))]
-    rows = {(row["again"], row["chunk"]): row for row in storage.read_lines(waiting)}
-    if not rows:
-        waiting.touch()
+    rows = {(row["again"], row["chunk"]): row for row in storage.resume_lines(waiting)}
     for again, i in tqdm(jobs, disable=not progress, desc="whole networks", unit="chunk"):
         names = [str(a) for a in chunks[i]]
         if (again, i) in rows:

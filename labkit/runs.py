@@ -209,9 +209,7 @@ def save_study(study: Study, path: str | Path) -> Path:
 
 def load_study(path: str | Path) -> Study:
     """A study that `save_study` wrote. A bare name is looked up in `data/results`."""
-    path = Path(path)
-    if not path.exists() and len(path.parts) == 1:
-        path = storage.DATA / "results" / f"{path.name}.json"
+    path = storage.result_file(path)
     value = storage.read_json(path, "study", 1)
     try:
         space = spaces.by_name(value["space"]["name"], value["space"]["classes"])

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from labkit import memory
 from labkit.data import Images, ImageSet
-from labkit.descent import most_probable_in_time
+from labkit.descent import Penalty, most_probable_in_time
 from labkit.distributions import ArchDistribution
 from labkit.errors import InputError
 from labkit.estimators import ESTIMATORS, Cost, Estimator
@@ -461,16 +461,10 @@ def _lateness(
     """Gradient (S, K) of the expected penalty, with the table's smooth one as its control; share of the draws late."""
     low, high = table.range_ms()
     ms, draws = (table, 64) if measured_ms is None else (measured_ms, 1)  # a table look-up is free
-    late = []
-
-    def penalty(weights: Tensor) -> Tensor:
-        found_ms = ms(weights)
-        late.append(deadline.late(found_ms).mean().item())
-        return deadline.penalty(found_ms)
-
+    penalty = Penalty(ms, deadline)
     smooth = lambda weights: deadline.smooth_penalty(table(weights), (high - low) / 20)
     gradient = estimator(penalty, dist, draws, generator, smooth).gradient
-    return gradient, late[-1] if late else deadline.late(table(dist.probs()[None])).item()
+    return gradient, penalty.shares[-1] if penalty.shares else deadline.late(table(dist.probs()[None])).item()
 
 
 def _cheapest(points: Iterable[Point], config: SearchConfig) -> Point:

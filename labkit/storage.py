@@ -83,6 +83,13 @@ def read_json(path: str | Path, kind: str, schema: int) -> dict[str, Any]:
     return value
 
 
+def result_file(source: str | Path) -> Path:
+    """`source` itself, or the file of that name among the shipped results."""
+    path = Path(source)
+    shipped = not path.exists() and len(path.parts) == 1
+    return DATA / "results" / f"{path.name}.json" if shipped else path
+
+
 def append_line(path: str | Path, row: dict[str, Any]) -> None:
     """Add one row to a file of JSON lines, and see it on the disk: what was appended survives a kill."""
     line = json.dumps(row, ensure_ascii=False, allow_nan=False, separators=(", ", ": ")) + "\n"
@@ -106,6 +113,13 @@ def read_lines(path: str | Path) -> list[dict[str, Any]]:
             rows.append(json.loads(line))
         except ValueError as problem:
             raise InputError(f"{path}, line {number}, is not a JSON row: {problem}") from None
+    return rows
+
+
+def resume_lines(path: str | Path) -> list[dict[str, Any]]:
+    """`read_lines`, with the file made ready to append to: there, and without a line that a kill cut short."""
+    rows = read_lines(path)
+    write_lines(path, rows)
     return rows
 
 

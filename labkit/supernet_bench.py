@@ -89,9 +89,7 @@ def to_json(scans: Iterable[Scan]) -> list[dict[str, Any]]:
 
 def load(source: str | Path = "supernet") -> tuple[Scan, ...]:
     """The scans of a bench that was saved: a file, or the name of a shipped one."""
-    path = Path(source)
-    if not path.exists() and len(path.parts) == 1:
-        path = storage.DATA / "results" / f"{path.name}.json"
+    path = storage.result_file(source)
     value = storage.read_json(path, KIND, SCHEMA)
     try:
         return tuple(Scan(**{**row, "errors": tuple(row["errors"])}) for row in value["rows"])

@@ -46,7 +46,7 @@ from labkit.training import TrainConfig, error, train
 KIND, SCHEMA = "truth", 1
 RECIPE = TrainConfig(epochs=28, batch_size=64)  # many small steps: its results rank alike from seed to seed
 LARGEST = 5_000  # architectures; beyond that training all of them is no longer an afternoon
-DEFAULT_LATENCY = "onnxruntime-b1"  # pooling < 3x3 < 5x5 in every layer, as one would expect; not so in eager PyTorch
+DEFAULT_LATENCY = "onnxruntime-b1"  # nearest to pooling < 3x3 < 5x5 at batch 1; eager PyTorch pools slowly
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,8 +220,7 @@ def build(
     }
     _open(folder, space, recipe, seeds, command)
     path = folder / "trained.jsonl"
-    rows = storage.read_lines(path)
-    storage.write_lines(path, rows)  # without a last line that a kill cut short
+    rows = storage.resume_lines(path)
     done = {(row["ops"], row["seed"]) for row in rows}
     jobs = [job for job in _jobs(space, seeds) if (str(job.architecture), job.seed) not in done]
     with tqdm(total=space.size * seeds, initial=len(rows), disable=not progress, desc="truth", mininterval=1) as bar:

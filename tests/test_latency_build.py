@@ -39,6 +39,8 @@ def test_a_build_that_was_stopped_times_nothing_twice(tmp_path, space, monkeypat
     before = (tmp_path / "t.json").read_bytes()
     rows = storage.read_lines(tmp_path / "t.networks.jsonl")
     assert [(row["again"], row["chunk"]) for row in rows] == [(0, 0), (0, 1), (1, 0)]
+    with open(tmp_path / "t.networks.jsonl", "a") as file:
+        file.write('{"again": 1, "chu')  # a row that the kill cut short
 
     monkeypatch.setattr(latency_build, "measure", lambda *a, **k: calls.append(0) or real(*a, **k))
     build(tmp_path / "t.json", space, **SHORT)
