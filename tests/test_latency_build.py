@@ -39,14 +39,23 @@ def test_a_build_that_was_stopped_times_nothing_twice(tmp_path, space, monkeypat
     before = (tmp_path / "t.json").read_bytes()
     rows = storage.read_lines(tmp_path / "t.networks.jsonl")
     assert [(row["again"], row["chunk"]) for row in rows] == [(0, 0), (0, 1), (1, 0)]
-    with open(tmp_path / "t.networks.jsonl", "a") as file:
-        file.write('{"again": 1, "chu')  # a row that the kill cut short
 
     monkeypatch.setattr(latency_build, "measure", lambda *a, **k: calls.append(0) or real(*a, **k))
     build(tmp_path / "t.json", space, **SHORT)
     assert calls[3:] == [0], "one chunk of one pass was missing"
     assert (tmp_path / "t.json").read_bytes() == before, "the parts were not measured again"
     assert not (tmp_path / "t.networks.jsonl").exists()
+
+
+def test_a_row_that_a_kill_cut_short_spoils_none_after_it(tmp_path):
+    waiting = tmp_path / "t.networks.jsonl"
+    storage.append_line(waiting, {"chunk": 0})
+    with open(waiting, "a") as file:
+        file.write('{"chunk": 1, "o')
+    assert storage.resume_lines(waiting) == [{"chunk": 0}]
+    storage.append_line(waiting, {"chunk": 1})
+    assert storage.resume_lines(waiting) == storage.read_lines(waiting) == [{"chunk": 0}, {"chunk": 1}]
+    assert storage.resume_lines(tmp_path / "new.jsonl") == [] and (tmp_path / "new.jsonl").exists()
 
 
 def test_a_build_goes_on_under_its_own_conditions_only(tmp_path, space):
