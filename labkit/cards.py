@@ -17,7 +17,7 @@ from labkit.errors import InputError
 
 ORIGINS = ("measured", "recorded", "predicted")  # here and now; on another machine or day; by a model
 PROTOCOL = 2  # of stopwatch.time_interleaved; a number taken another way is another number
-NOT_CONDITIONS = ("date", "origin", "git")  # two measurements that differ only here may be compared
+NOT_CONDITIONS = ("date", "origin", "git", "observed")  # two measurements that differ only here may be compared
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,10 @@ class Card:
     capability: str = ""  # of the device: instruction set, or compute capability
     driver: str = ""  # of a GPU
     tf32: bool = False  # whether a GPU may round float32 products to TensorFloat-32
+    transfers: bool = False  # whether the images came from the host's memory and the logits went back there
     protocol: int = PROTOCOL
     git: str = ""  # commit of labkit that measured, with "+" when its files were changed
+    observed: str = ""  # of a GPU: clocks, temperature and throttling right after the last timing
     date: str = ""
     origin: str = "measured"
 
@@ -198,6 +200,20 @@ def driver(device: str | torch.device = "cpu") -> str:
     if torch.device(device).type != "cuda":
         return ""
     return _first_line("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
+
+
+def observed(device: str | torch.device = "cpu") -> str:
+    """A GPU's clocks, temperature and what slows it down, as nvidia-smi tells them now; "" for a CPU."""
+    device = torch.device(device)
+    if device.type != "cuda":
+        return ""
+    wanted = "clocks.sm,clocks.mem,temperature.gpu,clocks_throttle_reasons.active"
+    which = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+    found = _first_line("nvidia-smi", "-i", which, f"--query-gpu={wanted}", "--format=csv,noheader,nounits").split(", ")
+    if len(found) != 4:
+        return ""
+    sm, memory, celsius, throttled = found
+    return f"SM {sm} MHz, memory {memory} MHz, {celsius} C, throttle reasons {throttled}"
 
 
 @cache

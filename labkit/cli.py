@@ -147,6 +147,8 @@ def latency_build(arguments: argparse.Namespace) -> Outcome:
         space,
         runtime=arguments.runtime,
         batch_size=arguments.batch_size,
+        dtype=arguments.dtype,
+        device=arguments.device,
         seconds=arguments.seconds,
         rounds=arguments.rounds,
         fit=arguments.networks // 2,
@@ -433,6 +435,8 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--classes", type=int, default=10)
     p.add_argument("--runtime", default="torch")
     p.add_argument("--batch-size", type=int, default=1)
+    p.add_argument("--dtype", default="float32", help="or float16, bfloat16, where the runtime takes them")
+    p.add_argument("--device", default="cpu", help="or cuda")
     p.add_argument("--seconds", type=float, default=0.3, help="of timing a part, or a whole network")
     p.add_argument("--rounds", type=int, default=45, help="blocks that a part's seconds are cut into")
     p.add_argument("--networks", type=int, default=120, help="timed whole: half to fit predictors, half to test them")

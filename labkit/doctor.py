@@ -60,14 +60,14 @@ def _findings() -> Iterator[Finding]:
     yield Finding("ok" if found else "fix", "course", course)
     yield Finding("ok", "processor", f"{device_name()}, {os.cpu_count()} cores, torch uses {torch.get_num_threads()}")
     yield _gpu()
-    for runtime in runtimes()[2:]:
+    for runtime in runtimes()[2:]:  # the first two come with torch
         says = runtime.version if runtime.available else f"{runtime.reason}; the course runs without it"
         yield Finding("ok" if runtime.available else "note", runtime.name, says)
     browser = next((name for name in BROWSERS if shutil.which(name)), None)
     yield Finding("ok" if browser else "note", "browser tests", browser or "no Chromium: they are skipped")
     tables = len(shipped_tables())
     yield Finding(
-        "ok" if tables else "note", "latency tables", f"{tables} recorded; `labkit latency` measures this machine"
+        "ok" if tables else "note", "latency tables", f"{tables} recorded; `labkit latency build` measures this machine"
     )
 
 

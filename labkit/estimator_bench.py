@@ -160,6 +160,13 @@ class Entry:
     relaxes: bool = True  # whether it runs every candidate, forward and backward
     evaluates: bool = True  # whether it runs the one-hot architecture as well
     multilinear: bool = False  # whether its control must be multilinear
+    own_control: bool = False  # whether the cost must be its own control, so differentiable
+
+    def fits(self, problem: Problem) -> bool:
+        """Whether `problem` has the control that this estimator needs."""
+        if self.multilinear and problem.multilinear is None:
+            return False
+        return problem.control is problem.cost or not self.own_control
 
 
 @dataclass(frozen=True)
@@ -184,6 +191,7 @@ ENTRIES = (
     Entry("Gumbel-Softmax", GumbelSoftmax, False, evaluates=False),
     Entry("straight-through", StraightThrough, False, evaluates=False),
     Entry("DARTS softmax", lambda t: DartsSoftmax(), False, tempered=False, evaluates=False),
+    Entry("REBAR, fitted scale", FittedUnas, True, own_control=True),  # where UNAS with a fitted scale is the same
     Entry("UNAS", Unas, True),
     Entry("UNAS, fitted scale", FittedUnas, True),
     Entry("closed form", lambda t: ClosedForm(), True, tempered=False, relaxes=False, multilinear=True),
@@ -304,7 +312,7 @@ def size_of(over: Iterable[Problem], temperatures: Sequence[float], softenings: 
 
 def _grid(problem: Problem, temperatures, softenings) -> Iterator[tuple[Entry, float, float]]:
     for entry in ENTRIES:
-        if entry.multilinear and problem.multilinear is None:
+        if not entry.fits(problem):
             continue
         for softening in softenings:
             for temperature in temperatures if entry.tempered else temperatures[:1]:

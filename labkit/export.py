@@ -15,7 +15,8 @@ from labkit.data import Images, standardise
 from labkit.errors import InputError
 from labkit.latency import card_of, rotating
 from labkit.networks import Network
-from labkit.runtimes import Run, onnx_bytes, prepare, runtime
+from labkit.onnx_models import onnx_bytes
+from labkit.runtimes import Run, prepare, runtime
 from labkit.stopwatch import time_interleaved
 
 BASELINE = "torch"

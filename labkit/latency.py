@@ -3,9 +3,11 @@
 A number is either `measured_ms`, the whole network timed end to end, or `table_ms`, a sum of parts. Both carry a card.
 """
 
+import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -21,46 +23,86 @@ from labkit.cards import (
     device_name,
     driver,
     git_state,
+    observed,
     statistic_of,
     today,
 )
 from labkit.errors import InputError
 from labkit.networks import operation
 from labkit.ops import HEADS
-from labkit.runtimes import prepare, runtime
+from labkit.runtimes import DTYPES, Run, Runtime, prepare, runtimes, usable
 from labkit.spaces import Architecture, Edge, SearchSpace
 from labkit.stopwatch import ROUNDS, time_interleaved
 
 
 def measure(
-    networks: Sequence[nn.Module],
+    networks: Sequence[nn.Module | Run],
     image: tuple[int, int, int] = (3, 32, 32),
     *,
     runtime: str = "torch",
     batch_size: int = 1,
+    dtype: str = "float32",
     device: str | torch.device = "cpu",
+    transfers: bool = False,
     seconds: float = 0.2,
+    rounds: int = ROUNDS,
     exporter: str = "torchscript",
 ) -> list[Measurement]:
-    """Whole networks end to end on random images (batch_size, *image), in turn with each other."""
-    batches = torch.randn(4, batch_size, *image, generator=torch.Generator().manual_seed(0)).to(device)
-    calls = [rotating(prepare(network, runtime, batches[0], exporter=exporter), batches) for network in networks]
-    card = card_of(runtime, batch_size, image, device)
-    return [Measurement(timing, card) for timing in time_interleaved(calls, device=device, seconds=seconds)]
+    """Whole networks end to end on random images (batch_size, *image), in turn with each other.
+
+    Args:
+        networks: modules, which are prepared for `runtime`; or functions of images, which are timed as they are, with
+            `runtime` only a name for what runs them.
+        dtype: of weights and arithmetic, and of the images where they lie on the device already.
+        transfers: on a GPU, begin with float32 images in the host's pinned memory and end with logits there.
+        seconds: of timing each, in `rounds` blocks; see `stopwatch.time_interleaved`.
+    """
+    batches = _batches(batch_size, image, dtype, device)
+    runs = [
+        prepare(network, runtime, batches[0], dtype=dtype, exporter=exporter)
+        if isinstance(network, nn.Module)
+        else network
+        for network in networks
+    ]
+    if transfers := transfers and torch.device(device).type == "cuda":
+        runs = [_from_host(run, device) for run in runs]
+        batches = batches.float().cpu().pin_memory()
+    timings = time_interleaved([rotating(run, batches) for run in runs], device=device, seconds=seconds, rounds=rounds)
+    card = card_of(runtime, batch_size, image, device, dtype=dtype, transfers=transfers)
+    return [Measurement(timing, card) for timing in timings]
 
 
-def card_of(name: str, batch_size: int, image: tuple[int, int, int], device: str | torch.device = "cpu") -> Card:
-    """The card of a float32 measurement that is about to be made here."""
-    used = runtime(name)
-    versions = {
-        "torch": torch.__version__,
-        **({} if used.name.startswith("torch") else {name: used.version or "?"}),
-    }
+def _batches(batch_size: int, image: tuple[int, ...], dtype: str, device: str | torch.device) -> Tensor:
+    """(4, batch_size, *image) random images, the same every time."""
+    if dtype not in DTYPES:
+        raise InputError(f"dtypes are {', '.join(DTYPES)}; got {dtype!r}")
+    batches = torch.randn(4, batch_size, *image, generator=torch.Generator().manual_seed(0))
+    return batches.to(device, DTYPES[dtype])
+
+
+def _from_host(run: Run, device: str | torch.device) -> Run:
+    return lambda images: run(images.to(device, non_blocking=True)).cpu()
+
+
+def card_of(
+    name: str,
+    batch_size: int,
+    image: tuple[int, int, int],
+    device: str | torch.device = "cpu",
+    *,
+    dtype: str = "float32",
+    transfers: bool = False,
+) -> Card:
+    """The card of a measurement made here and now under the runtime `name`, or under one that labkit does not know."""
+    used = next((entry for entry in runtimes() if entry.name == name), Runtime(name, True))
+    versions = {"torch": torch.__version__}
+    if used.version and used.version != torch.__version__:
+        versions[name] = used.version
     return Card(
         device=device_name(device),
         runtime=name,
         versions=tuple(sorted(versions.items())),
-        dtype="float32",
+        dtype=dtype,
         layout=used.layout,
         batch_size=batch_size,
         input_shape=tuple(image),
@@ -69,6 +111,8 @@ def card_of(name: str, batch_size: int, image: tuple[int, int, int], device: str
         capability=capability(device),
         driver=driver(device),
         tf32=torch.device(device).type == "cuda" and torch.backends.cuda.matmul.allow_tf32,
+        transfers=transfers,
+        observed=observed(device),
         git=git_state(),
         date=today(),
     )
@@ -97,11 +141,13 @@ class LatencyTable:
         *,
         runtime: str = "torch",
         batch_size: int = 1,
+        dtype: str = "float32",
         device: str | torch.device = "cpu",
         seconds: float = 0.1,
         rounds: int = ROUNDS,
     ) -> "LatencyTable":
         """Time every distinct part of `space` here and now, about `seconds` each in `rounds` blocks."""
+        usable(runtime, dtype, device)
         parts = {"floor": (nn.Identity(), (space.edges[0].out_channels, *(space.sides()[1],) * 2))}
         sides = space.sides()
         for edge, side in zip(space.edges, sides):
@@ -112,8 +158,9 @@ class LatencyTable:
 
         calls = []
         for module, shape in parts.values():
-            batches = torch.randn(4, batch_size, *shape).to(device)
-            calls.append(rotating(prepare(module, runtime, batches[0], exporter="torchscript"), batches))
+            batches = _batches(batch_size, shape, dtype, device)
+            run = prepare(module, runtime, batches[0], dtype=dtype, exporter="torchscript")
+            calls.append(rotating(run, batches))
         timed = dict(zip(parts, time_interleaved(calls, device=device, seconds=seconds, rounds=rounds)))
 
         where = dict(zip(space.edges, sides))
@@ -122,7 +169,7 @@ class LatencyTable:
             tuple((name, timed[_key(name, e, where[e])]) for name in space.slots[e.slot])
             for e in sorted((e for e in space.edges if e.slot is not None), key=lambda e: e.slot)
         ]
-        card = card_of(runtime, batch_size, space.image, device)
+        card = card_of(runtime, batch_size, space.image, device, dtype=dtype)
         return cls(space.name, space.digest, card, timed["floor"], (*fixed, ("head", timed["head"])), tuple(slots))
 
     def _ms(self, timing: Timing) -> float:
@@ -154,7 +201,11 @@ class LatencyTable:
         for s, (slot, op) in enumerate(zip(self.slots, architecture.ops)):
             known = dict(slot)
             if op not in known:
-                raise InputError(f"the table has no {op!r} in slot {s} of {self.space}; it has {', '.join(known)}")
+                near = difflib.get_close_matches(op, known, n=2, cutoff=0) or list(known)
+                raise InputError(
+                    f"the table has no {op!r} in slot {s} of {self.space}; nearest: {' or '.join(near)} "
+                    f"(of {', '.join(known)})"
+                )
             parts.append(self._ms(known[op]))
         return tuple(parts)
 
@@ -174,6 +225,12 @@ class LatencyTable:
                 f"the latency table is of {self.space} ({self.space_digest}), the search of {space.name} "
                 f"({space.digest}): measure a table for this space"
             )
+        for s, (slot, wanted) in enumerate(zip_longest(self.slots, space.slots, fillvalue=())):
+            if (found := tuple(op for op, _ in slot)) != wanted:
+                raise InputError(
+                    f"slot {s} of the latency table has {', '.join(found) or 'nothing'} where {space.name} has "
+                    f"{', '.join(wanted) or 'nothing'}, in this order: measure it anew"
+                )
 
     def to_json(self) -> dict[str, Any]:
         return {

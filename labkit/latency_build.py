@@ -18,6 +18,7 @@ from labkit.cards import Card
 from labkit.errors import InputError
 from labkit.latency import ROUNDS, LatencyTable, card_of, measure
 from labkit.networks import derive
+from labkit.runtimes import usable
 from labkit.spaces import Architecture, SearchSpace
 
 CHUNK = 12  # networks timed in turn with each other, and with the anchor
@@ -39,6 +40,7 @@ def build(
     *,
     runtime: str = "torch",
     batch_size: int = 1,
+    dtype: str = "float32",
     device: str = "cpu",
     seconds: float = 0.3,
     rounds: int = 3 * ROUNDS,
@@ -58,8 +60,9 @@ def build(
     if out.suffix != ".json":
         raise InputError(f"a latency table is a .json file; got {out.name}")
     storage.writable_folder(out.parent)
-    timing = {"runtime": runtime, "batch_size": batch_size, "device": device, "seconds": seconds}
-    table = _table(out, space, card_of(runtime, batch_size, space.image, device), rounds=rounds, **timing)
+    usable(runtime, dtype, device)
+    timing = {"runtime": runtime, "batch_size": batch_size, "dtype": dtype, "device": device, "seconds": seconds}
+    table = _table(out, space, card_of(runtime, batch_size, space.image, device, dtype=dtype), rounds=rounds, **timing)
     chosen = additivity.choose(space, fit + held_out)
     waiting = out.with_suffix(".networks.jsonl")
     rows = _whole(waiting, space, chosen, table.card, timing, progress)

@@ -1,4 +1,4 @@
-"""One way to run a network: PyTorch, channels-last PyTorch, ONNX Runtime. What is available, and why not.
+"""Ways to run a network: eager PyTorch, compiled, as a CUDA graph, ONNX Runtime, OpenVINO. Which are here, and why not.
 
 Nothing heavy is imported until a runtime is asked for by name.
 """
@@ -6,19 +6,20 @@ Nothing heavy is imported until a runtime is asked for by name.
 import copy
 import importlib.metadata
 import importlib.util
-import logging
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import os
+import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from labkit.data import import_torchvision
 from labkit.errors import InputError
+from labkit.onnx_models import onnx_bytes
 
-Run = Callable[[Tensor], Tensor]  # images (B, C, H, W) -> class logits (B, classes)
+Run = Callable[[Tensor], Tensor]  # images (B, C, H, W) -> class logits (B, classes) in float32
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+_FORMATS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
 
 
 @dataclass(frozen=True)
@@ -30,14 +31,19 @@ class Runtime:
     version: str | None = None
     reason: str | None = None
     layout: str = "NCHW"
+    dtypes: tuple[str, ...] = ("float32",)
+    devices: tuple[str, ...] = ("cpu",)
 
 
 def runtimes() -> tuple[Runtime, ...]:
     """Every runtime that labkit knows, the baseline first. Never raises."""
     return (
-        Runtime("torch", True, torch.__version__),
-        Runtime("torch-channels-last", True, torch.__version__, layout="channels_last"),
-        _onnxruntime(),
+        _torch("torch"),
+        _torch("torch-channels-last", layout="channels_last"),
+        _torch("torch-compile", layout="channels_last", reason=_no_compiler()),
+        _torch("torch-cuda-graph", layout="channels_last", reason=_no_cuda(), devices=("cuda",)),
+        _package("onnxruntime", "pip install onnxruntime"),
+        _package("openvino", "pip install labkit[openvino]"),
         _tensorrt(),
     )
 
@@ -49,103 +55,115 @@ def runtime(name: str) -> Runtime:
     return known[name]
 
 
+def usable(name: str, dtype: str = "float32", device: str | torch.device = "cpu") -> Runtime:
+    """The runtime `name`, when it is here and takes that dtype and device; else InputError with the remedy."""
+    chosen, kind = runtime(name), torch.device(device).type
+    if not chosen.available:
+        raise InputError(f"the runtime {name} cannot be used here: {chosen.reason}")
+    if dtype not in chosen.dtypes:
+        raise InputError(f"the runtime {name} takes {', '.join(chosen.dtypes)}; got {dtype!r}")
+    if kind not in chosen.devices:
+        raise InputError(f"the runtime {name} runs on {' or '.join(chosen.devices)}; got {kind!r}")
+    return chosen
+
+
 def prepare(
-    network: nn.Module, name: str, example: Tensor, *, exporter: str = "dynamo", onnx_model: bytes | None = None
+    network: nn.Module,
+    name: str,
+    example: Tensor,
+    *,
+    dtype: str = "float32",
+    exporter: str = "dynamo",
+    onnx_model: bytes | None = None,
 ) -> Run:
     """`network` in eval mode, ready to run under the runtime `name`. The network itself is left alone.
 
     Args:
         example: images like those it will see, on the device it will run on.
-        exporter: how runtimes that need ONNX get it; see `onnx_bytes`.
+        dtype: of weights and arithmetic; images may come in any, logits leave in float32.
+        exporter: how runtimes that need ONNX get it; see `onnx_models.onnx_bytes`.
         onnx_model: the exported network, where there already is one.
     """
-    chosen = runtime(name)
-    if not chosen.available:
-        raise InputError(f"the runtime {name} cannot be used here: {chosen.reason}")
-    network = copy.deepcopy(network).eval()
-    if name == "onnxruntime":
-        return _onnxruntime_run(onnx_model or onnx_bytes(network, example, exporter=exporter))
-    network = network.to(example.device, memory_format=_FORMATS[chosen.layout])
+    chosen = usable(name, dtype, example.device)
+    if name in ("onnxruntime", "openvino"):
+        model = onnx_model or onnx_bytes(network, example, exporter=exporter)
+        return (_onnxruntime_run if name == "onnxruntime" else _openvino_run)(model)
+    placed = {"dtype": DTYPES[dtype], "memory_format": _FORMATS[chosen.layout]}
+    network = copy.deepcopy(network).eval().to(example.device, **placed)
+    if name == "torch-cuda-graph":
+        return _cuda_graph_run(network, placed)
+    if name == "torch-compile":
+        # Weights become constants, so convolution and batch norm are folded into one as the other compilers do.
+        network = torch.compile(network, options={"freezing": True})
+
+    @torch.no_grad()  # not inference mode: `freezing` asks for this one
+    def compiled(images: Tensor) -> Tensor:
+        return network(images.to(**placed)).float()
+
+    @torch.inference_mode()
+    def eager(images: Tensor) -> Tensor:
+        return network(images.to(**placed)).float()
+
+    return compiled if name == "torch-compile" else eager
+
+
+# --- PyTorch ------------------------------------------------------------------------------------------------
+
+
+def _torch(name: str, *, layout: str = "NCHW", reason: str | None = None, devices=("cpu", "cuda")) -> Runtime:
+    return Runtime(name, reason is None, torch.__version__, reason, layout, tuple(DTYPES), devices)
+
+
+def _no_compiler() -> str | None:
+    """Why torch.compile cannot work here; None where it can. It writes C++ for a CPU and Triton for a GPU."""
+    wanted = [os.environ.get("CXX", ""), "g++", "clang++", "cl"]
+    if not any(shutil.which(compiler) for compiler in wanted if compiler):
+        return "torch.compile needs a C++ compiler: install g++ or clang++, or name one in CXX"
+    if torch.cuda.is_available() and importlib.util.find_spec("triton") is None:
+        return "torch.compile needs triton on a GPU: pip install triton"
+    return None
+
+
+def _no_cuda() -> str | None:
+    return None if torch.cuda.is_available() else "a CUDA graph needs an NVIDIA GPU that torch can use"
+
+
+def _cuda_graph_run(network: nn.Module, placed: dict) -> Run:
+    """All kernels of a pass, launched as one: what is left of a small network's time when launching costs nothing.
+
+    A graph is captured for each shape of images when it is first seen.
+    """
+    captured: dict[torch.Size, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
+
+    def capture(images: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
+        held, graph, side = images.to(copy=True, **placed), torch.cuda.CUDAGraph(), torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):  # libraries choose their algorithms before the capture, not in it
+            for _ in range(3):
+                network(held)
+        torch.cuda.current_stream().wait_stream(side)
+        with torch.cuda.graph(graph):
+            logits = network(held).float()
+        return graph, held, logits
 
     @torch.inference_mode()
     def run(images: Tensor) -> Tensor:
-        return network(images.contiguous(memory_format=_FORMATS[chosen.layout]))
+        if images.shape not in captured:
+            captured[images.shape] = capture(images)
+        graph, held, logits = captured[images.shape]
+        held.copy_(images)
+        graph.replay()
+        return logits.clone()  # the next replay writes over `logits`
 
     return run
 
 
-_FORMATS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
+# --- runtimes that read ONNX --------------------------------------------------------------------------------
 
 
-def onnx_bytes(network: nn.Module, example: Tensor, *, exporter: str = "dynamo") -> bytes:
-    """`network` in eval mode as one ONNX model with its weights inside and a dynamic batch.
-
-    Stack traces and paths that the exporter writes into the model are taken out, so equal networks give equal bytes.
-
-    Args:
-        example: images (B, C, H, W); B of at least 2 lets the batch be dynamic.
-        exporter: "dynamo", the default of torch, 2 to 8 seconds; or "torchscript", deprecated there but
-            some twenty times faster, for the many small networks of a latency table.
-    """
-    import onnx
-
-    network, example = copy.deepcopy(network).eval().cpu(), example.detach().cpu().contiguous()
-    if example.shape[0] < 2:
-        example = example.expand(2, *example.shape[1:]).contiguous()
-    names = {"input_names": ["images"], "output_names": ["logits"]}
-    with _quiet():
-        if exporter == "dynamo":
-            import_torchvision()  # torch.onnx imports it if it is installed, and a CPU-only torch needs our guard
-            shapes = ({0: torch.export.Dim("batch")},)
-            program = torch.onnx.export(network, (example,), dynamic_shapes=shapes, dynamo=True, verbose=False, **names)
-            model = program.model_proto
-        elif exporter == "torchscript":
-            import io
-
-            buffer = io.BytesIO()
-            axes = {"images": {0: "batch"}, "logits": {0: "batch"}}
-            torch.onnx.export(network, (example,), buffer, dynamic_axes=axes, dynamo=False, **names)
-            model = onnx.load_from_string(buffer.getvalue())
-        else:
-            raise InputError(f"an exporter is 'dynamo' or 'torchscript'; got {exporter!r}")
-    _strip(model)
-    return model.SerializeToString(deterministic=True)
-
-
-def _strip(model) -> None:
-    """Take out what names this machine's files."""
-    del model.metadata_props[:]
-    model.doc_string = model.graph.doc_string = ""
-    del model.graph.metadata_props[:]
-    for part in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
-        part.doc_string = ""
-        del part.metadata_props[:]
-    for part in model.graph.initializer:
-        part.doc_string = ""
-        del part.metadata_props[:]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporters warn of their own deprecations and of packages that are not needed here."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels):
-            logger.setLevel(level)
-
-
-def _onnxruntime() -> Runtime:
-    version = _version("onnxruntime")
-    if version is None:
-        return Runtime("onnxruntime", False, reason="onnxruntime is not installed: pip install onnxruntime")
-    return Runtime("onnxruntime", True, version)
+def _package(name: str, remedy: str) -> Runtime:
+    version = _version(name)
+    return Runtime(name, version is not None, version, None if version else f"{name} is not installed: {remedy}")
 
 
 def _onnxruntime_run(model: bytes) -> Run:
@@ -163,6 +181,24 @@ def _onnxruntime_run(model: bytes) -> Run:
     return run
 
 
+def _openvino_run(model: bytes) -> Run:
+    import openvino
+
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "INFERENCE_PRECISION_HINT": "f32",  # it would take bfloat16 by itself where the processor has it
+    }
+    core = openvino.Core()
+    request = core.compile_model(core.read_model(model), "CPU", settings).create_infer_request()
+
+    def run(images: Tensor) -> Tensor:
+        return torch.from_numpy(request.infer({"images": images.numpy()}, share_inputs=True)["logits"].copy())
+
+    return run
+
+
 def _tensorrt() -> Runtime:
     """TensorRT is named with what it lacks; a package is looked up, never imported, to find out."""
     installed = [(name, _version(name)) for name in ("tensorrt", "tensorrt-rtx") if _version(name)]
@@ -173,7 +209,8 @@ def _tensorrt() -> Runtime:
         missing.append("an NVIDIA GPU that torch can use")
     if not missing:
         missing.append("labkit's engine builder, which this version does not have yet")
-    return Runtime("tensorrt", False, installed[0][1] if installed else None, "TensorRT needs " + " and ".join(missing))
+    version = installed[0][1] if installed else None
+    return Runtime("tensorrt", False, version, "TensorRT needs " + " and ".join(missing), devices=("cuda",))
 
 
 def _version(package: str) -> str | None:

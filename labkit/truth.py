@@ -33,14 +33,12 @@ from labkit.cards import Card, Timing, device_name, today
 from labkit.complexity import Complexity, count
 from labkit.data import ImageSet
 from labkit.errors import InputError
-from labkit.latency import LatencyTable, card_of, rotating
+from labkit.latency import LatencyTable, measure
 from labkit.networks import derive
 from labkit.objectives import LatencyCost, TabularCost
 from labkit.pareto import Frontier, Point
 from labkit.runs import versions
-from labkit.runtimes import prepare
 from labkit.spaces import Architecture, SearchSpace
-from labkit.stopwatch import time_interleaved
 from labkit.training import TrainConfig, error, train
 
 KIND, SCHEMA = "truth", 1
@@ -374,15 +372,20 @@ def time_all(
 ) -> Timed:
     """Every architecture end to end under the conditions of `table`, in turn with each other."""
     table.check(space)
-    runtime, batch_size = table.card.runtime, table.card.batch_size
-    batches = torch.randn(4, batch_size, *space.image, generator=torch.Generator().manual_seed(0)).to(device)
-    calls = []
-    for architecture in space:
-        network = derive(space, architecture).to(device).eval()
-        calls.append(rotating(prepare(network, runtime, batches[0], exporter="torchscript"), batches))
-    timings = time_interleaved(calls, device=device, seconds=seconds, rounds=rounds)
-    card = card_of(runtime, batch_size, space.image, device)
-    return Timed(f"{runtime}-b{batch_size}", card, tuple(timings), tuple(map(table.table_ms, space)))
+    card = table.card
+    measured = measure(
+        [derive(space, architecture) for architecture in space],
+        space.image,
+        runtime=card.runtime,
+        batch_size=card.batch_size,
+        dtype=card.dtype,
+        device=device,
+        seconds=seconds,
+        rounds=rounds,
+    )
+    name = f"{card.runtime}-b{card.batch_size}" + f"-{card.dtype}" * (card.dtype != "float32")
+    timings = tuple(m.timing for m in measured)
+    return Timed(name, measured[0].card, timings, tuple(map(table.table_ms, space)))
 
 
 def space_of(table: LatencyTable) -> SearchSpace:

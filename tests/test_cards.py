@@ -17,8 +17,10 @@ def card():
 def test_json_round_trip_and_schema(card):
     value = card.to_json()
     assert Card.from_json(value) == card
-    conditions = "device runtime versions dtype layout batch_size input_shape threads statistic capability driver tf32"
-    assert set(value) == {*conditions.split(), "protocol", "git", "date", "origin"}
+    conditions = (
+        "device runtime versions dtype layout batch_size input_shape threads statistic capability driver tf32 transfers"
+    )
+    assert set(value) == {*conditions.split(), "protocol", "observed", "git", "date", "origin"}
     before = {key: value[key] for key in value if key not in ("capability", "driver", "tf32", "git")}
     assert Card.from_json(before).driver == "", "cards of earlier files lack these"
 

@@ -43,10 +43,17 @@ NAMES = ("toy network", "toy network, residual", "mixture trap",
 @pytest.mark.parametrize("entry", UNBIASED, ids=lambda entry: entry.name)
 @pytest.mark.parametrize("name", NAMES)
 def test_unbiased_estimators_are_within_four_standard_errors_on_every_problem(problems, name, entry):
-    if entry.multilinear and problems[name].multilinear is None:
-        pytest.skip("no multilinear control")
+    if not entry.fits(problems[name]):
+        pytest.skip("the problem has no such control")
     row = eb.measure(problems[name], entry)
     assert row.samples >= 400_000 and row.worst_z < 4, row
+
+
+def test_with_the_cost_as_control_a_fitted_scale_makes_rebar_and_unas_the_same(problems):
+    rebar, unas = (next(e for e in eb.ENTRIES if e.name == f"{name}, fitted scale") for name in ("REBAR", "UNAS"))
+    assert not rebar.fits(problems["measured latency, deadline"]) and unas.fits(problems["measured latency, deadline"])
+    rows = [eb.measure(problems["toy network"], entry, samples=20_000) for entry in (rebar, unas)]
+    assert rows[0].z == rows[1].z and rows[0].scale == rows[1].scale != 1
 
 
 @pytest.mark.parametrize("name", ["Gumbel-Softmax", "UNAS without (ii)", "straight-through"])

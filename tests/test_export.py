@@ -11,7 +11,8 @@ import labkit as lk
 from labkit import export
 from labkit.data import standardise
 from labkit.networks import seeded
-from labkit.runtimes import onnx_bytes, prepare, runtime, runtimes
+from labkit.onnx_models import onnx_bytes
+from labkit.runtimes import prepare, runtime, runtimes
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +55,70 @@ def test_equal_networks_give_equal_bytes(space):
         assert first == again
 
 
-@pytest.mark.parametrize("name", ["torch", "torch-channels-last", "onnxruntime"])
+@pytest.mark.parametrize("name", ["torch", "torch-channels-last", "onnxruntime", "openvino"])
 def test_runtimes_agree_and_leave_the_network_alone(network, data, name):
     before = {key: value.clone() for key, value in network.state_dict().items()}
     x = standardise(data.test.pixels[:4])
     run = prepare(network, name, x, exporter="torchscript")
     assert export.parity(network, run, data.test) < export.TOLERANCE
     assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, while it compiles
+def test_a_compiled_network_agrees(data):
+    if not runtime("torch-compile").available:
+        pytest.skip(runtime("torch-compile").reason)
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.ReLU()).eval()
+    x = standardise(data.test.pixels[:4])
+    run = prepare(network, "torch-compile", x)
+    with torch.no_grad():
+        np.testing.assert_allclose(run(x), network(x), rtol=1e-4, atol=1e-5)
+
+
+def test_half_precision_is_the_nets_own_and_logits_leave_in_float32(network, data):
+    x = standardise(data.test.pixels[:4])
+    run = prepare(network, "torch", x, dtype="bfloat16")
+    with torch.no_grad():
+        error = ((run(x) - network(x)).abs().max() / network(x).abs().max()).item()
+    assert run(x).dtype == torch.float32 and 1e-5 < error < 3e-2
+    with pytest.raises(lk.InputError, match="onnxruntime takes float32; got 'bfloat16'"):
+        prepare(network, "onnxruntime", x, dtype="bfloat16")
+
+
+def test_what_only_a_gpu_has_says_so_without_one(network, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(lk.InputError, match="CUDA graph needs an NVIDIA GPU"):
+        prepare(network, "torch-cuda-graph", torch.zeros(1))
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert "install g++ or clang++" in runtime("torch-compile").reason
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with pytest.raises(lk.InputError, match="torch-cuda-graph runs on cuda; got 'cpu'"):
+        prepare(network, "torch-cuda-graph", torch.zeros(1))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", ["torch", "torch-channels-last", "torch-compile", "torch-cuda-graph"])
+def test_runtimes_agree_on_a_gpu(network, data, name):
+    x = standardise(data.test.pixels[:8]).cuda()
+    run = prepare(network, name, x)
+    first, second = run(x[:4]), run(x[4:])
+    with torch.no_grad():
+        expected = network(x.cpu())
+    np.testing.assert_allclose(torch.cat([first, second]).cpu(), expected, rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_is_timed_with_its_card(network):
+    eager, graph, host = (
+        lk.measure([network], runtime=name, device="cuda", seconds=0.05, transfers=transfers)[0]
+        for name, transfers in (("torch", False), ("torch-cuda-graph", False), ("torch", True))
+    )
+    assert eager.card.statistic == "median" and eager.card.capability and "SM" in eager.card.observed
+    assert 0 < graph.measured_ms < eager.measured_ms < 100 and host.card.transfers
+    with pytest.raises(lk.InputError, match="transfers"):
+        host.speedup_over(eager)
 
 
 def test_parity_sees_a_difference_and_a_nan(network, data):
@@ -96,7 +154,7 @@ def test_a_missing_onnxruntime_is_a_row_with_the_remedy(network, data, monkeypat
     monkeypatch.setattr("labkit.runtimes._version", lambda package: None)
     rows = export.benchmark(network, data.test, runtimes=("torch", "onnxruntime"), seconds=0.02)
     assert not rows[1].available and "pip install onnxruntime" in rows[1].reason
-    assert {entry.name for entry in runtimes() if entry.available} == {"torch", "torch-channels-last"}
+    assert all(entry.name.startswith("torch") for entry in runtimes() if entry.available)
 
 
 def test_a_slow_down_is_never_printed_as_a_speed_up(network, data):

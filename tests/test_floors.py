@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "labkit"
 FLOORS = (
     "errors",
     "ops cards storage data checks memory ranking complexity",
-    "stopwatch",
+    "stopwatch onnx_models",
     "spaces",
     "networks distributions pareto runtimes objectives",
     "estimators latency training",

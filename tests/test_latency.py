@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 import time
@@ -67,9 +68,8 @@ def test_a_table_with_a_part_missing_is_refused(table, key):
 
 
 def test_a_missing_entry_is_an_error_with_the_known_ones_named(table):
-    with pytest.raises(
-        lk.InputError, match="no 'conv9x9' in slot 0 of five_layer; it has conv5x5, conv3x3, maxpool3x3"
-    ):
+    nearest = r"no 'conv9x9' in slot 0 of five_layer; nearest: conv5x5 or conv3x3 \(of conv5x5, conv3x3, maxpool3x3\)"
+    with pytest.raises(lk.InputError, match=nearest):
         table.table_ms(lk.Architecture("five_layer", ("conv9x9",) * 5))
 
 
@@ -78,8 +78,30 @@ def test_a_table_of_another_space_is_refused(table):
         table.check(lk.spaces.mobile())
     with pytest.raises(lk.InputError, match="is of five_layer"):
         table.check(lk.spaces.five_layer(classes=26))
+    swapped = dataclasses.replace(table, slots=(table.slots[0][::-1], *table.slots[1:]))
+    with pytest.raises(lk.InputError, match="slot 0 of the latency table has maxpool3x3, conv3x3, conv5x5 where"):
+        swapped.check(lk.spaces.five_layer())
+    with pytest.raises(lk.InputError, match="slot 4 of the latency table has nothing where"):
+        dataclasses.replace(table, slots=table.slots[:-1]).check(lk.spaces.five_layer())
     with pytest.raises(lk.InputError, match="got an architecture of mobile-tiny"):
         table.table_ms(lk.spaces.mobile().sample(1, torch.Generator())[0])
+
+
+def test_a_function_is_timed_as_it_is_under_the_name_it_is_given():
+    seen = []
+
+    def run(images):
+        seen.append(images)
+        time.sleep(0.002)
+
+    (found,) = measure([run], (1, 4, 4), runtime="my accelerator", batch_size=3, dtype="float16", seconds=0.03)
+    assert 2.0 <= found.measured_ms < 4 and found.card.runtime == "my accelerator" and found.card.dtype == "float16"
+    assert seen[0].shape == (3, 1, 4, 4) and seen[0].dtype == torch.float16
+    assert len({id(images) for images in seen}) > 1 and found.card.batch_size == 3
+    with pytest.raises(lk.InputError, match="runtimes are torch"):
+        measure([torch.nn.Identity()], runtime="my accelerator")
+    with pytest.raises(lk.InputError, match="dtypes are float32, float16, bfloat16; got 'half'"):
+        measure([run], dtype="half")
 
 
 @pytest.mark.parametrize("runtime", ["torch", "onnxruntime"])

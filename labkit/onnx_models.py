@@ -1,0 +1,76 @@
+"""A network as one ONNX model: weights inside, dynamic batch, and nothing that names the machine it was made on."""
+
+import copy
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from labkit.data import import_torchvision
+from labkit.errors import InputError
+
+
+def onnx_bytes(network: nn.Module, example: Tensor, *, exporter: str = "dynamo") -> bytes:
+    """`network` in eval mode as one ONNX model with its weights inside and a dynamic batch.
+
+    Stack traces and paths that the exporter writes into the model are taken out, so equal networks give equal bytes.
+
+    Args:
+        example: images (B, C, H, W); B of at least 2 lets the batch be dynamic.
+        exporter: "dynamo", the default of torch, 2 to 8 seconds; or "torchscript", deprecated there but
+            some twenty times faster, for the many small networks of a latency table.
+    """
+    import onnx
+
+    network, example = copy.deepcopy(network).eval().cpu(), example.detach().cpu().contiguous()
+    if example.shape[0] < 2:
+        example = example.expand(2, *example.shape[1:]).contiguous()
+    names = {"input_names": ["images"], "output_names": ["logits"]}
+    with _quiet():
+        if exporter == "dynamo":
+            import_torchvision()  # torch.onnx imports it if it is installed, and a CPU-only torch needs our guard
+            shapes = ({0: torch.export.Dim("batch")},)
+            program = torch.onnx.export(network, (example,), dynamic_shapes=shapes, dynamo=True, verbose=False, **names)
+            model = program.model_proto
+        elif exporter == "torchscript":
+            buffer = io.BytesIO()
+            axes = {"images": {0: "batch"}, "logits": {0: "batch"}}
+            torch.onnx.export(network, (example,), buffer, dynamic_axes=axes, dynamo=False, **names)
+            model = onnx.load_from_string(buffer.getvalue())
+        else:
+            raise InputError(f"an exporter is 'dynamo' or 'torchscript'; got {exporter!r}")
+    _strip(model)
+    return model.SerializeToString(deterministic=True)
+
+
+def _strip(model) -> None:
+    """Take out what names this machine's files."""
+    del model.metadata_props[:]
+    model.doc_string = model.graph.doc_string = ""
+    del model.graph.metadata_props[:]
+    for part in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
+        part.doc_string = ""
+        del part.metadata_props[:]
+    for part in model.graph.initializer:
+        part.doc_string = ""
+        del part.metadata_props[:]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporters warn of their own deprecations and of packages that are not needed here."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels):
+            logger.setLevel(level)
