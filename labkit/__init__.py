@@ -52,8 +52,8 @@ from labkit.training import error as error
 from labkit.training import train as train
 
 _ON_DEMAND = (
-    "course", "deadline_bench", "editions", "estimator_bench", "explorer", "export", "headless", "plots", "runs",
-    "supernet_bench", "truth", "truth_report", "widgets",
+    "course", "deadline_bench", "editions", "estimator_bench", "explorer", "export", "flips", "headless", "plots",
+    "runs", "supernet_bench", "truth", "truth_report", "widgets",
 )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ the stuck learner and for a headless run alike.
 import json
 import os
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -19,6 +20,7 @@ from labkit import exercises, storage
 from labkit.cards import device_name
 from labkit.checks import Wrong
 from labkit.errors import InputError
+from labkit.stopwatch import NoisyMachine
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,22 @@ def check(exercise: str, answer: Any) -> Verdict:
 def start(notebook: str, *, seed: int = 0) -> None:
     """Say what this machine is. Call it in the set-up cell."""
     begun = time.perf_counter()
+    warnings.formatwarning = _as_a_note
     device = device_name("cuda" if torch.cuda.is_available() else "cpu")
     print(f"labkit, notebook {notebook}, seed {seed}")
     threads = torch.get_num_threads()
     print(f"{device}, {threads} thread{'s' * (threads != 1)}, torch {torch.__version__}")
     print(f"ready in {time.perf_counter() - begun:.1f} s")
+
+
+_usual_format = warnings.formatwarning
+
+
+def _as_a_note(message: Warning | str, category: type[Warning], *where: Any, **line: Any) -> str:
+    """A machine that is not quiet is news for the learner, without the file and line that saw it."""
+    return (
+        f"note: {message}\n" if issubclass(category, NoisyMachine) else _usual_format(message, category, *where, **line)
+    )
 
 
 def predict(prediction: str, question: str, options: Sequence[str]):

@@ -28,6 +28,7 @@ from labkit.cards import Measurement
 from labkit.data import Images
 from labkit.estimator_bench import Row
 from labkit.export import RuntimeRow, speedup_text
+from labkit.flips import Flips
 from labkit.latency import LatencyTable
 from labkit.objectives import LatencyCost
 from labkit.pareto import Frontier, Point
@@ -546,6 +547,49 @@ def agreement(values: Mapping[str, Sequence[float]], ax: Axes | None = None) -> 
     ax.set_yticks(range(len(names)), names)
     ax.set_title("rank correlation")
     ax.grid(False)
+    return ax
+
+
+@styled
+def flips(made: Flips, left: int, right: int, a: int, b: int) -> Axes:
+    """Every architecture's place under two tables, a line each; two of them named."""
+    ax = axes(None, width=6.4, height=4.2)
+    one, other = made.sides[left], made.sides[right]
+    ax.plot([0, 1], [one.places, other.places], color=GREY, lw=0.6, alpha=0.3)
+    for name, i, colour, style in (("A", a, BLUE, "-o"), ("B", b, ORANGE, "--s")):
+        ends, rival = (one.places[i], other.places[i]), b if i == a else a
+        ax.plot([0, 1], ends, style, color=colour, lw=2.5, label=f"{name} {made.labels[i]}")
+        for x, end, side in zip((0, 1), ends, (one, other)):
+            text = f"{name} {made.labels[i]}  {side.ms[i]:.3f} ms"
+            away = side.places[i] - side.places[rival]
+            va = "center" if abs(away) > 0.05 * made.architectures else "top" if away > 0 else "bottom"  # never on top
+            ax.text(x + (0.04 if x else -0.04), end, text, ha="left" if x else "right", va=va, fontsize=8)
+    ax.set(xlim=(-0.9, 1.9), ylim=(made.architectures, -1), xticks=[0, 1], yticks=[])
+    ax.set_xticklabels([one.name, other.name])
+    ax.xaxis.tick_top()
+    ax.set_title("places by the recorded tables, the fastest at the top", fontsize=9)
+    ax.grid(False)
+    ax.spines[:].set_visible(False)
+    return ax
+
+
+@styled
+def defects(rows: Mapping[str, float], ax: Axes | None = None) -> Axes:
+    """What each broken stopwatch said, as a multiple of what the repaired one said; 1 is no harm."""
+    ax = axes(ax, width=6.4, height=0.9 + 0.34 * len(rows))
+    for y, ratio in enumerate(rows.values()):
+        harmless = 0.9 <= ratio <= 1.1
+        ax.plot([1, ratio], [y, y], color=GREY if harmless else ORANGE, lw=2)
+        ax.plot(ratio, y, "o" if harmless else "D", color=GREY if harmless else ORANGE)
+        ax.annotate(f"{ratio:.2g}", (ratio, y), xytext=(9 if ratio >= 1 else -9, 0), textcoords="offset points",
+                    va="center", ha="left" if ratio >= 1 else "right", fontsize=8)  # fmt: skip
+    ax.axvline(1, color=BLACK, lw=1, ls="--")
+    ax.set_yticks(range(len(rows)), list(rows))
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.set(xscale="log", xlabel="broken stopwatch over repaired one (ratio of ms, measured here)")
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_formatter("")
+    ax.margins(x=0.15)
     return ax
 
 

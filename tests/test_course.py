@@ -1,10 +1,12 @@
 import json
+import warnings
 
 import pytest
 
 from labkit import course
 from labkit.checks import CHECKERS, Wrong
 from labkit.errors import InputError
+from labkit.stopwatch import NoisyMachine
 
 
 @pytest.fixture(autouse=True)
@@ -68,3 +70,11 @@ def test_start_says_what_this_machine_is(capsys):
     course.start("03", seed=7)
     said = capsys.readouterr().out
     assert "notebook 03, seed 7" in said and " thread" in said
+
+
+def test_a_noisy_machine_is_a_note_and_other_warnings_stay_as_they_are(capsys, monkeypatch):
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    course.start("04")
+    noisy = warnings.formatwarning(NoisyMachine("the machine is not quiet"), NoisyMachine, "stopwatch.py", 1)
+    assert noisy == "note: the machine is not quiet\n"
+    assert "stopwatch.py:1: UserWarning: other" in warnings.formatwarning("other", UserWarning, "stopwatch.py", 1)

@@ -14,7 +14,7 @@ FLOORS = (
     "spaces",
     "networks distributions pareto runtimes objectives",
     "estimators latency training",
-    "predictors",
+    "predictors flips",
     "additivity",
     "latency_build",
     "descent",

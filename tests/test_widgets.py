@@ -8,6 +8,7 @@ import labkit.widgets as widgets
 from labkit import explorer, plots
 from labkit.errors import InputError
 from labkit.explorer import Scene, ScenePoint
+from labkit.flips import Flips, Side
 
 
 def small_scene() -> Scene:
@@ -216,3 +217,18 @@ def test_a_headless_run_saves_the_error_of_a_callback():
     state = notebook.metadata["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
     outputs = [model["state"].get("outputs", []) for model in state.values() if model["model_name"] == "OutputModel"]
     assert [output["ename"] for found in outputs for output in found] == ["KeyError"]
+
+
+def test_the_flip_explorer_knows_whether_two_swap():
+    made = Flips(("w", "x", "y"), (Side("left", "a card", (1.0, 2.0, 3.0)), Side("right", "another", (2.0, 8.0, 1.0))))
+    widget = widgets.FlipExplorer(made)
+    assert widget.chosen == ("w", "x") and not widget.swapped
+    widget.b = 2
+    assert widget.swapped and widget.chosen == ("w", "y")
+    assert "They swap: A is faster under left" in widget._repr_mimebundle_()[0]["text/html"]
+    with pytest.raises(Exception, match="b is an index, 0 to 2; got 3"):
+        widget.b = 3
+    with pytest.raises(Exception, match="right is an index, 0 to 1; got 2"):
+        widget.right = 2
+    widget.check_all()
+    assert widget.chosen == ("w", "y")

@@ -36,6 +36,15 @@ switch = widgets.switch("runtime", ["torch", "onnxruntime"], lambda name: f"<p>d
 switch
 """,
     "print('python has', chosen.selection, chosen.architecture)",
+    """
+from labkit.flips import Flips, Side
+
+labels = tuple(f"net{i}" for i in range(30))
+up, down = tuple(1.0 + i for i in range(30)), tuple(40.0 - i for i in range(30))
+flips = widgets.FlipExplorer(Flips(labels, (Side("cpu", "made up", up), Side("gpu", "made up", down))))
+flips
+""",
+    "print('flips', flips.chosen, flips.swapped)",
 )
 
 
@@ -108,6 +117,28 @@ def test_a_switch_has_a_name_and_redraws(lab, tiny, open_tab, run_all, tmp_path)
     tab.page.get_by_text("drawn by torch").wait_for()
     tab.page.get_by_role("combobox", name="runtime").select_option("onnxruntime")
     tab.page.get_by_text("drawn by onnxruntime").wait_for(timeout=20_000)
+    check_nothing_failed(tab, tmp_path)
+
+
+def test_two_architectures_are_dragged_by_keys_and_by_pointer(lab, tiny, open_tab, run_all, tmp_path):
+    tab = open_tab(1200, 1800)
+    run_all(tab, lab, tiny)
+    root = tab.page.locator(".lk-flips")
+    root.scroll_into_view_if_needed()
+    root.get_by_text("They swap: A is faster under cpu, B under gpu.").wait_for()
+    root.get_by_role("slider", name="A").focus()
+    tab.page.keyboard.press("End")
+    root.get_by_text("They swap: B is faster under cpu, A under gpu.").wait_for()
+    assert root.get_attribute("data-choice") == "net29 net1"
+    handle, plot = root.locator("rect.dot-b").first.bounding_box(), root.locator("svg").bounding_box()
+    tab.page.mouse.move(handle["x"] + 4, handle["y"] + 4)
+    tab.page.mouse.down()
+    tab.page.mouse.move(handle["x"] + 4, plot["y"] + plot["height"] / 2, steps=5)
+    tab.page.mouse.up()
+    assert root.get_attribute("data-choice") in {f"net29 net{i}" for i in range(12, 17)}, "half-way down"
+    root.get_by_label("right").select_option("cpu")
+    root.get_by_text("No swap: B is faster on both.").wait_for()
+    root.screenshot(path=tmp_path / "flips.png")
     check_nothing_failed(tab, tmp_path)
 
 
