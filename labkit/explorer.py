@@ -153,16 +153,18 @@ def scene_of(points: Iterable[Point], table: LatencyTable, title: str) -> Scene:
 def choose(scene: Scene, weight: float, target_ms: float | None = None) -> int:
     """Index of the point with the least error + weight * ms.
 
-    With a target only the ms above it count: error + weight * max(0, ms - target_ms). Equal costs go to
-    the faster point, then to the earlier one.
+    With a target only the ms above it count: error + weight * max(0, ms - target_ms). An infinite weight makes the
+    target a deadline: the most accurate point in time, or the fastest where none is. Equal costs go to the faster
+    point, then to the earlier one.
     """
-    check_weight(weight)
+    if not (weight == math.inf and target_ms is not None):
+        check_weight(weight)
     check_target(target_ms)
 
     def cost(i: int) -> tuple[float, float, int]:
         point = scene.points[i]
         late = point.ms if target_ms is None else max(0.0, point.ms - target_ms)
-        return point.error + weight * late, point.ms, i
+        return point.error + (weight * late if late else 0.0), point.ms, i
 
     return min(range(len(scene.points)), key=cost)
 
@@ -275,10 +277,13 @@ def _is_number(value: Any) -> bool:
 
 
 def describe(scene: Scene, index: int, weight: float | None = None, target_ms: float | None = None) -> str:
-    """Such as "weight 0.10: 0.231 ms, error 8.3 %". No weight: chosen by hand."""
-    asked = [] if weight is None else [f"weight {weight_text(weight)}"]
-    asked += [] if target_ms is None else [f"target {ms_text(scene, target_ms)} ms"]
+    """Such as "weight 0.10: 0.231 ms, error 8.3 %". No weight: chosen by hand; an infinite one: by a deadline."""
     point = scene.points[index]
+    if weight == math.inf:
+        asked = [f"deadline {ms_text(scene, target_ms)} ms"] + ["which none meets"] * (point.ms > target_ms)
+    else:
+        asked = [] if weight is None else [f"weight {weight_text(weight)}"]
+        asked += [] if target_ms is None else [f"target {ms_text(scene, target_ms)} ms"]
     return f"{', '.join(asked) or 'by hand'}: {ms_text(scene, point.ms)} ms, error {100 * point.error:.1f} %"
 
 

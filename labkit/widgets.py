@@ -5,6 +5,7 @@ drives each through everything a reader can choose, so that a callback that rais
 """
 
 import itertools
+import math
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from html import escape
@@ -36,15 +37,16 @@ def explore(scene: explorer.Scene, weight: float | None = None) -> "Explorer":
 class Explorer(anywidget.AnyWidget):
     """Drawn in the browser by static/explorer.js from `data`; the rest goes both ways.
 
-    In the modes "weight" and "target" the selection follows from the weight and the target, as
-    `explorer.choose` says. Setting another selection is choosing by "hand".
+    In the modes "weight", "target" and "deadline" the selection follows from the weight and the target, as
+    `explorer.choose` says; a deadline is the target, and no weight buys more. Setting another selection is choosing by
+    "hand".
     """
 
     _esm = explorer.MODULE.read_text(encoding="utf-8")
     data = traitlets.Dict().tag(sync=True)  # explorer.for_browser
     weight = traitlets.Float().tag(sync=True)  # error fraction per ms
-    target_ms = traitlets.Float().tag(sync=True)  # counts in mode "target" only
-    mode = traitlets.Enum(("weight", "target", "hand")).tag(sync=True)
+    target_ms = traitlets.Float().tag(sync=True)  # counts in the modes "target" and "deadline"
+    mode = traitlets.Enum(("weight", "target", "deadline", "hand")).tag(sync=True)
     selection = traitlets.Int().tag(sync=True)  # index into scene.points
 
     def __init__(self, scene: explorer.Scene, weight: float | None = None):
@@ -93,14 +95,18 @@ class Explorer(anywidget.AnyWidget):
             self.mode = "hand"
 
     def _choice(self) -> int:
-        return explorer.choose(self.scene, self.weight, self.target_ms if self.mode == "target" else None)
+        return explorer.choose(self.scene, *self._asked())
+
+    def _asked(self) -> tuple[float, float | None]:
+        """The weight and the target of the mode; an infinite weight is a deadline."""
+        weight = math.inf if self.mode == "deadline" else self.weight
+        return weight, None if self.mode == "weight" else self.target_ms
 
     def picture(self) -> str:
         """The static twin, as HTML."""
         if self.mode == "hand":
             return explorer.static_picture(self.scene, selection=self.selection)
-        target = self.target_ms if self.mode == "target" else None
-        return explorer.static_picture(self.scene, self.weight, target)
+        return explorer.static_picture(self.scene, *self._asked())
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict, dict] | None:
         return _with_html(super()._repr_mimebundle_(**kwargs), self.picture())
@@ -112,10 +118,11 @@ class Explorer(anywidget.AnyWidget):
         for weight in self.data["stops"]:
             self.weight = weight
             self.picture()
-        self.mode = "target"
-        for index in self.data["frontier"]:
-            self.target_ms = self.scene.points[index].ms
-            self.picture()
+        for mode in ("target", "deadline"):
+            self.mode = mode
+            for index in self.data["frontier"]:
+                self.target_ms = self.scene.points[index].ms
+                self.picture()
         for index in range(len(self.scene.points)):
             self.selection = index
             self.picture()

@@ -60,6 +60,15 @@ def test_choose_is_the_brute_force_argmin(seed):
         assert explorer.choose(scene, weight, target) == fastest[0]
 
 
+def test_an_infinite_weight_makes_the_target_a_deadline():
+    scene = plain_scene((0.9, 1), (0.2, 3), (0.2, 2), (0.1, 5))
+    for deadline, chosen in ((0.5, 0), (1, 0), (2, 2), (3, 2), (4.9, 2), (5, 3), (9, 3)):
+        assert explorer.choose(scene, math.inf, deadline) == chosen
+    assert explorer.describe(scene, 2, math.inf, 3).startswith("deadline 3.0")
+    assert ", which none meets: 1.0" in explorer.describe(scene, 0, math.inf, 0.5)
+    assert "Marked, deadline 3.0" in explorer.static_picture(scene, math.inf, 3)
+
+
 def test_ties_go_to_the_faster_then_to_the_earlier():
     assert explorer.choose(plain_scene((0.2, 2), (0.2, 1), (0.2, 1)), 0) == 1
 

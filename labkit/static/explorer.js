@@ -1,10 +1,7 @@
-// Every architecture of a scene as a point, the one that a latency weight chooses, and what it is made of.
-//
-// anywidget calls `render` in a notebook; the standalone page inlines this text. All points are in `data`
-// (for_browser in explorer.py), so a key press is drawn at once and no kernel is asked.
-// A point is [error, ms, [index into ops], [index into parts_ms]].
+// Every architecture as a point, the one that is chosen, and what it is made of. All is in `data` (for_browser
+// in explorer.py), so a key press asks no kernel. A point is [error, ms, [index into ops], [index into parts_ms]].
 
-// Okabe and Ito's colours that carry black text; operations are named as well
+// Okabe and Ito's colours that carry black text
 const COLOURS = ["#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00", "#BBBBBB"];
 const SYNCED = ["weight", "target_ms", "mode", "selection"];
 
@@ -45,11 +42,11 @@ const CSS = `
   [aria-current] { font-weight: 700; background: var(--line) }
   .heard { position: absolute; clip-path: inset(50%) } }`;
 
-/** Index of the least error + weight * (ms, or ms above the target); ties to the faster, then the earlier. */
+/** Index of the least error + weight * (ms, or ms above the target; an infinite weight makes that a deadline). */
 export function choose(scene, weight, target = null) {
   let best = 0, least = Infinity;
   scene.points.forEach(([error, ms], i) => {
-    const cost = error + weight * (target === null ? ms : Math.max(0, ms - target));
+    const late = target === null ? ms : Math.max(0, ms - target), cost = error + (late && weight * late);
     if (cost < least || (cost === least && ms < scene.points[best][1])) [best, least] = [i, cost];
   });
   return best;
@@ -65,7 +62,7 @@ const percent = (error) => `${(100 * error).toFixed(1)} %`;
 const dot = ([x, y]) => `M${x} ${y}h0`;
 const diamond = ([x, y]) => `M${x} ${y - 6}l6 6-6 6-6-6z`;
 
-/** Two digits, or as many up to four as the weight has: 0.0, 0.10, 0.032, 12. */
+/** Two digits, up to four: 0.0, 0.10, 0.032, 12. */
 function weightText(weight) {
   const digits = [2, 3].find((d) => +weight.toPrecision(d) === weight) ?? 4;
   return weight.toFixed(clamp(0, digits - 1 - Math.floor(Math.log10(weight || 1)), 99));
@@ -79,10 +76,10 @@ function shell(data, name) {
   const key = (colour, sign, text) => `<span><b style="color:var(--${colour})">${sign}</b> ${text}</span>`;
   return `<style>${CSS}</style><h3>${escape(data.title)}</h3>
 <fieldset class="wrap"><legend>choose by</legend>${mode("weight", "weight")}
-${mode("target", "weight and target")}${mode("hand", "hand: click a point")}</fieldset>
+${mode("target", "weight and target")}${mode("deadline", "deadline")}${mode("hand", "hand: click a point")}</fieldset>
 <div class="wrap">${row("weight", "weight (error per ms)", 0, stops.length - 1, 1,
     `<input class="typed" inputmode="decimal" aria-label="weight (error per ms)">`)}
-${row("target", "target (ms)", low, high, 10 ** -decimals)}
+${row("target", "target or deadline (ms)", low, high, 10 ** -decimals)}
 ${row("hand", "along the frontier", 0, frontier.length - 1, 1)}</div>
 <div class="says"></div>
 <div class="wrap"><div class="cloud"></div><div class="parts"></div></div>
@@ -103,11 +100,11 @@ export function render({ model, el }) {
   root.innerHTML = shell(data, `lk${Math.random()}`);
   el.append(root);
   const typed = find(".typed"), state = {};
-  let chosen = null, before = null; // indices: what is drawn, and what was drawn before it
+  let chosen = null, before = null; // drawn now, and before that
   let saving = null, speaking = null; // timers
   let plot = null; // sizes and scales
 
-  // ---- what the reader does: drawn now, told to Python and spoken when they pause ----
+  // drawn now, told to Python and spoken when the reader pauses
   function update(changes) {
     Object.assign(state, changes);
     draw();
@@ -143,19 +140,21 @@ export function render({ model, el }) {
     if (away[selection] < 24) update({ mode: "hand", selection });
   };
   root.onkeydown = (event) => { // else JupyterLab's shortcuts take arrows and digits
-    if (!event.ctrlKey && !event.metaKey && !event.altKey && !event.shiftKey && event.key !== "Escape") event.stopPropagation();
+    const { ctrlKey, metaKey, altKey, shiftKey, key } = event;
+    if (!ctrlKey && !metaKey && !altKey && !shiftKey && key !== "Escape") event.stopPropagation();
   };
 
-  // ---- drawing ----
   function draw() {
-    const { mode, weight, target_ms } = state, hand = mode === "hand", late = mode === "target";
-    if (!hand) state.selection = choose(data, weight, late ? target_ms : null);
+    const { mode, weight, target_ms } = state, hand = mode === "hand", due = mode === "deadline";
+    const late = due || mode === "target", limit = `${due ? "deadline" : ", target"} ${ms(target_ms)} ms`;
+    if (!hand) state.selection = choose(data, due ? Infinity : weight, late ? target_ms : null);
     if (state.selection !== chosen) [before, chosen] = [chosen, state.selection];
     Object.assign(root.dataset, { mode, weight, target: target_ms, choice: chosen });
-    const asked = hand ? "by hand" : `weight ${weightText(weight)}${late ? `, target ${ms(target_ms)} ms` : ""}`;
+    const missed = due && points[chosen][1] > target_ms ? ", which none meets" : "";
+    const asked = hand ? "by hand" : (due ? "" : `weight ${weightText(weight)}`) + (late ? limit : "") + missed;
     const words = `${asked}: ${ms(points[chosen][1])} ms, error ${percent(points[chosen][0])}`;
     find(".says").textContent = words;
-    for (const [name, shown] of [["weight", !hand], ["target", late], ["hand", hand]]) {
+    for (const [name, shown] of [["weight", !hand && !due], ["target", late], ["hand", hand]]) {
       find(`.${name}`).closest(".row").hidden = !shown;
       find(`.${name}`).setAttribute("aria-valuetext", words);
     }
@@ -176,7 +175,6 @@ export function render({ model, el }) {
     return layers.map((name, l) => (is[l] === was[l] ? "" : `. ${name}: ${ops[is[l]]}, was ${ops[was[l]]}`)).join("");
   }
 
-  /** Axes and points for the width there is; `marks` moves on them. */
   function layout() {
     const room = find(".says").clientWidth || 900, stacked = room < 740;
     const width = stacked ? room : Math.min(room * 0.54, room - 400), height = clamp(280, width * 0.68, 400);
@@ -206,16 +204,16 @@ ${all("miss", diamond)}${all("hit", dot)}<circle class="ring" r="11"/></svg>`;
     set(".equal", "d", state.mode === "hand" ? "" : equalCost());
   }
 
-  /** The line of all (ms, error) that cost what the chosen point costs: no point lies below it. */
+  /** All (ms, error) that cost what the chosen point costs: no point lies below. */
   function equalCost() {
-    const { x, y, top, base } = plot, [error, time] = points[chosen], [low, high] = axes.ms.span;
-    const target = state.mode === "target" ? clamp(low, state.target_ms, high) : low;
+    const { x, y, top, base } = plot, [error, time] = points[chosen], [low, high] = axes.ms.span, { mode, weight } = state;
+    const target = mode === "weight" ? low : clamp(low, state.target_ms, high), due = mode === "deadline";
     const late = (t) => Math.max(0, t - target);
-    const at = (t) => `${x(t)} ${y(100 * (error + state.weight * (late(time) - late(t))))}`;
-    return `M${at(low)}L${at(target)}L${at(high)}` + (target > low ? `M${x(target)} ${top}V${base}` : "");
+    const at = (t) => `${x(t)} ${y(100 * (error + (due ? 0 : weight) * (late(time) - late(t))))}`;
+    return `M${at(low)}L${at(target)}` + (due ? "" : `L${at(high)}`) + (target > low ? `M${x(target)} ${top}V${base}` : "");
   }
 
-  /** The architecture as a strip of boxes, first layer on top; beside each its latency and the change. */
+  /** A strip of boxes, first layer on top; beside each its latency and the change. */
   function parts() {
     const { panel, height } = plot, is = points[chosen], was = points[before] ?? is, rows = layers.length + 2;
     const step = clamp(18, (height - 30) / rows, 44), tall = Math.min(step - 3, 26), middle = (l) => 26 + step * (l + 0.5);

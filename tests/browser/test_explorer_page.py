@@ -2,6 +2,7 @@
 
 import base64
 import itertools
+import math
 import statistics
 
 import numpy as np
@@ -95,6 +96,7 @@ def test_the_module_chooses_what_python_chooses_for_any_weight_and_target(open_t
     ms = [point.ms for point in scene.points]
     asked = [(float(w), None) for w in rng.lognormal(0, 3, 50)]
     asked += [(float(w), float(rng.uniform(min(ms), max(ms)))) for w in rng.lognormal(2, 3, 50)]
+    asked += [(math.inf, float(t)) for t in (*rng.uniform(0.5 * min(ms), max(ms), 50), min(ms))]
     code = "([url, scene, asked]) => import(url).then((m) => asked.map(([w, t]) => m.choose(scene, w, t)))"
     found = open_tab(offline=True).page.evaluate(
         code, [f"data:text/javascript;base64,{module}", scene.to_json(), asked]
@@ -131,7 +133,7 @@ def test_a_target_finds_points_that_no_weight_chooses(tab, scene):
     page, root = tab.page, tab.page.locator(".lk")
     page.get_by_label("weight and target").check()
     page.get_by_role("textbox", name="weight (error per ms)").fill(str(2 * explorer.filling_weight(scene)))
-    page.get_by_label("target (ms)").focus()
+    page.get_by_label("target or deadline (ms)").focus()
     page.keyboard.press("Home")
     found = set()
     for _ in range(300):
@@ -141,6 +143,27 @@ def test_a_target_finds_points_that_no_weight_chooses(tab, scene):
         found.add(choice)
         page.keyboard.press("ArrowRight")
     assert found - set(explorer.reachable(scene)) and found <= set(explorer.frontier(scene))
+
+
+def test_a_deadline_chooses_the_most_accurate_in_time(tab, scene):
+    page, root = tab.page, tab.page.locator(".lk")
+    page.get_by_role("radio", name="deadline").check()
+    assert page.get_by_label("weight (error per ms)").first.is_hidden()
+    page.get_by_label("target or deadline (ms)").focus()
+    page.keyboard.press("Home")
+    found = set()
+    for _ in range(300):
+        deadline, choice = float(root.get_attribute("data-target")), int(root.get_attribute("data-choice"))
+        in_time = [point.error for point in scene.points if point.ms <= deadline]
+        point = scene.points[choice]
+        if in_time:
+            assert point.ms <= deadline and point.error == min(in_time)
+            found.add(choice)
+        else:
+            assert "which none meets" in page.locator(".says").inner_text()
+        assert page.locator(".says").inner_text() == explorer.describe(scene, choice, math.inf, deadline)
+        page.keyboard.press("ArrowRight")
+    assert found <= set(explorer.frontier(scene)) and found - set(explorer.reachable(scene))
 
 
 def test_a_click_and_the_keys_choose_by_hand(tab, scene):
