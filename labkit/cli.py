@@ -319,7 +319,6 @@ def bench_estimators(arguments: argparse.Namespace) -> Outcome:
 
 def bench_supernet(arguments: argparse.Namespace) -> Outcome:
     from labkit import data, storage, supernet_bench, truth
-    from labkit.latency import LatencyTable
     from labkit.searching import SearchConfig
 
     known = truth.load(arguments.truth)
@@ -327,9 +326,8 @@ def bench_supernet(arguments: argparse.Namespace) -> Outcome:
     config = SearchConfig.fast() if arguments.fast else SearchConfig()
     if arguments.out:
         storage.writable_folder(Path(arguments.out).parent)
-    table = LatencyTable.load(arguments.table)
     told = lambda scan: print(f"seed {scan.seed}: {scan.sample}, {scan.statistics}", file=sys.stderr)
-    scans = supernet_bench.measure(known, images, table, config, seeds=arguments.seeds, on_scan=told)
+    scans = supernet_bench.measure(known, images, config, seeds=arguments.seeds, on_scan=told)
     value = {
         "kind": supernet_bench.KIND,
         "schema": supernet_bench.SCHEMA,
@@ -480,7 +478,6 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--seeds", type=int, default=3)
     p.add_argument("--fast", action="store_true", help="the shortened recipe of a live demonstration")
     p.add_argument("--truth", default="five_layer", help="the truth table: a folder, or the name of a shipped one")
-    p.add_argument("--table", default="five_layer-onnxruntime-b1", help="any latency table of the space")
     p.add_argument("--out", help="file of the results, JSON")
 
     p = verb("deadlines", bench_deadlines, "a hard deadline, the hinge and a sweep of weights on the truth", acts)

@@ -6,11 +6,13 @@ All three see the same black boxes and draw as many architectures a step.
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from labkit import storage
 from labkit.descent import descend, descend_in_time
 from labkit.distributions import ArchDistribution
 from labkit.errors import InputError
@@ -180,6 +182,16 @@ def to_text(rows: Sequence[Row], over: Iterable[Summary]) -> str:
             f"{100 * s.reached:.0f} % of the exact front found"
         )
     return "\n".join(lines)
+
+
+def load(source: str | Path = "deadlines") -> tuple[Row, ...]:
+    """The rows of a bench that was saved: a file, or the name of a shipped one."""
+    path = storage.result_file(source)
+    value = storage.read_json(path, "deadline bench", 1)
+    try:
+        return tuple(Row(**{**row, "found": tuple(row["found"])}) for row in value["rows"])
+    except (KeyError, TypeError) as problem:
+        raise InputError(f"{path} is a damaged deadline bench: {type(problem).__name__} {problem}") from None
 
 
 def to_json(rows: Iterable[Row]) -> list[dict[str, Any]]:

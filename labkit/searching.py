@@ -218,7 +218,21 @@ def judge(
     *,
     statistics: str = "re-estimated",
 ) -> tuple[Point, ...]:
-    """Each architecture's validation error on the shared weights and its table latency, in the order given.
+    """Each architecture's validation error on the shared weights (`shared_errors`) and its table latency, in order."""
+    wanted = list(architectures)
+    errors = shared_errors(supernet, wanted, data, config, statistics=statistics)
+    return tuple(Point(a, error, table.table_ms(a)) for a, error in zip(wanted, errors))
+
+
+def shared_errors(
+    supernet: Supernet,
+    architectures: Iterable[Architecture],
+    data: ImageSet,
+    config: SearchConfig = SearchConfig(),
+    *,
+    statistics: str = "re-estimated",
+) -> tuple[float, ...]:
+    """Each architecture's validation error on the shared weights, in the order given.
 
     Batch-norm statistics are first re-estimated for the architecture on training images, as running averages mix all
     of them. Architectures that begin alike share that work, so a whole space of 243 costs a third of 243 networks.
@@ -233,7 +247,7 @@ def judge(
         supernet.space.check(architecture)
     calibration, images = data.train[: config.calibration_images], data.valid[: config.judge_images]
     errors = _errors(supernet, wanted, calibration, images, fresh=statistics == "re-estimated")
-    return tuple(Point(a, errors[a], table.table_ms(a)) for a in wanted)
+    return tuple(errors[a] for a in wanted)
 
 
 def planned_passes(supernet: Supernet, config: SearchConfig) -> float:

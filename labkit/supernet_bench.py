@@ -14,10 +14,9 @@ import torch
 from labkit import storage
 from labkit.data import ImageSet
 from labkit.errors import InputError
-from labkit.latency import LatencyTable
 from labkit.networks import Supernet
 from labkit.ranking import Agreement, agreement
-from labkit.searching import SearchConfig, judge, train_shared
+from labkit.searching import SearchConfig, shared_errors, train_shared
 from labkit.truth import Truth
 from labkit.truth_report import top_quarter
 
@@ -31,7 +30,7 @@ class Scan:
     """Every architecture's validation error on one set of shared weights."""
 
     sample: str  # what the weights were trained on, see searching.train_shared
-    statistics: str  # of batch norm while judging, see searching.judge
+    statistics: str  # of batch norm while judging, see searching.shared_errors
     seed: int
     errors: tuple[float, ...]  # A
 
@@ -46,7 +45,6 @@ class Scan:
 def measure(
     known: Truth,
     data: ImageSet,
-    table: LatencyTable,
     config: SearchConfig,
     *,
     seeds: int = 3,
@@ -56,7 +54,6 @@ def measure(
 
     Args:
         data: the images that the truth was made of.
-        table: of any latencies, which are not looked at.
         config: mixture steps, then weight and joint steps on samples: as many as a search has.
     """
     if seeds < 1:
@@ -67,8 +64,8 @@ def measure(
     for seed, sample in itertools.product(range(seeds), SAMPLES):
         supernet = train_shared(Supernet(known.space, seed=seed), data, replace(config, seed=seed), sample=sample)
         for statistics in STATISTICS:
-            points = judge(supernet, known.space, data, table, config, statistics=statistics)
-            scans.append(Scan(sample, statistics, seed, tuple(round(p.error, 6) for p in points)))
+            errors = shared_errors(supernet, known.space, data, config, statistics=statistics)
+            scans.append(Scan(sample, statistics, seed, tuple(round(error, 6) for error in errors)))
             if on_scan is not None:
                 on_scan(scans[-1])
     return tuple(scans)

@@ -27,7 +27,7 @@ def known(space, data):
 
 
 def test_every_way_is_scanned_for_every_seed_as_judging_does(known, space, data, table):
-    scans = supernet_bench.measure(known, data, table, TINY, seeds=2)
+    scans = supernet_bench.measure(known, data, TINY, seeds=2)
     ways = [(scan.seed, scan.sample, scan.statistics) for scan in scans]
     assert ways == [(s, t, b) for s in (0, 1) for t in ("one-hot", "relaxed") for b in ("running", "re-estimated")]
     config = replace(TINY, seed=1)
@@ -47,10 +47,10 @@ def test_agreement_is_with_the_truth_and_inside_its_top_quarter(known):
         Scan("one-hot", "running", 0, (1.0, 2.0, 3.0)).agreement(known)
 
 
-def test_other_images_are_refused(known, data, table):
+def test_other_images_are_refused(known):
     other = lk.data.glyphs(64, 64, 64, seed=5)
     with pytest.raises(InputError, match="the truth was made on"):
-        supernet_bench.measure(known, other, table, TINY)
+        supernet_bench.measure(known, other, TINY)
 
 
 def test_scans_come_back_from_a_file(tmp_path, known):

@@ -33,6 +33,8 @@ FAST = True  # 500 weights in the sweep and 200 redraws; False: ten times as man
 SEED = 0  # of the redraws
 
 # %% tags=["setup"]
+import math
+
 import numpy as np
 from IPython.display import HTML
 
@@ -220,6 +222,7 @@ lk.course.reveal("p6.2", f"{len(reachable) / len(every):.0%} of the frontier")
 #
 # A **target** bends the line. With the hinge of notebook 05, everything faster than the target is free, so what wins
 # is the most accurate point that is fast enough, dent or not, *if* the weight is large enough to forbid overrunning.
+# A **deadline** needs no weight at all: what is late does not count, and of the rest the most accurate wins.
 
 # %% tags=["keep_output"]
 needed = lk.explorer.filling_weight(scene)  # the steepest step of the stairs
@@ -227,8 +230,10 @@ shares = {"any weight, no target": len(reachable) / len(every)}
 for factor in (0.03, 0.1, 0.3, 1.01):
     found = {lk.explorer.choose(scene, factor * needed, scene.points[i].ms) for i in every}
     shares[f"targets, weight {factor * needed:.2g}"] = len(found & set(every)) / len(every)
+in_time = {lk.explorer.choose(scene, math.inf, scene.points[i].ms) for i in every}  # no price for being late
+shares["deadlines"] = len(in_time & set(every)) / len(every)
 ax = lk.plots.reached(shares)
-lk.plots.picture(ax, "Share of the frontier that can be chosen: by weights a part, by targets all of it.")
+lk.plots.picture(ax, "Share of the frontier that can be chosen: by weights a part, by targets and deadlines all.")
 
 # %%
 for name, share in shares.items():
@@ -249,11 +254,13 @@ HTML(lk.explorer.static_picture(scene))
 
 # %% [markdown]
 # And now by hand. Focus the slider and use the arrow keys (Home and End go to the ends), or drag it, or choose the
-# mode *hand* and click a point. Three things to find:
+# mode *hand* and click a point. Four things to find:
 #
 # 1. a weight at which the next step changes *two* layers at once;
 # 2. a diamond, and in the mode *weight and target* a target that chooses it;
-# 3. the layer that is the last to give up its convolution.
+# 3. in the mode *deadline*, a deadline a hair's breadth before a drop in error: what would another hundredth of a
+#    millisecond buy?
+# 4. the layer that is the last to give up its convolution.
 
 # %% tags=["widget"]
 explorer = lk.widgets.explore(scene)
@@ -318,7 +325,8 @@ print(f"a redrawn frontier has {stays.sum(1).mean():.1f} points on average, the 
 #
 # - **O6.1** The frontier is what no other point beats: no worse in both costs, better in one.
 # - **O6.2** A deadline, a knee and an area are three questions to it. The area needs a common worst corner.
-# - **O6.3** Weights choose the hull's corners only. A target reaches the dents, if overrunning it costs enough.
+# - **O6.3** Weights choose the hull's corners only. A target reaches the dents, if overrunning it costs enough; a
+#   deadline reaches all of them, and asks for no weight.
 # - **O6.4** A choice is a list of layers. See which of them pays before you pay.
 #
 # **Next:** [07 deploy](07_deploy.ipynb) takes one point, trains it, exports it and puts it on the stopwatch.
