@@ -32,14 +32,15 @@ def conv_bn(
 class MBConv(nn.Module):
     """Inverted residual block (Sandler et al., MobileNetV2, 2018): expand, depthwise, project.
 
-    The identity is added when the block changes neither width nor resolution.
+    The identity is added when the block changes neither width nor resolution. Without expansion there is no first part.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, *, kernel: int, expansion: int):
         super().__init__()
         middle = in_channels * expansion
+        expand = [conv_bn(in_channels, middle, kernel=1, activation=RELU6)] if expansion > 1 else []
         self.body = nn.Sequential(
-            conv_bn(in_channels, middle, kernel=1, activation=RELU6),
+            *expand,
             conv_bn(middle, middle, stride, kernel=kernel, groups=middle, activation=RELU6),
             conv_bn(middle, out_channels, kernel=1, activation=None),
         )
@@ -73,6 +74,8 @@ OPS: dict[str, Callable[[int, int, int], nn.Module]] = {
     "maxpool3x3": partial(max_pool, kernel=3),
     "avgpool": average_pool,
     "skip": skip,
+    "stem3x3": partial(conv_bn, kernel=3, activation=RELU6),
+    "mb3e1": partial(MBConv, kernel=3, expansion=1),
     "mb3e3": partial(MBConv, kernel=3, expansion=3),
     "mb3e6": partial(MBConv, kernel=3, expansion=6),
     "mb5e3": partial(MBConv, kernel=5, expansion=3),
@@ -97,4 +100,8 @@ def pooled_head(channels: int, side: int, classes: int, *, width: int = 128) -> 
     )
 
 
-HEADS: dict[str, Callable[[int, int, int], nn.Module]] = {"flat": flat_head, "pooled": pooled_head}
+HEADS: dict[str, Callable[[int, int, int], nn.Module]] = {
+    "flat": flat_head,
+    "pooled": pooled_head,
+    "pooled-wide": partial(pooled_head, width=1728),
+}

@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -201,25 +201,39 @@ MOBILE_TINY = (
 )  # width, stride of a layer
 
 
+# The widths of ProxylessNAS-GPU (Cai, Zhu, Han, ICLR 2019), in which UNAS searched (Vahdat et al. 2020, section 4.2).
+MOBILE_FULL = tuple(
+    (width, stride if first else 1)
+    for width, stride, layers in ((32, 2, 4), (56, 2, 4), (112, 2, 4), (128, 1, 4), (256, 2, 4), (432, 1, 1))
+    for first in [True] + [False] * (layers - 1)
+)
+
+
 def mobile(size: str = "tiny", classes: int = 10) -> SearchSpace:
     """A MobileNetV2-like chain (the shape of the ProxylessNAS space): MBConv of kernel 3, 5 or 7, expansion 3 or 6.
 
     A layer that changes neither width nor resolution may also be skipped. `"tiny"`: eight searched layers for
-    32x32 images on a CPU, 6**3 * 7**5 = 3,630,312 architectures.
+    32x32 images on a CPU, 6**3 * 7**5 = 3,630,312 architectures. `"full"`: the 21 layers of the paper's space for
+    224x224 images, 6**6 * 7**15 = 2.2e17; too large to train here, and what closed forms and tables are tested on.
     """
-    if size != "tiny":
-        raise InputError(f"mobile has the size 'tiny'; got {size!r}")
+    if size not in ("tiny", "full"):
+        raise InputError(f"mobile has the sizes 'tiny' and 'full'; got {size!r}")
     blocks = tuple(f"mb{kernel}e{expansion}" for kernel in (3, 5, 7) for expansion in (3, 6))
-    slots, edges, width = [], [Edge(3, 16, 2, fixed="conv3x3")], 16
-    for slot, (out, stride) in enumerate(MOBILE_TINY):
+    if size == "tiny":
+        layers, image, head, stem = MOBILE_TINY, (3, 32, 32), "pooled", [Edge(3, 16, 2, fixed="conv3x3")]
+    else:
+        stem = [Edge(3, 40, 2, fixed="stem3x3"), Edge(40, 24, 1, fixed="mb3e1")]
+        layers, image, head = MOBILE_FULL, (3, 224, 224), "pooled-wide"
+    slots, edges, width = [], stem, stem[-1].out_channels
+    for slot, (out, stride) in enumerate(layers):
         keeps = (out, stride) == (width, 1)
         slots.append(("skip", *blocks) if keeps else blocks)
         edges.append(Edge(width, out, stride, slot=slot))
         width = out
-    return SearchSpace("mobile-tiny", tuple(slots), tuple(edges), (3, 32, 32), classes, "pooled")
+    return SearchSpace(f"mobile-{size}", tuple(slots), tuple(edges), image, classes, head)
 
 
-SPACES = {"five_layer": five_layer, "mobile-tiny": mobile}
+SPACES = {"five_layer": five_layer, "mobile-tiny": mobile, "mobile-full": partial(mobile, "full")}
 
 
 def by_name(name: str, classes: int = 10) -> SearchSpace:

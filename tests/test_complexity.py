@@ -27,6 +27,23 @@ def test_multiply_accumulates_are_half_of_what_torch_counts_as_operations(name):
         assert complexity.count(network, space.image).macs * 2 == counter.get_total_flops()
 
 
+PUBLISHED = {  # layers of ProxylessNAS's space, kernel and expansion; "." is skip
+    "UNAS": "5e3 3e3 . . 7e3 . . . 7e3 3e3 3e3 3e3 5e3 3e3 3e3 3e3 7e6 7e3 7e3 7e3 7e6",
+    "ProxylessNAS-GPU": "5e3 . . . 7e3 . . 3e3 7e6 . . 5e3 5e6 . 3e3 5e3 7e6 7e6 7e6 5e6 7e6",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "millions"), [("UNAS", 5_965_528, 428.02), ("ProxylessNAS-GPU", 7_119_848, 465.26)]
+)
+def test_published_networks_have_their_published_size(name, parameters, millions):
+    """7.1 M parameters and 465 M multiply-accumulates is what Cai et al. (2019) print for theirs."""
+    space = lk.spaces.mobile("full", classes=1000)
+    ops = ["skip" if layer == "." else f"mb{layer}" for layer in PUBLISHED[name].split()]
+    counted = complexity.count(lk.derive(space, space.architecture(ops)), space.image)
+    assert counted.parameters == parameters and round(counted.macs / 1e6, 2) == millions
+
+
 def test_counting_leaves_the_network_as_it_was():
     network = lk.derive(lk.spaces.five_layer(), lk.spaces.five_layer()[0]).train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}

@@ -73,7 +73,7 @@ def test_digest_names_the_exact_space():
 
 
 def test_unknown_names_are_refused():
-    with pytest.raises(lk.InputError, match="spaces are five_layer, mobile-tiny; got 'imagenet'"):
+    with pytest.raises(lk.InputError, match="spaces are five_layer, mobile-tiny, mobile-full; got 'imagenet'"):
         lk.spaces.by_name("imagenet")
     with pytest.raises(lk.InputError, match="'tiny'"):
         lk.spaces.mobile("huge")
