@@ -30,7 +30,7 @@ def refused(capsys, *arguments):
 
 def test_doctor(capsys):
     code, text, _ = run(capsys, "doctor")
-    assert code == 0 and 5 <= len(text.splitlines()) <= 12
+    assert code == 0 and 5 <= len(text.splitlines()) <= 14
     code, text, _ = run(capsys, "doctor", "--json")
     value = json.loads(text)
     assert code == 0 and value["schema"] == 1 and value["passed"] is True
@@ -46,7 +46,7 @@ def test_doctor_fails_when_the_course_cannot_run(capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["search", "--space", "nope", "--out", "OUT"], "spaces are five_layer, mobile-tiny; got 'nope'"),
+        (["search", "--space", "nope", "--out", "OUT"], "spaces are five_layer, mobile-tiny, mobile-full; got 'nope'"),
         (["search", "--data", "nope", "--out", "OUT"], "data is one of glyphs"),
         (["search", "--data", "folder:/no/such", "--out", "OUT"], "no images at /no/such"),
         (["search", "--estimator", "nope", "--out", "OUT"], "estimators are unas"),
