@@ -9,6 +9,8 @@ result   = lk.search(supernet, data, table, lk.SearchConfig(latency_weight=0.1, 
 
 from labkit import data as data
 from labkit import spaces as spaces
+from labkit.blackbox import Optimum as Optimum
+from labkit.blackbox import optimize as optimize
 from labkit.cards import Card as Card
 from labkit.cards import Measurement as Measurement
 from labkit.cards import Timing as Timing
@@ -46,6 +48,7 @@ from labkit.searching import (
     sweep as sweep,
 )
 from labkit.spaces import Architecture as Architecture
+from labkit.spaces import Choices as Choices
 from labkit.spaces import SearchSpace as SearchSpace
 from labkit.training import TrainConfig as TrainConfig
 from labkit.training import error as error

@@ -61,29 +61,22 @@ class Edge:
 
 
 @dataclass(frozen=True)
-class SearchSpace:
-    """The decisions (`slots`, candidate names each) and the chain of edges that they fill.
+class Choices:
+    """Slots, each with the names of its candidates: whatever is put together from independent choices.
 
-    The first edge is the stem. Iterate over a space for its architectures, `len` it for their number.
+    `Choices("compiler", (("gcc", "clang"), ("O1", "O2", "O3")))` is a space of six. Iterate over a space for its
+    architectures, `len` it for their number.
     """
 
     name: str
     slots: tuple[tuple[str, ...], ...]
-    edges: tuple[Edge, ...]
-    image: tuple[int, int, int]  # channels, height, width
-    classes: int
-    head: str  # a name in ops.HEADS
 
     def __post_init__(self) -> None:
-        named = [op for slot in self.slots for op in slot] + [e.fixed for e in self.edges if e.fixed]
-        unknown = sorted(set(named) - set(OPS))
-        if unknown or self.head not in HEADS:
-            raise InputError(
-                f"space {self.name} names unknown operations {unknown or [self.head]}; known: {', '.join(OPS)}"
-            )
-        used = {edge.slot for edge in self.edges if edge.slot is not None}
-        if used != set(range(len(self.slots))):
-            raise InputError(f"space {self.name}: edges use slots {sorted(used)} of {len(self.slots)}")
+        if not self.slots or not all(self.slots):
+            raise InputError(f"space {self.name} needs a slot, and every slot a candidate; got {self.slots}")
+        for s, slot in enumerate(self.slots):
+            if len(set(slot)) < len(slot) or not all(isinstance(op, str) and op and "-" not in op for op in slot):
+                raise InputError(f"slot {s} of {self.name} needs different names without a hyphen; got {slot}")
 
     @property
     def size(self) -> int:
@@ -133,13 +126,6 @@ class SearchSpace:
         text = json.dumps(asdict(self), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
-    def sides(self) -> tuple[int, ...]:
-        """Height (= width) in pixels of each edge's input, then of the head's."""
-        sides = [self.image[1]]
-        for edge in self.edges:
-            sides.append(math.ceil(sides[-1] / edge.stride))
-        return tuple(sides)
-
     def architecture(self, ops: str | Iterable[str]) -> Architecture:
         """A checked architecture from its names, or from the text that `str(architecture)` prints."""
         architecture = Architecture(self.name, tuple(ops.split("-") if isinstance(ops, str) else ops))
@@ -173,6 +159,35 @@ class SearchSpace:
         """`n` architectures, uniform and independent."""
         draws = [torch.randint(len(slot), (n,), generator=generator).tolist() for slot in self.slots]
         return [Architecture(self.name, tuple(slot[k] for slot, k in zip(self.slots, row))) for row in zip(*draws)]
+
+
+@dataclass(frozen=True)
+class SearchSpace(Choices):
+    """Choices that make a network: the chain of `edges` that the slots fill. The first edge is the stem."""
+
+    edges: tuple[Edge, ...]
+    image: tuple[int, int, int]  # channels, height, width
+    classes: int
+    head: str  # a name in ops.HEADS
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        named = [op for slot in self.slots for op in slot] + [e.fixed for e in self.edges if e.fixed]
+        unknown = sorted(set(named) - set(OPS))
+        if unknown or self.head not in HEADS:
+            raise InputError(
+                f"space {self.name} names unknown operations {unknown or [self.head]}; known: {', '.join(OPS)}"
+            )
+        used = {edge.slot for edge in self.edges if edge.slot is not None}
+        if used != set(range(len(self.slots))):
+            raise InputError(f"space {self.name}: edges use slots {sorted(used)} of {len(self.slots)}")
+
+    def sides(self) -> tuple[int, ...]:
+        """Height (= width) in pixels of each edge's input, then of the head's."""
+        sides = [self.image[1]]
+        for edge in self.edges:
+            sides.append(math.ceil(sides[-1] / edge.stride))
+        return tuple(sides)
 
 
 def five_layer(classes: int = 10) -> SearchSpace:

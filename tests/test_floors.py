@@ -9,7 +9,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent.parent / "labkit"
 FLOORS = (
     "errors",
-    "ops cards storage data checks memory ranking complexity",
+    "ops cards storage data checks memory ranking complexity gaussian_process",
     "stopwatch onnx_models",
     "spaces",
     "networks distributions pareto runtimes objectives",
@@ -17,8 +17,8 @@ FLOORS = (
     "predictors flips",
     "additivity",
     "latency_build",
-    "descent",
-    "searching export",
+    "descent proposers",
+    "searching export blackbox",
     "runs explorer",
     "truth",
     "truth_report estimator_bench",

@@ -1,0 +1,146 @@
+"""Optimising black boxes: it finds planted optima with few calls, keeps its log, and refuses what it cannot use."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import labkit as lk
+from labkit.blackbox import Trial, optimize
+
+SPACE = lk.Choices("planted", tuple(tuple(f"c{k}" for k in range(4)) for _ in range(6)))  # 4,096
+
+
+@pytest.fixture(scope="module")
+def parts():
+    return np.random.default_rng(0).uniform(0, 0.1, (2, 6, 4))
+
+
+@pytest.fixture
+def cost(parts):
+    """(error, ms): a sum of parts each, and an interaction of neighbours in the error."""
+
+    def call(architecture):
+        row = [int(op[1]) for op in architecture.ops]
+        error, ms = (sum(part[s, k] for s, k in enumerate(row)) for part in parts)
+        return error + 0.03 * sum(a == b for a, b in itertools.pairwise(row)), 10 * ms
+
+    return call
+
+
+def exact(cost):
+    return np.array([cost(a) for a in SPACE])
+
+
+def share_of_area(trials, cost, worst):
+    frontier = lambda pairs: lk.Frontier.of(lk.Point(SPACE[0], *pair) for pair in pairs)
+    return frontier([t.costs for t in trials]).hypervolume(worst) / frontier(exact(cost).tolist()).hypervolume(worst)
+
+
+def test_a_hundred_calls_find_most_of_the_front_and_more_than_chance(cost):
+    worst = (0.5, 5.0)
+    shares = [
+        share_of_area(optimize(SPACE, cost, calls=100, worst=worst, seed=s).trials, cost, worst) for s in range(3)
+    ]
+    chance = [
+        share_of_area([Trial(a, cost(a)) for a in some], cost, worst)
+        for some in (SPACE.sample(100, torch.Generator().manual_seed(s)) for s in range(3))
+    ]
+    assert np.mean(shares) > 0.95 and min(shares) > max(chance)
+
+
+@pytest.mark.parametrize("method", ["model", "policy"])
+def test_one_objective(cost, method):
+    found = optimize(SPACE, lambda a: cost(a)[0], calls=150, method=method, seed=1)
+    errors = np.sort(exact(cost)[:, 0])
+    assert found.best.costs[0] <= errors[4 if method == "model" else 200] and len(found.trials) == 150
+    assert found.front == (found.best,)
+    with pytest.raises(lk.InputError, match="two objectives"):
+        _ = found.frontier
+
+
+def test_a_deadline_is_kept_and_nearly_the_best_in_time_is_found(cost):
+    every = exact(cost)
+    deadline = float(np.median(every[:, 1]))
+    found = optimize(SPACE, cost, calls=120, deadline_ms=deadline, seed=0).best
+    assert found.costs[1] <= deadline and found.costs[0] <= np.sort(every[every[:, 1] <= deadline, 0])[5]
+    with pytest.raises(lk.InputError, match=r"none of 12 evaluated is within 0\.001 ms; the fastest takes"):
+        _ = optimize(SPACE, cost, calls=12, deadline_ms=0.001).best
+
+
+@pytest.mark.parametrize("method", ["model", "policy"])
+def test_a_search_that_was_stopped_ends_as_one_that_was_not(tmp_path, cost, method):
+    whole = optimize(SPACE, cost, calls=33, method=method, seed=3).trials
+    calls = []
+
+    def dying(architecture):
+        if len(calls) in (7, 19):
+            calls.append(None)
+            raise KeyboardInterrupt
+        calls.append(architecture)
+        return cost(architecture)
+
+    for _ in range(3):
+        try:
+            found = optimize(SPACE, dying, calls=33, method=method, seed=3, log=tmp_path / "log.jsonl")
+        except KeyboardInterrupt:
+            continue
+    assert found.trials == whole and len([call for call in calls if call]) == 33, "no call was made twice"
+    again = optimize(SPACE, dying, calls=20, method=method, seed=3, log=tmp_path / "log.jsonl")
+    assert again.trials == whole[:20]
+    with pytest.raises(lk.InputError, match=r"is of another search \(seed differ\)"):
+        optimize(SPACE, cost, calls=33, method=method, seed=4, log=tmp_path / "log.jsonl")
+    (tmp_path / "log.jsonl").write_text((tmp_path / "log.jsonl").read_text().replace('"ops": "c', '"ops": "z'))
+    with pytest.raises(lk.InputError, match="slot"):
+        optimize(SPACE, cost, calls=33, method=method, seed=3, log=tmp_path / "log.jsonl")
+
+
+def test_nothing_is_evaluated_twice_and_a_small_space_ends_it():
+    small = lk.Choices("small", (("a", "b"), ("x", "y", "z"), ("only",)))
+    found = optimize(small, lambda a: (len(set(a.ops)), a.ops.index("only")), calls=50)
+    assert len(found.trials) == len({t.architecture for t in found.trials}) == small.size == 6
+
+
+def test_a_large_space_is_never_listed():
+    space = lk.spaces.mobile("full")  # 2.2e17
+    found = optimize(space, lambda a: (a.ops.count("skip"), 21 - a.ops.count("skip")), calls=30)
+    assert len(found.frontier.points) == 30
+
+
+def test_every_trial_is_told_of(cost):
+    told = []
+    assert optimize(SPACE, cost, calls=13, on_trial=told.append).trials == tuple(told)
+
+
+def test_the_log_is_lines_that_can_be_read(tmp_path, cost):
+    optimize(SPACE, cost, calls=3, log=tmp_path / "log.jsonl")
+    first, *rows = map(json.loads, (tmp_path / "log.jsonl").read_text().splitlines())
+    assert first["space"] == "planted" and len(rows) == 3 and set(rows[0]) == {"ops", "costs"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"method": "magic"}, "methods are model, policy; got 'magic'"),
+        ({"calls": 0}, "at least one call"),
+        ({"deadline_ms": -1.0}, "a deadline is a positive number"),
+        ({"worst": (1, 2, 3)}, "one or two finite numbers"),
+        ({"worst": (float("nan"), 2)}, "one or two finite numbers"),
+        ({"cost": lambda a: float("nan")}, "should be a finite number, or two"),
+        ({"cost": lambda a: (1, 2, 3)}, "should be a finite number, or two"),
+        ({"cost": lambda a: "fast"}, "should be a finite number, or two"),
+        ({"cost": lambda a: 0.5, "deadline_ms": 1.0}, r"two finite numbers, \(error, ms\); got 0.5"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(cost, changes, says):
+    arguments = {"cost": cost, "calls": 5, **changes}
+    with pytest.raises(lk.InputError, match=says):
+        optimize(SPACE, arguments.pop("cost"), **arguments)
+
+
+@pytest.mark.parametrize("slots", [(), ((),), (("a", "a"),), (("a-b",),), ((1, 2),)])
+def test_choices_need_names(slots):
+    with pytest.raises(lk.InputError, match="needs"):
+        lk.Choices("broken", slots)

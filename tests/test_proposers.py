@@ -1,0 +1,115 @@
+"""What the black-box search is made of, each part against enumeration or a great many draws."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import labkit as lk
+from labkit import proposers
+from labkit.gaussian_process import GaussianProcess
+from labkit.proposers import Goal, LinearControl, Policy, anneal, balanced, front, mutations, score_gradient
+
+MASK = np.array([[True] * 3, [True, True, False], [True] * 3, [True] * 3])
+EVERY = np.array([row for row in itertools.product(range(3), repeat=4) if row[1] < 2])  # (54, 4)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def test_the_front_is_what_no_row_beats(rng):
+    costs = rng.integers(0, 12, (60, 2)).astype(float)  # many ties
+    beaten = lambda a: any((b <= a).all() and (b < a).any() for b in costs)
+    best = {tuple(a) for a in costs if not beaten(a)}
+    found = costs[front(costs)]
+    assert {tuple(a) for a in found} == best and len(found) == len(best)
+    assert (np.diff(found[:, 0]) > 0).all()
+
+
+def area(points, box):
+    inside = points[(points < box).all(1)]
+    if not len(inside):
+        return 0.0
+    inside = inside[front(inside)]
+    return ((np.append(inside[1:, 0], box[0]) - inside[:, 0]) * (box[1] - inside[:, 1])).sum()
+
+
+def test_the_expected_gain_in_hypervolume_is_that_of_many_draws(rng):
+    costs, box = rng.uniform(0, 1.3, (12, 2)), np.array([1.0, 1.1])
+    edge = costs[front(costs)]
+    for mean, spread in (((0.3, 0.3), (0.1, 0.2)), ((0.9, 0.05), (0.3, 0.05)), ((1.2, 1.2), (0.2, 0.2))):
+        draws = rng.normal(mean, spread, (4_000, 2))
+        gains = [area(np.vstack([edge, draw]), box) - area(edge, box) for draw in draws]
+        exact = proposers.expected_hypervolume_gain(
+            *((np.array([m]), np.array([s])) for m, s in zip(mean, spread)), edge, box
+        )
+        assert exact[0] == pytest.approx(np.mean(gains), abs=4 * np.std(gains) / len(gains) ** 0.5 + 1e-6)
+
+
+def test_first_designs_are_balanced_and_different(rng):
+    for n in (4, 10, 54):
+        rows = balanced(MASK, n, rng)
+        assert len(np.unique(rows, axis=0)) == n and (rows < MASK.sum(1)).all()
+    rows = balanced(MASK, 10, rng)
+    for s, width in enumerate(MASK.sum(1)):
+        counts = np.bincount(rows[:, s], minlength=width)
+        assert counts.max() - counts.min() <= 1
+
+
+def test_mutations_change_one_slot_or_two(rng):
+    parent = EVERY[[17]]
+    changed = (mutations(parent, MASK, 200, rng) != parent).sum(1)
+    assert set(changed[::2]) == {1} and set(changed[1::2]) == {2}
+    assert (mutations(parent, MASK, 200, rng) < MASK.sum(1)).all()
+
+
+def test_annealed_policies_lower_the_exact_expectation_to_near_the_least(rng):
+    rows = EVERY[rng.permutation(54)[:30]]
+    models = [GaussianProcess.fit(rows, rng.normal(size=30)) for _ in range(2)]
+    weights = np.array([[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]])
+    policies = anneal(models, weights, MASK, rng)
+    assert np.allclose(policies.sum(-1), 1) and (policies[:, ~MASK] == 0).all()
+    means = np.stack([m.predict(EVERY)[0] for m in models], 1) @ weights.T  # (54, P)
+    expected = np.stack([m.expected(policies) for m in models], 1)  # (P, J)
+    for p, weight in enumerate(weights):
+        least, usual = means[:, p].min(), means[:, p].mean()
+        assert expected[p] @ weight < least + 0.25 * (usual - least)
+
+
+def test_the_policy_gradient_is_unbiased_with_a_frozen_control_whatever_its_share(rng):
+    """One draw of every architecture, weighted by its probability, is the exact expectation: no statistics."""
+    space = lk.Choices("masked", tuple(tuple(f"c{k}" for k in range(width)) for width in MASK.sum(1)))
+    policy = Policy(space, Goal(), 0)
+    policy.logits[0] = rng.normal(size=MASK.shape)
+    chance = policy._chance(0)
+    probability = chance[np.arange(4), EVERY].prod(1)
+    cost = rng.normal(size=54)
+    score = (EVERY[:, :, None] == np.arange(3)) - chance
+    exact = ((probability * cost)[:, None, None] * score).sum(0)
+    fitted = LinearControl.fit(EVERY[:20], cost[:20], MASK)
+    for control in (
+        fitted,
+        LinearControl(rng.normal(size=MASK.shape), 3.0, 0.7),
+        LinearControl(fitted.matrix, 0.0, 1.0),
+    ):
+        mean = sum(p * score_gradient(chance, EVERY[[i]], cost[[i]], control) for i, p in enumerate(probability))
+        np.testing.assert_allclose(mean, exact, atol=1e-12)
+    cheat = LinearControl(cost.std() * score[0], 0.0, 1.0)  # a control that knows the draw is no control
+    wrong = sum(
+        p * score_gradient(chance, EVERY[[i]], cost[[i]], LinearControl(score[i], 0.0, 1.0))
+        for i, p in enumerate(probability)
+    )
+    assert cheat.share == 1.0 and np.abs(wrong - exact).max() > 0.01
+
+
+def test_a_control_is_trusted_by_what_it_explains_unseen(rng):
+    additive = rng.normal(size=MASK.shape)[np.arange(4), EVERY].sum(1)
+    assert LinearControl.fit(EVERY[::2], additive[::2], MASK).share > 0.9
+    assert LinearControl.fit(EVERY[::2], rng.normal(size=27), MASK).share < 0.2
+    assert LinearControl.fit(EVERY[:1], additive[:1], MASK).share == 0
+    fitted = LinearControl.fit(EVERY, additive, MASK, penalty=1e-9)
+    np.testing.assert_allclose(fitted(EVERY), additive, atol=1e-6)
+    chance = MASK / MASK.sum(1, keepdims=True)
+    assert fitted.expected(chance) == pytest.approx(additive.mean())
