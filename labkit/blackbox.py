@@ -12,10 +12,17 @@ from numpy.typing import NDArray
 from labkit import storage
 from labkit.errors import InputError
 from labkit.pareto import Frontier, Point
-from labkit.proposers import Goal, Model, Policy, front
+from labkit.proposers import ArchiveMutation, Evolution, Goal, Model, Policy, Random, front
 from labkit.spaces import Architecture, Choices
 
-METHODS = {"model": Model, "policy": Policy}
+METHODS = {
+    "model": Model,
+    "policy": Policy,
+    "random": Random,
+    "evolution": Evolution,
+    "archive-mutation": ArchiveMutation,
+}
+REPEATING = ("policy",)  # the others evaluate nothing twice
 Cost = Callable[[Architecture], float | tuple[float, float]]
 
 
@@ -85,7 +92,7 @@ def optimize(
         deadline_ms: with one, the least error within it is looked for rather than the front.
         method: "model" proposes by a Gaussian process: for up to some hundred calls. It is not UNAS. "policy" is the
             unbiased gradient estimator with a learned control, and draws, so it may repeat itself: for noisy costs and
-            many calls.
+            many calls. "random", "evolution" and "archive-mutation" are rivals to compare with.
         log: a file of lines. Every call is written to it; a later run with the same arguments goes on from there,
             exactly as if it had not been stopped.
 
@@ -100,7 +107,7 @@ def optimize(
     trials = [] if log is None else _resumed(Path(log), space, method, seed, deadline_ms)
     proposer = METHODS[method](space, Goal(_worst(space, worst), deadline_ms), seed)
     started, inside, waiting = time.perf_counter(), 0.0, []
-    limit = min(calls, space.size) if method == "model" else calls
+    limit = calls if method in REPEATING else min(calls, space.size)
     while len(trials) < limit:
         if not waiting:
             waiting = list(proposer.propose(*_arrays(space, trials)))

@@ -4,7 +4,7 @@ A proposer keeps nothing that its trials do not say, so a search that was stoppe
 In shapes: N trials, S slots, K candidates, J objectives (1 or 2), P policies, M candidates for the next trial.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -270,6 +270,69 @@ def scalar(costs: Array, goal: Goal, weighting: Array) -> Array:
     if goal.deadline is not None:
         return np.where(costs[:, 1] <= goal.deadline, scaled[:, 0], box[0] / np.maximum(box - costs.min(0), 1e-12)[0])
     return scaled @ weighting
+
+
+# --- rivals -------------------------------------------------------------------------------------------------
+
+
+class Random:
+    """Different architectures, uniformly."""
+
+    def __init__(self, space: Choices, goal: Goal, seed: int):
+        self.mask, self.seed = space.mask.numpy(), seed
+
+    def propose(self, rows: Rows, costs: Array) -> Rows:
+        return unseen(uniform, rows, self.mask, np.random.default_rng((self.seed, len(rows))))
+
+
+class Evolution:
+    """Regularised evolution (Real et al. 2019): of 10 drawn from the last 50, the best has a child; the oldest die.
+
+    Which of two costs counts for how much is drawn anew for every tournament.
+    """
+
+    def __init__(self, space: Choices, goal: Goal, seed: int, *, population: int = 50, tournament: int = 10):
+        self.mask, self.goal, self.seed = space.mask.numpy(), goal, seed
+        self.population, self.tournament = population, tournament
+
+    def propose(self, rows: Rows, costs: Array) -> Rows:
+        rng = np.random.default_rng((self.seed, len(rows)))
+        if len(rows) < self.population // 2:
+            return unseen(uniform, rows, self.mask, rng)
+        alive = np.arange(max(0, len(rows) - self.population), len(rows))
+        drawn = rng.choice(alive, size=min(self.tournament, len(alive)), replace=False)
+        share = rng.random()
+        cost = scalar(costs, self.goal, np.array([share, 1 - share])[: costs.shape[1]])
+        parent = rows[[drawn[cost[drawn].argmin()]]]
+        return unseen(lambda mask, n, rng: mutations(parent, mask, 2 * n, rng)[::2], rows, self.mask, rng)
+
+
+class ArchiveMutation:
+    """A random one of those that nothing beats, changed in one slot or in two."""
+
+    def __init__(self, space: Choices, goal: Goal, seed: int):
+        self.mask, self.goal, self.seed = space.mask.numpy(), goal, seed
+
+    def propose(self, rows: Rows, costs: Array) -> Rows:
+        rng = np.random.default_rng((self.seed, len(rows)))
+        if len(rows) < INITIAL:
+            return unseen(uniform, rows, self.mask, rng)
+        if self.goal.deadline is not None:
+            late = np.maximum(costs[:, 1] - self.goal.deadline, 0)
+            parents = rows[np.lexsort((costs[:, 0], late))[:3]]
+        else:
+            parents = rows[front(costs)]
+        return unseen(lambda mask, n, rng: rng.permutation(mutations(parents, mask, n, rng)), rows, self.mask, rng)
+
+
+def unseen(draw: Callable[..., Rows], rows: Rows, mask: NDArray[np.bool_], rng: np.random.Generator) -> Rows:
+    """(1, S) the first row of `draw(mask, n, rng)` that is not among `rows`; a uniform one when they run out."""
+    seen = set(map(bytes, rows))
+    for source in (draw, draw, uniform, uniform, uniform):
+        if len(found := fresh(source(mask, 32, rng), seen)):
+            return found[:1]
+    every = np.stack(np.unravel_index(np.arange(int(mask.sum(1).prod())), tuple(mask.sum(1))), 1)
+    return fresh(rng.permutation(every), seen)[:1]
 
 
 # --- rows and fronts ----------------------------------------------------------------------------------------

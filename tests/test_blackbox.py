@@ -97,9 +97,10 @@ def test_a_search_that_was_stopped_ends_as_one_that_was_not(tmp_path, cost, meth
         optimize(SPACE, cost, calls=33, method=method, seed=3, log=tmp_path / "log.jsonl")
 
 
-def test_nothing_is_evaluated_twice_and_a_small_space_ends_it():
+@pytest.mark.parametrize("method", ["model", "random", "evolution", "archive-mutation"])
+def test_nothing_is_evaluated_twice_and_a_small_space_ends_it(method):
     small = lk.Choices("small", (("a", "b"), ("x", "y", "z"), ("only",)))
-    found = optimize(small, lambda a: (len(set(a.ops)), a.ops.index("only")), calls=50)
+    found = optimize(small, lambda a: (len(set(a.ops)), a.ops.index("only")), calls=50, method=method)
     assert len(found.trials) == len({t.architecture for t in found.trials}) == small.size == 6
 
 
@@ -107,6 +108,22 @@ def test_a_large_space_is_never_listed():
     space = lk.spaces.mobile("full")  # 2.2e17
     found = optimize(space, lambda a: (a.ops.count("skip"), 21 - a.ops.count("skip")), calls=30)
     assert len(found.frontier.points) == 30
+
+
+@pytest.mark.parametrize("method", ["evolution", "archive-mutation"])
+def test_rivals_beat_chance_and_resume(tmp_path, cost, method):
+    areas = {
+        name: [
+            share_of_area(optimize(SPACE, cost, calls=150, method=name, seed=s).trials, cost, (0.5, 5.0))
+            for s in range(4)
+        ]
+        for name in (method, "random")
+    }
+    assert np.mean(areas[method]) > np.mean(areas["random"])
+    whole = optimize(SPACE, cost, calls=60, method=method, seed=1).trials
+    for calls in (30, 60):
+        found = optimize(SPACE, cost, calls=calls, method=method, seed=1, log=tmp_path / "log.jsonl")
+    assert found.trials == whole
 
 
 def test_every_trial_is_told_of(cost):
@@ -123,7 +140,7 @@ def test_the_log_is_lines_that_can_be_read(tmp_path, cost):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"method": "magic"}, "methods are model, policy; got 'magic'"),
+        ({"method": "magic"}, "methods are model, policy, random, evolution, archive-mutation; got 'magic'"),
         ({"calls": 0}, "at least one call"),
         ({"deadline_ms": -1.0}, "a deadline is a positive number"),
         ({"worst": (1, 2, 3)}, "one or two finite numbers"),
