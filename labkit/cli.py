@@ -367,6 +367,30 @@ def bench_deadlines(arguments: argparse.Namespace) -> Outcome:
     return value, deadline_bench.to_text(rows, over), value["passed"]
 
 
+def bench_optimize(arguments: argparse.Namespace) -> Outcome:
+    from tqdm.auto import tqdm
+
+    from labkit import optimize_bench, storage, truth
+
+    methods = [name.strip() for name in arguments.methods.split(",") if name.strip()]
+    if arguments.out:
+        storage.writable_folder(Path(arguments.out).parent)
+    known = () if arguments.truth == "none" else optimize_bench.of_truth(truth.load(arguments.truth))
+    tables = (*known, *optimize_bench.made_up())
+    total = len(tables) * len(methods) * len(optimize_bench.CALLS)
+    with tqdm(total=total, disable=not _on_terminal(), desc="bench") as bar:
+        rows = optimize_bench.bench(tables, methods, seeds=arguments.seeds, on_row=lambda row: bar.update())
+    value = {
+        "kind": optimize_bench.KIND,
+        "schema": optimize_bench.SCHEMA,
+        "made": _made(),
+        "rows": optimize_bench.to_json(rows),
+    }
+    if arguments.out:
+        _save_with_rows(arguments.out, value)
+    return value | {"passed": True}, optimize_bench.to_text(rows), True
+
+
 def notebooks(arguments: argparse.Namespace) -> Outcome:
     from labkit import editions, storage
 
@@ -485,6 +509,14 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--seeds", type=int, default=50)
     p.add_argument("--latency", help="such as torch-b32; the course's default otherwise")
     p.add_argument("--truth", default="five_layer", help="the truth table: a folder, or the name of a shipped one")
+    p.add_argument("--out", help="file of the results, JSON")
+
+    p = verb("optimize", bench_optimize, "black-box search and its rivals on tables whose front is known", acts)
+    p.add_argument("--seeds", type=int, default=50)
+    p.add_argument(
+        "--methods", default="model,policy,random,evolution,archive-mutation", help="also nsga2, tpe (Optuna)"
+    )
+    p.add_argument("--truth", default="five_layer", help="a truth table, or none for the made-up ones alone")
     p.add_argument("--out", help="file of the results, JSON")
 
     p = verb("notebooks", notebooks, "for authors: build the editions, check them, record their static figures")

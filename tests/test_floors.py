@@ -22,7 +22,7 @@ FLOORS = (
     "runs explorer",
     "truth",
     "truth_report estimator_bench",
-    "supernet_bench deadline_bench",
+    "supernet_bench deadline_bench optimize_bench",
     "plots",
     "widgets exercises headless doctor",
     "course editions",

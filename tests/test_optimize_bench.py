@@ -1,0 +1,68 @@
+"""The bench of black-box search: its tables are what they say, and its shares are of the exact front."""
+
+import json
+
+import numpy as np
+import pytest
+
+import labkit as lk
+from labkit import optimize_bench as ob
+from labkit.cli import main
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_a_planted_table_has_its_share_of_interactions(share):
+    """Least squares on all candidates at once explains the rest, of the cost before it is bent."""
+    shape = (3,) * 5
+    rows = np.stack(np.unravel_index(np.arange(3**5), shape), 1)
+    surface = ob._surface(rows, shape, share, np.random.default_rng(1))
+    design = (rows[:, :, None] == np.arange(3)).reshape(len(rows), -1).astype(float)
+    left = surface - design @ np.linalg.lstsq(design, surface, rcond=None)[0]
+    assert left.var() / surface.var() == pytest.approx(share, abs=1e-9)
+
+
+def test_shares_are_of_the_exact_front():
+    table = ob.planted(4, 3, 0.3)
+    assert len(table.costs) == table.space.size == 81
+    architecture = table.space[17]
+    assert table(architecture) == tuple(table.costs[17]) and table.space.index(architecture) == 17
+    assert table.share(table.costs) == 1 and table.share(np.array([table.worst])) == 0
+    frontier = lk.Frontier.of(lk.Point(table.space[0], *map(float, cost)) for cost in table.costs)
+    assert table.hypervolume == pytest.approx(frontier.hypervolume(table.worst))
+
+
+def test_every_method_is_measured_with_every_seed():
+    rows = ob.bench([ob.planted(4, 3, 0.3)], ("model", "random"), seeds=3, calls=(12, 40))
+    assert [(row.method, row.calls) for row in rows] == [("model", 12), ("model", 40), ("random", 12), ("random", 40)]
+    assert all(len(row.shares) == 3 and 0 < row.median <= 1 for row in rows)
+    assert rows[1].median > rows[0].median and rows[1].median > rows[3].median
+    text = ob.to_text(rows)
+    assert "planted 3^4, 30% interactions" in text and "mean of all tables" in text
+
+
+def test_a_library_is_a_rival_where_it_is_installed():
+    table = ob.planted(4, 3, 0.3)
+    try:
+        import optuna  # noqa: F401
+    except ImportError:
+        with pytest.raises(lk.InputError, match=r"pip install labkit\[rivals\]"):
+            ob.bench([table], ("nsga2",), seeds=1, calls=(12,))
+    else:
+        rows = ob.bench([table], ob.LIBRARY, seeds=1, calls=(30,))
+        assert all(0.3 < row.median <= 1 for row in rows)
+
+
+def test_wrong_input_is_one_line_and_exit_code_2(capsys):
+    assert main(["bench", "optimize", "--truth", "none", "--methods", "magic"]) == 2
+    assert "methods are model, policy" in capsys.readouterr().err
+    with pytest.raises(lk.InputError, match="a share of the variance"):
+        ob.planted(interactions=1.5)
+
+
+def test_the_command_saves_what_it_prints(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(ob, "made_up", lambda: (ob.planted(3, 3, 0.1),))
+    monkeypatch.setattr(ob, "CALLS", (12,))
+    out = tmp_path / "r.json"
+    assert main(["bench", "optimize", "--truth", "none", "--methods", "random", "--seeds", "2", "--out", str(out)]) == 0
+    assert "random" in capsys.readouterr().out
+    assert json.loads(out.read_text())["rows"][0]["method"] == "random"
