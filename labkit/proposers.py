@@ -50,6 +50,8 @@ class Model:
         self.space, self.goal, self.seed = space, goal, seed
         self.mask = space.mask.numpy()
         self._block: tuple[int, _Fitted] | None = None
+        self._kernels: tuple[tuple[float, float], ...] = ()  # correlation and noise of each objective
+        self._fitted_at = 0
 
     def propose(self, rows: Rows, costs: Array) -> Rows:
         n = len(rows)
@@ -59,7 +61,9 @@ class Model:
             return balanced(self.mask, first, np.random.default_rng(self.seed))[n:]
         start = first + (n - first) // BLOCK * BLOCK
         if self._block is None or self._block[0] != start:
-            self._block = start, _Fitted.of(rows[:start], costs[:start], self.goal, self.mask, (self.seed, start))
+            self._refit(last_fit(first, start), rows, costs)
+            fitted = _Fitted.of(rows[:start], costs[:start], self.goal, self._kernels, self.mask, (self.seed, start))
+            self._block = start, fitted
         fitted = self._block[1].with_trials(rows, costs)
         seen = set(map(bytes, rows))
         parents = fitted.parents()
@@ -75,6 +79,20 @@ class Model:
         merit = fitted.gain(candidates) if turn % 2 == 0 else fitted.promise(candidates, rng)
         return candidates[[int(merit.argmax())]]
 
+    def _refit(self, at: int, rows: Rows, costs: Array) -> None:
+        """Correlations and noises by the trials before `at`, unless that is what they are."""
+        if self._fitted_at != at:
+            clipped = np.minimum(costs[:at], self.goal.box(costs[:at]))
+            models = [GaussianProcess.fit(rows[:at], column) for column in clipped.T]
+            self._kernels, self._fitted_at = tuple((m.rho, m.noise) for m in models), at
+
+
+def last_fit(first: int, now: int) -> int:
+    """The latest not after `now` of: first, then a fifth more each time. Correlations settle, and fits grow dear."""
+    while (later := first + max(BLOCK, first // 5)) <= now:
+        first = later
+    return first
+
 
 @dataclass(frozen=True, eq=False)
 class _Fitted:
@@ -88,10 +106,18 @@ class _Fitted:
     policies: Array  # (P, S, K)
 
     @classmethod
-    def of(cls, rows: Rows, costs: Array, goal: Goal, mask: NDArray[np.bool_], seed: tuple[int, int]) -> "_Fitted":
+    def of(
+        cls,
+        rows: Rows,
+        costs: Array,
+        goal: Goal,
+        kernels: tuple[tuple[float, float], ...],
+        mask: NDArray[np.bool_],
+        seed: tuple[int, int],
+    ) -> "_Fitted":
         rng, box = np.random.default_rng(seed), goal.box(costs)
         clipped = np.minimum(costs, box)
-        models = tuple(GaussianProcess.fit(rows, column) for column in clipped.T)
+        models = tuple(GaussianProcess.given(rows, y, *kernel) for y, kernel in zip(clipped.T, kernels))
         made = cls(goal, rows, clipped, models, box, np.empty(0))
         weights = made.weightings(POLICIES, rng)
         return cls(goal, rows, clipped, models, box, anneal(models, weights / made.ranges, mask, rng))
@@ -355,11 +381,13 @@ def uniform(mask: NDArray[np.bool_], n: int, rng: np.random.Generator) -> Rows:
 
 def mutations(parents: Rows, mask: NDArray[np.bool_], n: int, rng: np.random.Generator) -> Rows:
     """(n, S) random parents, one half changed in one slot, the other in two."""
-    rows, widths = parents[rng.integers(len(parents), size=n)].copy(), mask.sum(1)
+    rows, widths = parents[rng.integers(len(parents), size=n)], mask.sum(1)
     free = np.flatnonzero(widths > 1)
-    for at in range(n):
-        for s in rng.choice(free, size=min(1 + at % 2, len(free)), replace=False):
-            rows[at, s] = (rows[at, s] + rng.integers(1, widths[s])) % widths[s]
+    places = free[rng.random((n, len(free))).argsort(1)[:, :2]]  # two slots of each, in random order
+    for turn, slots in enumerate(places.T):
+        at = np.arange(turn, n, turn + 1)  # all rows in the first slot, every other one in the second as well
+        widest = widths[slots[at]]
+        rows[at, slots[at]] = (rows[at, slots[at]] + rng.integers(1, widest)) % widest
     return rows
 
 
