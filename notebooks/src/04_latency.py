@@ -253,6 +253,7 @@ def on_all_cores():
     return found
 
 
+# %%
 alone = best(run)
 said = {  # what the broken stopwatch says, and the repaired one
     "1 no warm-up": (single[0], typical),
