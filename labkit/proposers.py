@@ -205,7 +205,9 @@ def anneal(
 class Policy:
     """The score function with a learned control: unbiased whatever the cost is. For many calls, or a noisy cost.
 
-    A policy for each of eight weightings, in turn. The control is a linear model of the trials before the draw, whose
+    A policy for each of eight compromises. Each draw is of one of them at random, so it is one of their mixture, and
+    serves all: weighted by how much likelier a policy makes it than the mixture does, which is at most eight times
+    (the balance heuristic of Veach and Guibas 1995). The control is a linear model of the trials before the draw, whose
     expectation is in closed form; it counts by a factor in [0, 1], the share of the variance that it explains on trials
     left out, so that a control that has learnt nothing costs nothing.
     """
@@ -223,29 +225,34 @@ class Policy:
         while (self.steps + 1) * BLOCK <= len(rows):
             self._step(rows, costs)
         rng = np.random.default_rng((self.seed, self.steps))
-        chance = self._chance(self.steps % self.policies).cumsum(-1)
-        drawn = (rng.random((BLOCK, len(self.mask), 1)) > chance / chance[:, -1:]).sum(-1)
+        cumulative = self.chances()[rng.integers(self.policies, size=BLOCK)].cumsum(-1)
+        drawn = (rng.random((BLOCK, len(self.mask), 1)) > cumulative / cumulative[..., -1:]).sum(-1)
         return drawn[len(rows) - self.steps * BLOCK :]
 
-    def _chance(self, policy: int) -> Array:
-        logits = np.where(self.mask, self.logits[policy], -np.inf)
+    def chances(self) -> Array:
+        """(P, S, K) probabilities of the policies in use."""
+        logits = np.where(self.mask, self.logits[: self.policies], -np.inf)
         chance = np.exp(logits - logits.max(-1, keepdims=True))
         return chance / chance.sum(-1, keepdims=True)
 
     def _step(self, rows: Rows, costs: Array) -> None:
-        """One step of Adam with the trials of a block; the control knows the earlier ones only."""
-        policy, start = self.steps % self.policies, self.steps * BLOCK
-        share = (policy + 0.5) / self.policies
-        weighting = np.array([share, 1 - share]) if costs.shape[1] == 2 else np.ones(1)
-        cost = scalar(costs[: start + BLOCK], self.goal, weighting)
-        control = LinearControl.fit(rows[:start], cost[:start], self.mask)
-        gradient = score_gradient(self._chance(policy), rows[start : start + BLOCK], cost[start:], control)
+        """One step of Adam for every policy, with the trials of a block; the controls know the earlier ones only."""
+        start, chances = self.steps * BLOCK, self.chances()
+        block = rows[start : start + BLOCK]
+        likelihood = chances[:, np.arange(len(self.mask)), block].prod(-1)  # (P, N)
+        ratios = likelihood / likelihood.mean(0)
         self.steps += 1
-        turn = (self.steps - 1) // self.policies + 1
-        first, second = self.moments[:, policy]
-        first += 0.1 * (gradient - first)
-        second += 0.01 * (gradient**2 - second)
-        self.logits[policy] -= self.lr * (first / (1 - 0.9**turn)) / (np.sqrt(second / (1 - 0.99**turn)) + 1e-8)
+        for policy, (chance, ratio) in enumerate(zip(chances, ratios)):
+            share = (policy + 0.5) / self.policies
+            weighting = np.array([share, 1 - share]) if costs.shape[1] == 2 else np.ones(1)
+            cost = scalar(costs[: start + BLOCK], self.goal, weighting)
+            control = LinearControl.fit(rows[:start], cost[:start], self.mask)
+            gradient = score_gradient(chance, block, cost[start:], control, ratio)
+            first, second = self.moments[:, policy]
+            first += 0.1 * (gradient - first)
+            second += 0.01 * (gradient**2 - second)
+            unbiased = (first / (1 - 0.9**self.steps)) / (np.sqrt(second / (1 - 0.99**self.steps)) + 1e-8)
+            self.logits[policy] -= self.lr * unbiased
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,16 +284,19 @@ class LinearControl:
         return self.offset + float((chance * self.matrix).sum())
 
 
-def score_gradient(chance: Array, rows: Rows, cost: Array, control: LinearControl) -> Array:
-    """(S, K) unbiased estimate of d E[cost] / d logits from independent draws `rows` of the policy `chance`.
+def score_gradient(chance: Array, rows: Rows, cost: Array, control: LinearControl, ratio: Array | float = 1.0) -> Array:
+    """(S, K) unbiased estimate of d E[cost] / d logits of the policy `chance` from independent draws `rows`.
 
-    Mean of (cost - share x control) grad log p, plus share x the gradient of the control's expectation; its constant is
-    a baseline, which no draw of these has had a part in.
+    Mean of ratio x (cost - share x control) grad log p, plus share x the gradient of the control's expectation; the
+    control's constant is a baseline, which no draw of these has had a part in.
+
+    Args:
+        ratio: (N,) probability of each row under the policy over that under what it was drawn from.
     """
     score = (rows[:, :, None] == np.arange(chance.shape[1])) - chance  # (N, S, K) of log p
     baseline = control.share * control(rows) + (1 - control.share) * control.expected(chance)
     exact = chance * (control.matrix - (chance * control.matrix).sum(-1, keepdims=True))
-    return ((cost - baseline)[:, None, None] * score).mean(0) + control.share * exact
+    return ((ratio * (cost - baseline))[:, None, None] * score).mean(0) + control.share * exact
 
 
 def scalar(costs: Array, goal: Goal, weighting: Array) -> Array:

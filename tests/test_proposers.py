@@ -82,8 +82,8 @@ def test_the_policy_gradient_is_unbiased_with_a_frozen_control_whatever_its_shar
     """One draw of every architecture, weighted by its probability, is the exact expectation: no statistics."""
     space = lk.Choices("masked", tuple(tuple(f"c{k}" for k in range(width)) for width in MASK.sum(1)))
     policy = Policy(space, Goal(), 0)
-    policy.logits[0] = rng.normal(size=MASK.shape)
-    chance = policy._chance(0)
+    policy.logits[:] = rng.normal(size=(proposers.POLICIES, *MASK.shape))
+    chance = policy.chances()[0]
     probability = chance[np.arange(4), EVERY].prod(1)
     cost = rng.normal(size=54)
     score = (EVERY[:, :, None] == np.arange(3)) - chance
@@ -102,6 +102,22 @@ def test_the_policy_gradient_is_unbiased_with_a_frozen_control_whatever_its_shar
         for i, p in enumerate(probability)
     )
     assert cheat.share == 1.0 and np.abs(wrong - exact).max() > 0.01
+
+
+def test_draws_of_the_mixture_serve_every_policy_without_bias(rng):
+    space = lk.Choices("masked", tuple(tuple(f"c{k}" for k in range(width)) for width in MASK.sum(1)))
+    policy = Policy(space, Goal(), 0)
+    policy.logits[:] = rng.normal(size=(proposers.POLICIES, *MASK.shape))
+    chances, cost = policy.chances(), rng.normal(size=54)
+    likelihood = chances[:, np.arange(4), EVERY].prod(-1)  # (P, 54)
+    mixture = likelihood.mean(0)
+    control = LinearControl(rng.normal(size=MASK.shape), 3.0, 0.7)
+    for chance, likely in zip(chances, likelihood):
+        exact = ((likely * cost)[:, None, None] * ((EVERY[:, :, None] == np.arange(3)) - chance)).sum(0)
+        ratio = likely / mixture
+        assert ratio.max() <= proposers.POLICIES
+        draws = [score_gradient(chance, EVERY[[i]], cost[[i]], control, ratio[[i]]) for i in range(54)]
+        np.testing.assert_allclose(np.tensordot(mixture, draws, 1), exact, atol=1e-12)
 
 
 def test_a_control_is_trusted_by_what_it_explains_unseen(rng):
