@@ -138,6 +138,8 @@ def latency_build(arguments: argparse.Namespace) -> Outcome:
     if arguments.batch_size < 1:
         raise InputError(f"a batch has at least one image; got {arguments.batch_size}")
     _check_timing(arguments)
+    if arguments.threads < 1:
+        raise InputError(f"a network runs on at least one thread; got {arguments.threads}")
     if arguments.networks < 20:
         raise InputError(
             f"at least 20 whole networks are timed, half to fit and half to test; got {arguments.networks}"
@@ -149,6 +151,7 @@ def latency_build(arguments: argparse.Namespace) -> Outcome:
         batch_size=arguments.batch_size,
         dtype=arguments.dtype,
         device=arguments.device,
+        threads=arguments.threads,
         seconds=arguments.seconds,
         rounds=arguments.rounds,
         fit=arguments.networks // 2,
@@ -457,6 +460,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--classes", type=int, default=10)
     p.add_argument("--runtime", default="torch")
     p.add_argument("--batch-size", type=int, default=1)
+    p.add_argument("--threads", type=int, default=1, help="cores a network may use; with one, others disturb least")
     p.add_argument("--dtype", default="float32", help="or float16, bfloat16, where the runtime takes them")
     p.add_argument("--device", default="cpu", help="or cuda")
     p.add_argument("--seconds", type=float, default=0.3, help="of timing a part, or a whole network")

@@ -12,7 +12,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from labkit import additivity, storage
+from labkit import additivity, stopwatch, storage
 from labkit.additivity import Report, Timed
 from labkit.cards import Card
 from labkit.errors import InputError
@@ -42,6 +42,7 @@ def build(
     batch_size: int = 1,
     dtype: str = "float32",
     device: str = "cpu",
+    threads: int = 1,
     seconds: float = 0.3,
     rounds: int = 3 * ROUNDS,
     fit: int = 60,
@@ -53,6 +54,7 @@ def build(
 
     Args:
         out: file of the table, ending in .json.
+        threads: cores that a network may use; with one, other programs and other networks disturb least.
         seconds: of timing a part, or a network each time.
         rounds: blocks that its seconds are cut into.
     """
@@ -62,10 +64,11 @@ def build(
     storage.writable_folder(out.parent)
     usable(runtime, dtype, device)
     timing = {"runtime": runtime, "batch_size": batch_size, "dtype": dtype, "device": device, "seconds": seconds}
-    table = _table(out, space, card_of(runtime, batch_size, space.image, device, dtype=dtype), rounds=rounds, **timing)
-    chosen = additivity.choose(space, fit + held_out)
-    waiting = out.with_suffix(".networks.jsonl")
-    rows = _whole(waiting, space, chosen, table.card, timing, progress)
+    chosen, waiting = additivity.choose(space, fit + held_out), out.with_suffix(".networks.jsonl")
+    with stopwatch.threads(threads):
+        card = card_of(runtime, batch_size, space.image, device, dtype=dtype)
+        table = _table(out, space, card, rounds=rounds, **timing)
+        rows = _whole(waiting, space, chosen, table.card, timing, progress)
     timed, drift = _joined(space, chosen, rows)
     report = additivity.report(space, table, timed, min(held_out, len(timed) // 2))
     value = {

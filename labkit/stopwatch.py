@@ -107,6 +107,17 @@ def _disturbance(runs: Sequence[Sequence[float]], unsettled: Sequence[int], roun
 
 
 @contextmanager
+def threads(n: int) -> Iterator[None]:
+    """Inside the block a network runs on `n` threads, whatever its runtime."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
 def _no_garbage_collection() -> Iterator[None]:
     was_on = gc.isenabled()
     gc.collect()

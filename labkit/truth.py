@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from multiprocessing import get_context
@@ -39,6 +39,7 @@ from labkit.objectives import LatencyCost, TabularCost
 from labkit.pareto import Frontier, Point
 from labkit.runs import versions
 from labkit.spaces import Architecture, SearchSpace
+from labkit.stopwatch import threads
 from labkit.training import TrainConfig, error, train
 
 KIND, SCHEMA = "truth", 1
@@ -292,15 +293,9 @@ def _trained(
         pool.shutdown(cancel_futures=True)
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
+def one_thread() -> AbstractContextManager[None]:
     """Networks this small train fastest on one thread each, and then a row does not depend on the cores."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+    return threads(1)
 
 
 _worker: Callable[[Job], dict[str, Any]] | None = None  # set once a process, so that the images are made once
@@ -373,16 +368,17 @@ def time_all(
     """Every architecture end to end under the conditions of `table`, in turn with each other."""
     table.check(space)
     card = table.card
-    measured = measure(
-        [derive(space, architecture) for architecture in space],
-        space.image,
-        runtime=card.runtime,
-        batch_size=card.batch_size,
-        dtype=card.dtype,
-        device=device,
-        seconds=seconds,
-        rounds=rounds,
-    )
+    with threads(card.threads):
+        measured = measure(
+            [derive(space, architecture) for architecture in space],
+            space.image,
+            runtime=card.runtime,
+            batch_size=card.batch_size,
+            dtype=card.dtype,
+            device=device,
+            seconds=seconds,
+            rounds=rounds,
+        )
     name = f"{card.runtime}-b{card.batch_size}" + f"-{card.dtype}" * (card.dtype != "float32")
     timings = tuple(m.timing for m in measured)
     return Timed(name, measured[0].card, timings, tuple(map(table.table_ms, space)))

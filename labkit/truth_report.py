@@ -27,7 +27,7 @@ class Bar:
 
     @property
     def passed(self) -> bool:
-        return self.value >= self.bar if self.at_least else self.value <= self.bar
+        return bool(self.value >= self.bar if self.at_least else self.value <= self.bar)
 
     def __str__(self) -> str:
         sign = "at least" if self.at_least else "at most"
@@ -132,7 +132,7 @@ def _front(truth: Truth, timed: Timed) -> FrontReport:
         by_weight=len(corners),
         by_hinge=len(set().union(*(reached(error + steepest * np.maximum(ms - t, 0)) for t in targets))),
         by_deadline=len(set().union(*(reached(np.where(ms <= t, error, 1.0)) for t in targets))),
-        pooling_first=_in_order(truth, timed),
+        pooling_first=bool(_in_order(truth, timed)),
     )
 
 

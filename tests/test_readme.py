@@ -9,8 +9,19 @@ ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+def snippets():
+    return re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_the_other_snippets_run(capsys):
+    _, *others = snippets()
+    for snippet in others:
+        exec(compile(snippet, "README.md", "exec"), {})
+    assert "Trial(architecture=" in capsys.readouterr().out
+
+
 def test_the_tour_runs(capsys):
-    (tour,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    tour, *_ = snippets()
     lines = [line for line in tour.splitlines() if line.strip()]
     assert len(lines) <= 16
     exec(compile(tour, "README.md", "exec"), {})
