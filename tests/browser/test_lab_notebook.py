@@ -86,10 +86,10 @@ def test_drag_in_a_notebook_and_use_the_choice_in_the_next_cell(lab, tiny, open_
     tab.page.wait_for_timeout(500)  # a choice is told to Python 150 ms after the last key
     cell = tab.page.locator(".jp-CodeCell", has_text="python has").first
     cell.locator(".cm-content").click()
-    tab.page.keyboard.press("Shift+Enter")
+    tab.page.keyboard.press("Alt+Enter")  # runs it and opens a new cell below
     cell.locator(".jp-OutputArea-output", has_text=f"python has {choice} (").wait_for(timeout=20_000)
     assert tab.page.locator(".lk").get_attribute("data-choice") == choice  # no echo has moved it back
-    tab.page.keyboard.type("chosen.selection = 0")  # into the new cell below: Python may choose as well
+    tab.page.keyboard.type("chosen.selection = 0")  # into the new cell: Python may choose as well
     tab.page.keyboard.press("Shift+Enter")
     tab.page.locator(".lk[data-choice='0'][data-mode=hand]").wait_for(timeout=20_000)
     check_nothing_failed(tab, tmp_path)
