@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 
 from labkit import storage
 from labkit.errors import InputError
-from labkit.pareto import Frontier, Point
-from labkit.proposers import ArchiveMutation, Evolution, Goal, Model, Policy, Random, front
+from labkit.model_proposer import Model
+from labkit.pareto import Frontier, Point, front
+from labkit.policy_proposer import Policy
+from labkit.proposals import Goal
+from labkit.rivals import ArchiveMutation, Evolution, Random
 from labkit.spaces import Architecture, Choices
 
 METHODS = {
@@ -104,8 +107,9 @@ def optimize(
         raise InputError(f"at least one call is needed; got {calls}")
     if deadline_ms is not None and not (math.isfinite(deadline_ms) and deadline_ms > 0):
         raise InputError(f"a deadline is a positive number of milliseconds; got {deadline_ms}")
-    trials = [] if log is None else _resumed(Path(log), space, method, seed, deadline_ms)
-    proposer = METHODS[method](space, Goal(_worst(space, worst), deadline_ms), seed)
+    goal = Goal(_worst(worst), deadline_ms)
+    trials = [] if log is None else _resumed(Path(log), space, method, seed, goal)
+    proposer = METHODS[method](space, goal, seed)
     started, inside, waiting = time.perf_counter(), 0.0, []
     limit = calls if method in REPEATING else min(calls, space.size)
     while len(trials) < limit:
@@ -114,7 +118,7 @@ def optimize(
         row = waiting.pop(0)
         architecture = Architecture(space.name, tuple(slot[k] for slot, k in zip(space.slots, row)))
         called = time.perf_counter()
-        trial = Trial(architecture, _checked(cost(architecture), architecture, trials, deadline_ms))
+        trial = Trial(architecture, _checked(cost(architecture), architecture, trials, goal))
         inside += time.perf_counter() - called
         trials.append(trial)
         if log is not None:
@@ -125,9 +129,9 @@ def optimize(
     return Optimum(space, method, tuple(trials[:calls]), seconds, deadline_ms)
 
 
-def _worst(space: Choices, worst: float | Sequence[float | None] | None) -> tuple[float | None, ...]:
+def _worst(worst: float | Sequence[float | None] | None) -> tuple[float | None, ...]:
     if worst is None:
-        return (None, None)
+        return ()
     given = tuple(worst) if isinstance(worst, Sequence) else (worst,)
     if len(given) > 2 or not all(x is None or math.isfinite(x) for x in given):
         raise InputError(
@@ -144,14 +148,14 @@ def _arrays(space: Choices, trials: Sequence[Trial]) -> tuple[NDArray[np.int64],
 
 
 def _checked(
-    found: float | tuple[float, float], architecture: Architecture, trials: Sequence[Trial], deadline_ms: float | None
+    found: float | tuple[float, float], architecture: Architecture, trials: Sequence[Trial], goal: Goal
 ) -> tuple[float, ...]:
-    """The costs as finite floats, as many as the first call returned."""
+    """The costs as finite floats, as many as the first call returned, or as `goal` asks for."""
     try:
-        costs = tuple(float(x) for x in (found if isinstance(found, Sequence) else (found,)))
+        costs = tuple(np.atleast_1d(np.asarray(found, dtype=float)).tolist())
     except (TypeError, ValueError):
         costs = ()
-    wanted = len(trials[0].costs) if trials else 2 if deadline_ms is not None else None
+    wanted = len(trials[0].costs) if trials else 2 if goal.deadline is not None else len(goal.worst) or None
     if len(costs) not in (1, 2) or wanted not in (None, len(costs)) or not all(map(math.isfinite, costs)):
         kind = {
             None: "a finite number, or two: (error, ms)",
@@ -162,10 +166,11 @@ def _checked(
     return costs
 
 
-def _resumed(log: Path, space: Choices, method: str, seed: int, deadline_ms: float | None) -> list[Trial]:
+def _resumed(log: Path, space: Choices, method: str, seed: int, goal: Goal) -> list[Trial]:
     """The trials of an earlier run with these arguments; the first line says which they were."""
     storage.writable_folder(log.parent)
-    header = {"space": space.name, "digest": space.digest, "method": method, "seed": seed, "deadline_ms": deadline_ms}
+    header = {"space": space.name, "digest": space.digest, "method": method, "seed": seed}
+    header |= {"worst": list(goal.worst), "deadline_ms": goal.deadline}
     first, *rows = storage.resume_lines(log) or [None]
     if first is None:
         storage.append_line(log, header)

@@ -4,6 +4,7 @@ The share of the exact front's hypervolume that was found after so many calls, o
 known share of its variance in interactions, so that a model of parts alone cannot pass for a search.
 """
 
+import math
 import statistics
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -16,7 +17,7 @@ import numpy as np
 from labkit.blackbox import METHODS, optimize
 from labkit.errors import InputError
 from labkit.gaussian_process import Array, Rows
-from labkit.proposers import front
+from labkit.pareto import hypervolume
 from labkit.spaces import Architecture, Choices
 from labkit.truth import Truth
 
@@ -40,12 +41,12 @@ class Table:
 
     def share(self, costs: Array) -> float:
         """Hypervolume of `costs` (N, 2) over that of the exact front."""
-        return hypervolume(costs, np.array(self.worst)) / self.hypervolume
+        return hypervolume(costs, self.worst) / self.hypervolume
 
     @cached_property
     def hypervolume(self) -> float:
         """Of the exact front."""
-        return hypervolume(self.costs, np.array(self.worst))
+        return hypervolume(self.costs, self.worst)
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,34 @@ class Row:
         return statistics.median(self.shares)
 
 
-def hypervolume(costs: Array, worst: Array) -> float:
-    """Area between the front of `costs` (N, 2) and `worst`."""
-    inside = costs[(costs < worst).all(1)]
-    if not len(inside):
-        return 0.0
-    inside = inside[front(inside)]
-    return float(((np.append(inside[1:, 0], worst[0]) - inside[:, 0]) * (worst[1] - inside[:, 1])).sum())
+@dataclass(frozen=True)
+class DeadlineRow:
+    """What a method found on a table within the median latency, a number a seed."""
+
+    table: str
+    method: str
+    calls: int
+    deadline_ms: float
+    regrets: tuple[float | None, ...]  # error fraction above the best in time; None where nothing in time was found
+
+    @property
+    def mean(self) -> float:
+        """Of the regrets; infinite if a seed found nothing in time."""
+        return math.inf if None in self.regrets else statistics.fmean(self.regrets)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What the default method has to reach after so many calls, as medians over seeds."""
+
+    calls: int
+    each: float  # share of the exact hypervolume on every table
+    mean: float  # and in the mean of the tables
+
+
+BARS = (Bar(50, 0.83, 0.90), Bar(100, 0.89, 0.95), Bar(200, 0.95, 0.975))
+LARGE = 10_000  # architectures from which on a tie with the best rival is not enough
+MOST_REGRET = 0.002  # error fraction, in the mean of the seeds
 
 
 def planted(slots: int = 7, candidates: int = 4, interactions: float = 0.3, seed: int = 0) -> Table:
@@ -157,11 +179,67 @@ def bench(
     return tuple(rows)
 
 
-def _costs(table: Table, method: str, calls: int, seed: int) -> Array:
+def bench_deadlines(
+    tables: Iterable[Table],
+    methods: Sequence[str] = tuple(METHODS),
+    *,
+    seeds: int = 50,
+    calls: int = max(CALLS),
+    on_row: Callable[[DeadlineRow], None] | None = None,
+) -> tuple[DeadlineRow, ...]:
+    """Every method asked for the least error within the median latency of each table. A library's has no deadline."""
+    rows = []
+    for table in tables:
+        deadline = float(np.median(table.costs[:, 1]))
+        best = table.costs[table.costs[:, 1] <= deadline, 0].min()
+        for method in (method for method in methods if method not in LIBRARY):
+            regrets = []
+            for seed in range(seeds):
+                found = _costs(table, method, calls, seed, deadline)
+                in_time = found[found[:, 1] <= deadline, 0]
+                regrets.append(round(float(in_time.min() - best), 6) if len(in_time) else None)
+            rows.append(DeadlineRow(table.name, method, calls, deadline, tuple(regrets)))
+            if on_row is not None:
+                on_row(rows[-1])
+    return tuple(rows)
+
+
+def verdicts(
+    tables: Sequence[Table], rows: Sequence[Row], within: Sequence[DeadlineRow], method: str = "model"
+) -> tuple[tuple[str, bool], ...]:
+    """What is asked of `method`, a sentence each, and whether it holds of what was measured."""
+    size = {table.name: table.space.size for table in tables}
+    at = {(row.table, row.method, row.calls): row.median for row in rows}
+    rivals = list(dict.fromkeys(row.method for row in rows if row.method != method))
+    told = []
+    for bar in BARS:
+        own = {name: at[name, method, bar.calls] for name in size if (name, method, bar.calls) in at}
+        if not own:
+            continue
+        least, mean = min(own.values()), statistics.fmean(own.values())
+        told.append(
+            (f"{bar.calls} calls: share on the worst table {least:.3f}, at least {bar.each}", least >= bar.each)
+        )
+        told.append((f"{bar.calls} calls: share in the mean {mean:.3f}, at least {bar.mean}", mean >= bar.mean))
+        for name in own if rivals else ():
+            best, rival = max((at[name, rival, bar.calls], rival) for rival in rivals)
+            ahead = own[name] > best or (own[name] == best and size[name] < LARGE)
+            relation = "above" if size[name] >= LARGE else "not below"
+            told.append((f"{bar.calls} calls, {name}: {own[name]:.3f} {relation} {rival}'s {best:.3f}", ahead))
+    for row in within:
+        if row.method == method:
+            sentence = f"{row.calls} calls, {row.table}: mean regret in time {100 * row.mean:.2f} points"
+            told.append((f"{sentence}, at most {100 * MOST_REGRET:.1f}", row.mean <= MOST_REGRET))
+    return tuple(told)
+
+
+def _costs(table: Table, method: str, calls: int, seed: int, deadline_ms: float | None = None) -> Array:
     """(N, 2) in the order of the calls."""
     if method in LIBRARY:
         return _by_library(table, method, calls, seed)
-    found = optimize(table.space, table, calls=calls, worst=table.worst, method=method, seed=seed)
+    found = optimize(
+        table.space, table, calls=calls, worst=table.worst, method=method, seed=seed, deadline_ms=deadline_ms
+    )
     return np.array([trial.costs for trial in found.trials])
 
 
@@ -183,8 +261,8 @@ def _by_library(table: Table, method: str, calls: int, seed: int) -> Array:
     return np.array([trial.values for trial in study.trials])
 
 
-def to_text(rows: Sequence[Row]) -> str:
-    """Median share of the hypervolume, a line a table and method, a column a number of calls; then the means."""
+def to_text(rows: Sequence[Row], within: Sequence[DeadlineRow], told: Sequence[tuple[str, bool]]) -> str:
+    """Median share of the hypervolume, a line a table and method, a column a number of calls; means; verdicts."""
     calls = list(dict.fromkeys(row.calls for row in rows))
     head = f"{'table':36} {'method':18}" + "".join(f"{n:>8}" for n in calls)
     at = {(row.table, row.method, row.calls): row.median for row in rows}
@@ -194,8 +272,17 @@ def to_text(rows: Sequence[Row]) -> str:
     for method in dict.fromkeys(row.method for row in rows):
         of = [[at[name, method, n] for name, other in pairs if other == method] for n in calls]
         lines.append(line("mean of all tables", method, map(statistics.fmean, of)))
+    for row in within:
+        lines.append(
+            f"{row.table:36} {row.method:18}{100 * row.mean:8.2f} points of regret within {row.deadline_ms:.3g} ms"
+        )
+    lines += [f"{'ok  ' if holds else 'FAIL'} {sentence}" for sentence, holds in told]
     return "\n".join([head, *lines])
 
 
 def to_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
     return [asdict(row) | {"median": row.median} for row in rows]
+
+
+def deadlines_to_json(rows: Iterable[DeadlineRow]) -> list[dict[str, Any]]:
+    return [asdict(row) for row in rows]

@@ -4,7 +4,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from labkit.errors import InputError
@@ -45,6 +47,25 @@ def non_dominated(costs: Tensor) -> Tensor:
     no_worse = (costs[:, None] <= costs[None]).all(-1)
     better = (costs[:, None] < costs[None]).any(-1)
     return ~(no_worse & better).any(0)
+
+
+def front(costs: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Indices of the rows that no other beats, in rising order of the first cost; of equals the first."""
+    if costs.shape[1] == 1:
+        return costs[:, 0].argmin(keepdims=True)
+    order = np.lexsort((costs[:, 1], costs[:, 0]))
+    second = costs[order, 1]
+    before = np.concatenate([[np.inf], np.minimum.accumulate(second)[:-1]])
+    return order[second < before]
+
+
+def hypervolume(costs: NDArray[np.float64], worst: tuple[float, float]) -> float:
+    """Area that the rows of `costs` (N, 2) dominate below `worst`, in the product of the two units."""
+    inside = costs[(costs < worst).all(1)]
+    if not len(inside):
+        return 0.0
+    inside = inside[front(inside)]
+    return float(((np.append(inside[1:, 0], worst[0]) - inside[:, 0]) * (worst[1] - inside[:, 1])).sum())
 
 
 @dataclass(frozen=True)
@@ -90,10 +111,7 @@ class Frontier:
 
     def hypervolume(self, worst: tuple[float, float]) -> float:
         """Area dominated by the points below `worst` = (error, ms), in error fraction times milliseconds."""
-        worst_error, worst_ms = worst
-        inside = [p for p in self if p.error < worst_error and p.latency_ms < worst_ms]
-        ends = [p.latency_ms for p in inside[1:]] + [worst_ms]
-        return sum((end - p.latency_ms) * (worst_error - p.error) for p, end in zip(inside, ends))
+        return hypervolume(np.array([[p.error, p.latency_ms] for p in self.points]), worst)
 
 
 def supported(front: Frontier) -> tuple[Point, ...]:

@@ -161,3 +161,13 @@ def test_what_cannot_be_used_is_refused(cost, changes, says):
 def test_choices_need_names(slots):
     with pytest.raises(lk.InputError, match="needs"):
         lk.Choices("broken", slots)
+
+
+def test_a_log_of_another_worst_is_refused_and_arrays_are_costs(tmp_path):
+    space = lk.Choices("two", (("a", "b"), ("a", "b", "c")))
+    cost = lambda a: np.array([float(a.ops[0] == "a"), 1.0])
+    lk.optimize(space, cost, calls=3, worst=(1.0, 2.0), log=tmp_path / "log")
+    with pytest.raises(lk.InputError, match=r"\(worst differ\)"):
+        lk.optimize(space, cost, calls=3, worst=(0.5, 2.0), log=tmp_path / "log")
+    with pytest.raises(lk.InputError, match="should be two finite numbers"):
+        lk.optimize(space, lambda a: 1.0, calls=3, worst=(1.0, 2.0))

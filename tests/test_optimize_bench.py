@@ -36,8 +36,35 @@ def test_every_method_is_measured_with_every_seed():
     assert [(row.method, row.calls) for row in rows] == [("model", 12), ("model", 40), ("random", 12), ("random", 40)]
     assert all(len(row.shares) == 3 and 0 < row.median <= 1 for row in rows)
     assert rows[1].median > rows[0].median and rows[1].median > rows[3].median
-    text = ob.to_text(rows)
+    text = ob.to_text(rows, (), ())
     assert "planted 3^4, 30% interactions" in text and "mean of all tables" in text
+
+
+def test_regret_is_of_the_best_in_time():
+    table = ob.planted(4, 3, 0.3)
+    (found,) = ob.bench_deadlines([table], ("model", "nsga2"), seeds=2, calls=81)
+    assert found.method == "model" and found.regrets == (0.0, 0.0)  # all 81 were evaluated
+    (poor,) = ob.bench_deadlines([table], ("random",), seeds=4, calls=4)
+    assert poor.mean > 0.01
+    assert ob.DeadlineRow("t", "random", 1, 1.0, (0.1, None)).mean == float("inf")
+
+
+def test_verdicts_hold_the_method_to_its_bars_and_its_rivals():
+    small, large = ob.planted(4, 3, 0.3), ob.planted(7, 4, 0.3)
+
+    def told(own, rival, table, regret=0.0):
+        rows = [
+            ob.Row(table.name, m, b.calls, (share,))
+            for b in ob.BARS
+            for m, share in zip(("model", "random"), (own, rival))
+        ]
+        within = [ob.DeadlineRow(table.name, "model", 200, 1.0, (regret,))]
+        return [sentence for sentence, holds in ob.verdicts([table], rows, within) if not holds]
+
+    assert told(0.99, 0.98, large) == told(0.99, 0.99, small) == []
+    assert len(told(0.99, 0.99, large)) == 3  # a tie does not do where the space is large
+    assert len(told(0.9, 0.5, small)) == 3  # 100 calls in the mean, 200 each and in the mean
+    assert len(told(0.99, 0.5, small, regret=0.003)) == 1
 
 
 def test_a_library_is_a_rival_where_it_is_installed():

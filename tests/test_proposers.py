@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 import labkit as lk
-from labkit import proposers
+from labkit import model_proposer, proposals
 from labkit.gaussian_process import GaussianProcess
-from labkit.proposers import Goal, LinearControl, Policy, anneal, balanced, front, mutations, score_gradient
+from labkit.model_proposer import anneal
+from labkit.pareto import front
+from labkit.policy_proposer import LinearControl, Policy, score_gradient
+from labkit.proposals import Goal, balanced, mutations
 
 MASK = np.array([[True] * 3, [True, True, False], [True] * 3, [True] * 3])
 EVERY = np.array([row for row in itertools.product(range(3), repeat=4) if row[1] < 2])  # (54, 4)
@@ -42,7 +45,7 @@ def test_the_expected_gain_in_hypervolume_is_that_of_many_draws(rng):
     for mean, spread in (((0.3, 0.3), (0.1, 0.2)), ((0.9, 0.05), (0.3, 0.05)), ((1.2, 1.2), (0.2, 0.2))):
         draws = rng.normal(mean, spread, (4_000, 2))
         gains = [area(np.vstack([edge, draw]), box) - area(edge, box) for draw in draws]
-        exact = proposers.expected_hypervolume_gain(
+        exact = model_proposer.expected_hypervolume_gain(
             *((np.array([m]), np.array([s])) for m, s in zip(mean, spread)), edge, box
         )
         assert exact[0] == pytest.approx(np.mean(gains), abs=4 * np.std(gains) / len(gains) ** 0.5 + 1e-6)
@@ -82,7 +85,7 @@ def test_the_policy_gradient_is_unbiased_with_a_frozen_control_whatever_its_shar
     """One draw of every architecture, weighted by its probability, is the exact expectation: no statistics."""
     space = lk.Choices("masked", tuple(tuple(f"c{k}" for k in range(width)) for width in MASK.sum(1)))
     policy = Policy(space, Goal(), 0)
-    policy.logits[:] = rng.normal(size=(proposers.POLICIES, *MASK.shape))
+    policy.logits[:] = rng.normal(size=(proposals.POLICIES, *MASK.shape))
     chance = policy.chances()[0]
     probability = chance[np.arange(4), EVERY].prod(1)
     cost = rng.normal(size=54)
@@ -107,7 +110,7 @@ def test_the_policy_gradient_is_unbiased_with_a_frozen_control_whatever_its_shar
 def test_draws_of_the_mixture_serve_every_policy_without_bias(rng):
     space = lk.Choices("masked", tuple(tuple(f"c{k}" for k in range(width)) for width in MASK.sum(1)))
     policy = Policy(space, Goal(), 0)
-    policy.logits[:] = rng.normal(size=(proposers.POLICIES, *MASK.shape))
+    policy.logits[:] = rng.normal(size=(proposals.POLICIES, *MASK.shape))
     chances, cost = policy.chances(), rng.normal(size=54)
     likelihood = chances[:, np.arange(4), EVERY].prod(-1)  # (P, 54)
     mixture = likelihood.mean(0)
@@ -115,7 +118,7 @@ def test_draws_of_the_mixture_serve_every_policy_without_bias(rng):
     for chance, likely in zip(chances, likelihood):
         exact = ((likely * cost)[:, None, None] * ((EVERY[:, :, None] == np.arange(3)) - chance)).sum(0)
         ratio = likely / mixture
-        assert ratio.max() <= proposers.POLICIES
+        assert ratio.max() <= proposals.POLICIES
         draws = [score_gradient(chance, EVERY[[i]], cost[[i]], control, ratio[[i]]) for i in range(54)]
         np.testing.assert_allclose(np.tensordot(mixture, draws, 1), exact, atol=1e-12)
 
