@@ -168,9 +168,11 @@ def latency_build(arguments: argparse.Namespace) -> Outcome:
             f"the machine was not quiet: the blocks of {len(unsteady)} parts spread over 10 %, and its speed changed "
             f"by up to {built.drift:.0%} on the way"
         )
-    value = {"schema": 1, "table": str(arguments.out), "range_ms": [low, high], "unsteady": unsteady}
+    value = {"schema": 1, "table": str(built.path), "range_ms": [low, high], "unsteady": unsteady}
     value |= {"drift": built.drift, "additivity": additivity.to_json(report), "card": table.card.to_json()}
-    return value, "\n".join([*lines, f"saved in {arguments.out}"]), True
+    if built.path != Path(arguments.out):
+        lines.append(f"the older table {arguments.out} stays")
+    return value, "\n".join([*lines, f"saved in {built.path}"]), True
 
 
 def export(arguments: argparse.Namespace) -> Outcome:

@@ -1,10 +1,13 @@
 """A latency table for the reader's own device, and the networks timed whole that say how far to trust it.
 
 Beside the table T.json a build leaves T.additivity.json: the networks, their milliseconds, and the report on them.
-Until it is done the networks timed so far wait in T.networks.jsonl, so a build that was stopped goes on from there.
+Until it is done, the parts wait in T.measuring.json and the networks timed so far in T.networks.jsonl, so a build that
+was stopped goes on from there. One too noisy to judge never replaces an older one: it becomes T.noisy.json.
 """
 
+import os
 import statistics
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +32,7 @@ DRIFT = 0.03  # of the anchor: what lies within it is the anchor's own noise and
 class Built:
     """What a build left."""
 
+    path: Path  # of the table
     table: LatencyTable
     report: Report
     drift: float  # largest deviation of the anchor from its median: how much the machine's speed changed on the way
@@ -52,6 +56,8 @@ def build(
 ) -> Built:
     """Measure the parts of `space`, then `fit` + `held_out` whole networks twice over, and report.
 
+    How quiet the machine was is in what it returns (`drift`, the timings' `steady`), not in warnings on the way.
+
     Args:
         out: file of the table, ending in .json.
         threads: cores that a network may use; with one, other programs and other networks disturb least.
@@ -65,9 +71,11 @@ def build(
     usable(runtime, dtype, device)
     timing = {"runtime": runtime, "batch_size": batch_size, "dtype": dtype, "device": device, "seconds": seconds}
     chosen, waiting = additivity.choose(space, fit + held_out), out.with_suffix(".networks.jsonl")
-    with stopwatch.threads(threads):
+    measuring = out.with_suffix(".measuring.json")
+    with stopwatch.threads(threads), warnings.catch_warnings():
+        warnings.simplefilter("ignore", stopwatch.NoisyMachine)
         card = card_of(runtime, batch_size, space.image, device, dtype=dtype)
-        table = _table(out, space, card, rounds=rounds, **timing)
+        table = _table(measuring, waiting, space, card, rounds=rounds, **timing)
         rows = _whole(waiting, space, chosen, table.card, timing, progress)
     timed, drift = _joined(space, chosen, rows)
     report = additivity.report(space, table, timed, min(held_out, len(timed) // 2))
@@ -82,9 +90,12 @@ def build(
         "columns": ["ops", "measured_ms", "again_ms"],
     }
     lines = [[str(t.architecture), round(t.measured_ms, 6), round(t.again_ms, 6)] for t in timed]
+    if report.verdict == "noisy" and out.exists():
+        out = out.with_suffix(".noisy.json")
     storage.write_json(out.with_suffix(".additivity.json"), value, rows=lines)
+    os.replace(measuring, out)
     waiting.unlink(missing_ok=True)
-    return Built(table, report, drift)
+    return Built(out, table, report, drift)
 
 
 def load_networks(path: str | Path, space: SearchSpace) -> tuple[Timed, ...]:
@@ -98,19 +109,20 @@ def load_networks(path: str | Path, space: SearchSpace) -> tuple[Timed, ...]:
         raise InputError(f"{path} is a damaged additivity report: {type(problem).__name__} {problem}") from None
 
 
-def _table(out: Path, space: SearchSpace, card: Card, **timing: Any) -> LatencyTable:
-    """The table that lies there, when it was measured under the same conditions; else a new one."""
-    if out.exists() and out.with_suffix(".networks.jsonl").exists():
-        table = LatencyTable.load(out)
+def _table(measuring: Path, waiting: Path, space: SearchSpace, card: Card, **timing: Any) -> LatencyTable:
+    """The parts that wait in `measuring`, when they were measured under the same conditions; else new ones."""
+    if measuring.exists():
+        table = LatencyTable.load(measuring)
         table.check(space)
         if unlike := table.card.differences(card):
             raise InputError(
-                f"{out} was begun under other conditions ({', '.join(unlike)} differ): name another file, or delete "
-                f"it and {out.with_suffix('.networks.jsonl').name}"
+                f"{measuring} was begun under other conditions ({', '.join(unlike)} differ): name another file, or "
+                f"delete it and {waiting.name}"
             )
         return table
     table = LatencyTable.measure(space, **timing)
-    table.save(out)
+    waiting.unlink(missing_ok=True)  # of a build whose parts are gone
+    table.save(measuring)
     return table
 
 

@@ -36,7 +36,7 @@ def test_a_build_that_was_stopped_times_nothing_twice(tmp_path, space, monkeypat
     monkeypatch.setattr(latency_build, "measure", stopping)
     with pytest.raises(KeyboardInterrupt):
         build(tmp_path / "t.json", space, **SHORT)
-    before = (tmp_path / "t.json").read_bytes()
+    before = (tmp_path / "t.measuring.json").read_bytes()
     rows = storage.read_lines(tmp_path / "t.networks.jsonl")
     assert [(row["again"], row["chunk"]) for row in rows] == [(0, 0), (0, 1), (1, 0)]
 
@@ -60,12 +60,22 @@ def test_a_row_that_a_kill_cut_short_spoils_none_after_it(tmp_path):
 
 def test_a_build_goes_on_under_its_own_conditions_only(tmp_path, space):
     build(tmp_path / "t.json", space, **SHORT)
-    (tmp_path / "t.networks.jsonl").touch()  # as if it had been stopped at its last step
+    (tmp_path / "t.json").rename(tmp_path / "t.measuring.json")  # as if it had been stopped at its last step
     with pytest.raises(InputError, match=r"other conditions \(batch_size differ\)"):
         build(tmp_path / "t.json", space, batch_size=2, **SHORT)
     storage.append_line(tmp_path / "t.networks.jsonl", {"again": 0, "chunk": 0, "ops": [], "anchor_ms": 1, "ms": []})
     with pytest.raises(InputError, match="is of another build"):
         build(tmp_path / "t.json", space, **SHORT)
+
+
+def test_a_noisy_build_leaves_an_older_table_alone(tmp_path, space, monkeypatch):
+    monkeypatch.setattr(latency_build.additivity.Report, "verdict", "noisy")
+    first = build(tmp_path / "t.json", space, **SHORT)
+    assert first.path == tmp_path / "t.json", "better than none"
+    before = first.path.read_bytes()
+    second = build(tmp_path / "t.json", space, **SHORT)
+    assert second.path.name == "t.noisy.json" and second.path.exists() and first.path.read_bytes() == before
+    assert load_networks(second.path.with_suffix(".additivity.json"), space)
 
 
 def test_what_the_anchor_drifts_by_is_divided_out_beyond_its_own_noise(space):
