@@ -6,6 +6,7 @@ In shapes: N images of a part, B images of a batch.
 
 import hashlib
 import io
+import math
 import os
 import string
 import tarfile
@@ -116,6 +117,8 @@ def glyphs(
     letters: str = string.ascii_uppercase[:10],
     noise: float = 0.08,
     texture: float = 0.10,
+    turn: float = 0.35,
+    clutter: int = 0,
     seed: int = 0,
 ) -> ImageSet:
     """Letters from the fonts that matplotlib ships, each under a random affine map, colours, texture and noise.
@@ -126,6 +129,8 @@ def glyphs(
         letters: one class each.
         noise: standard deviation of independent pixel noise, in units of full brightness.
         texture: amplitude of the smooth background pattern, likewise.
+        turn: largest angle that a letter is turned by, in radians, to either side.
+        clutter: other letters that lie beneath at the edges, turned at random, partly outside.
     """
     if len(set(letters)) < 2 or len(set(letters)) != len(letters):
         raise InputError(f"glyphs needs at least two different letters; got {letters!r}")
@@ -133,7 +138,8 @@ def glyphs(
         raise InputError(f"every part needs an image; got train {train}, valid {valid}, test {test}")
     generator = torch.Generator().manual_seed(seed)
     stamps = _glyph_stamps(letters)
-    parts = [_draw_glyphs(n, stamps, noise, texture, generator) for n in (train, valid, test)]
+    look = _Look(noise, texture, turn, clutter)
+    parts = [_draw_glyphs(n, stamps, look, generator) for n in (train, valid, test)]
     return ImageSet("glyphs", tuple(letters), *parts, seed=seed)
 
 
@@ -171,31 +177,48 @@ def _glyph_stamps(letters: str, side: int = 64) -> Tensor:
     return torch.from_numpy(stamps)
 
 
-def _draw_glyphs(n: int, stamps: Tensor, noise: float, texture: float, generator: torch.Generator) -> Images:
-    chunks = [
-        _draw_glyph_chunk(min(1_000, n - start), stamps, noise, texture, generator) for start in range(0, n, 1_000)
-    ]
+@dataclass(frozen=True)
+class _Look:
+    noise: float
+    texture: float
+    turn: float
+    clutter: int
+
+
+def _draw_glyphs(n: int, stamps: Tensor, look: _Look, generator: torch.Generator) -> Images:
+    chunks = [_draw_glyph_chunk(min(1_000, n - start), stamps, look, generator) for start in range(0, n, 1_000)]
     return Images(torch.cat([pixels for pixels, _ in chunks]), torch.cat([labels for _, labels in chunks]))
 
 
-def _draw_glyph_chunk(n, stamps, noise, texture, generator) -> tuple[Tensor, Tensor]:
+def _draw_glyph_chunk(n: int, stamps: Tensor, look: _Look, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     def uniform(*shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         return low + (high - low) * torch.rand(*shape, generator=generator)
 
-    labels = torch.randint(stamps.shape[0], (n,), generator=generator)
-    fonts = torch.randint(stamps.shape[1], (n,), generator=generator)
-    angle, shear = uniform(n, low=-0.35, high=0.35), uniform(n, low=-0.2, high=0.2)
-    zoom, shift = uniform(n, low=0.65, high=1.1), uniform(n, 2, low=-0.2, high=0.2)
-    cos, sin = angle.cos() * zoom, angle.sin() * zoom
-    maps = torch.stack([torch.stack([cos, -sin + shear, shift[:, 0]], -1), torch.stack([sin, cos, shift[:, 1]], -1)], 1)
-    grid = F.affine_grid(maps, (n, 1, SIDE, SIDE), align_corners=False)
-    ink = F.grid_sample(stamps[labels, fonts][:, None], grid, align_corners=False)
+    def letters(turn: float, off_centre: float = 0.0) -> tuple[Tensor, Tensor]:
+        """Random labels (n,) and their ink (n, 1, SIDE, SIDE), moved by `off_centre` half widths to any side."""
+        labels = torch.randint(stamps.shape[0], (n,), generator=generator)
+        fonts = torch.randint(stamps.shape[1], (n,), generator=generator)
+        angle, shear = uniform(n, low=-turn, high=turn), uniform(n, low=-0.2, high=0.2)
+        zoom, shift = uniform(n, low=0.65, high=1.1), uniform(n, 2, low=-0.2, high=0.2)
+        if off_centre:
+            shift = shift + off_centre * F.normalize(torch.randn(n, 2, generator=generator), dim=1)
+        cos, sin = angle.cos() * zoom, angle.sin() * zoom
+        rows = [torch.stack([cos, -sin + shear, shift[:, 0]], -1), torch.stack([sin, cos, shift[:, 1]], -1)]
+        grid = F.affine_grid(torch.stack(rows, 1), (n, 1, SIDE, SIDE), align_corners=False)
+        return labels, F.grid_sample(stamps[labels, fonts][:, None], grid, align_corners=False)
 
+    labels, ink = letters(look.turn)
     paper = uniform(n, 3, 1, 1)
-    away = torch.where(paper > 0.5, -1.0, 1.0) * uniform(n, 3, 1, 1, low=0.25, high=0.6)  # always a visible contrast
+    side = torch.where(paper > 0.5, -1.0, 1.0)  # away from the paper: always a visible contrast
+    away = side * uniform(n, 3, 1, 1, low=0.25, high=0.6)
     pattern = F.interpolate(uniform(n, 3, 6, 6, low=-1.0), (SIDE, SIDE), mode="bicubic", align_corners=False)
-    picture = paper + away * ink + texture * pattern
-    picture = picture + noise * torch.randn(n, 3, SIDE, SIDE, generator=generator)
+    picture = paper + away * ink + look.texture * pattern
+    beneath = torch.zeros(())
+    for _ in range(look.clutter):
+        _, other = letters(math.pi, off_centre=1.1)
+        beneath = beneath * (1 - other) + side * uniform(n, 3, 1, 1, low=0.25, high=0.6) * other
+    picture = picture + beneath * (1 - ink)
+    picture = picture + look.noise * torch.randn(n, 3, SIDE, SIDE, generator=generator)
     return (picture.clamp(0, 1) * 255).round().to(torch.uint8), labels
 
 
