@@ -136,6 +136,8 @@ def glyphs(
         raise InputError(f"glyphs needs at least two different letters; got {letters!r}")
     if min(train, valid, test) < 1:
         raise InputError(f"every part needs an image; got train {train}, valid {valid}, test {test}")
+    if min(noise, texture, turn, clutter) < 0:
+        raise InputError(f"none of these is negative: noise {noise}, texture {texture}, turn {turn}, clutter {clutter}")
     generator = torch.Generator().manual_seed(seed)
     stamps = _glyph_stamps(letters)
     look = _Look(noise, texture, turn, clutter)

@@ -43,12 +43,31 @@ def test_glyphs_can_be_told_apart_by_something_simple():
     assert accuracy > 0.25 and shuffled < 0.2
 
 
+def test_clutter_lies_at_the_edges_and_leaves_letters_alone():
+    plain, among = (glyphs(200, 1, 1, noise=0.0, texture=0.0, clutter=n).train for n in (0, 3))
+    assert plain.labels.equal(among.labels)
+    changed = (plain.pixels != among.pixels).any(1).float().mean(0)
+    edges = torch.ones(SIDE, SIDE, dtype=torch.bool)
+    edges[6:-6, 6:-6] = False
+    assert changed[edges].mean() > 0.1 > 5 * changed[12:20, 12:20].mean()
+
+
+def test_letters_turn_as_far_as_they_are_told():
+    straight, turned = (
+        glyphs(200, 1, 1, noise=0.0, texture=0.0, turn=turn).train.pixels.float() for turn in (0.0, 3.1)
+    )
+    assert (straight - turned).abs().mean() > 5
+    assert straight.equal(glyphs(200, 1, 1, noise=0.0, texture=0.0, turn=0.0).train.pixels.float())
+
+
 def test_glyphs_any_letters():
     assert glyphs(30, 10, 10, letters="xyz").classes == ("x", "y", "z")
     with pytest.raises(lk.InputError, match="two different letters"):
         glyphs(10, 10, 10, letters="aa")
     with pytest.raises(lk.InputError, match="every part needs an image"):
         glyphs(10, 0, 10)
+    with pytest.raises(lk.InputError, match="none of these is negative"):
+        glyphs(10, 10, 10, clutter=-1)
 
 
 def test_digits_are_real_and_their_parts_disjoint():
