@@ -276,6 +276,8 @@ def to_text(rows: Sequence[Row], within: Sequence[DeadlineRow], told: Sequence[t
         lines.append(
             f"{row.table:36} {row.method:18}{100 * row.mean:8.2f} points of regret within {row.deadline_ms:.3g} ms"
         )
+    if not told:
+        lines.append("nothing was judged: model, which the bars are for, is not among the methods")
     lines += [f"{'ok  ' if holds else 'FAIL'} {sentence}" for sentence, holds in told]
     return "\n".join([head, *lines])
 

@@ -111,7 +111,7 @@ class Frontier:
 
     def hypervolume(self, worst: tuple[float, float]) -> float:
         """Area dominated by the points below `worst` = (error, ms), in error fraction times milliseconds."""
-        return hypervolume(np.array([[p.error, p.latency_ms] for p in self.points]), worst)
+        return hypervolume(np.array([[p.error, p.latency_ms] for p in self]), worst)  # a NaN is refused there
 
 
 def supported(front: Frontier) -> tuple[Point, ...]:

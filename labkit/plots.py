@@ -73,7 +73,7 @@ def picture(drawn: Axes | Figure, alt: str) -> Picture:
     drawn_png, small_png = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn_png, format="png")
     image = Image.open(drawn_png).convert("RGB")
-    if image.getcolors(4_096) is not None:  # a chart, no photograph: a palette looks the same at a quarter of the size
+    if image.getcolors(4_096) is not None:  # a chart, no photograph: a palette looks the same at a third of the size
         image = image.quantize(64, dither=Image.Dither.NONE)
     image.save(small_png, "PNG", optimize=True)
     return Picture(small_png.getvalue(), alt)

@@ -7,6 +7,7 @@ import pytest
 import labkit as lk
 from labkit import latency_build, storage
 from labkit.errors import InputError
+from labkit.latency import shipped_tables
 from labkit.latency_build import _joined, build, load_networks
 
 SHORT = {"seconds": 0.004, "rounds": 2, "fit": 10, "held_out": 4}
@@ -76,6 +77,15 @@ def test_a_noisy_build_leaves_an_older_table_alone(tmp_path, space, monkeypatch)
     second = build(tmp_path / "t.json", space, **SHORT)
     assert second.path.name == "t.noisy.json" and second.path.exists() and first.path.read_bytes() == before
     assert load_networks(second.path.with_suffix(".additivity.json"), space)
+
+
+def test_only_finished_tables_are_offered_as_shipped(tmp_path, monkeypatch):
+    device = tmp_path / "latency" / "device"
+    device.mkdir(parents=True)
+    for name in ("t.json", "t.additivity.json", "t.measuring.json", "t.noisy.json", "t.noisy.additivity.json"):
+        (device / name).touch()
+    monkeypatch.setattr(storage, "DATA", tmp_path)
+    assert list(shipped_tables()) == ["device/t"]
 
 
 def test_what_the_anchor_drifts_by_is_divided_out_beyond_its_own_noise(space):

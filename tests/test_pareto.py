@@ -32,6 +32,8 @@ def test_non_dominated_matches_a_double_loop(seed):
 def test_a_nan_is_refused():
     with pytest.raises(lk.InputError, match="NaN"):
         non_dominated(torch.tensor([[0.1, float("nan")]]))
+    with pytest.raises(lk.InputError, match="NaN"):
+        Frontier.of(points([(0.1, float("nan")), (0.1, 0.2)])).hypervolume((1.0, 1.0))
 
 
 @pytest.mark.parametrize("seed", range(4))
