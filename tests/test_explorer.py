@@ -311,3 +311,16 @@ def test_axes_have_a_few_ticks_inside_the_span(scale):
         assert low <= min(values) and max(values) <= high
         assert 2 <= len(axis.ticks) <= 8 and all(low <= v <= high * (1 + 1e-9) for _, v in axis.ticks)
         assert len({text for text, _ in axis.ticks}) == len(axis.ticks)
+
+
+def test_the_same_parts_in_another_order_take_exactly_as_long():
+    """Else two equal latencies differ in their last bit, and the step between them is as steep as 1e13."""
+    import labkit as lk
+
+    space = lk.spaces.five_layer()
+    table = lk.LatencyTable.load("five_layer-torch-b1")
+    points = [lk.Point(a, i / 1_000, table.table_ms(a)) for i, a in enumerate(space)]
+    ms = {}
+    for point in explorer.scene_of(points, table, "t").points:
+        ms.setdefault(tuple(sorted(point.parts_ms)), set()).add(point.ms)
+    assert max(map(len, ms.values())) == 1
