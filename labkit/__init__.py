@@ -14,6 +14,8 @@ from labkit.blackbox import optimize as optimize
 from labkit.cards import Card as Card
 from labkit.cards import Measurement as Measurement
 from labkit.cards import Timing as Timing
+from labkit.checkpoints import Checkpoint as Checkpoint
+from labkit.checkpoints import Checkpoints as Checkpoints
 from labkit.data import ImageSet as ImageSet
 from labkit.descent import InTime as InTime
 from labkit.descent import descend as descend
@@ -21,6 +23,7 @@ from labkit.descent import descend_in_time as descend_in_time
 from labkit.distributions import ArchDistribution as ArchDistribution
 from labkit.distributions import ArchSample as ArchSample
 from labkit.errors import InputError as InputError
+from labkit.judging import judge as judge
 from labkit.latency import LatencyTable as LatencyTable
 from labkit.latency import measure as measure
 from labkit.networks import Network as Network
@@ -29,24 +32,11 @@ from labkit.networks import derive as derive
 from labkit.objectives import Deadline as Deadline
 from labkit.pareto import Frontier as Frontier
 from labkit.pareto import Point as Point
-from labkit.searching import (
-    SearchConfig as SearchConfig,
-)
-from labkit.searching import (
-    SearchResult as SearchResult,
-)
-from labkit.searching import (
-    judge as judge,
-)
-from labkit.searching import (
-    random_search as random_search,
-)
-from labkit.searching import (
-    search as search,
-)
-from labkit.searching import (
-    sweep as sweep,
-)
+from labkit.search_config import SearchConfig as SearchConfig
+from labkit.searching import SearchResult as SearchResult
+from labkit.searching import random_search as random_search
+from labkit.searching import search as search
+from labkit.searching import sweep as sweep
 from labkit.spaces import Architecture as Architecture
 from labkit.spaces import Choices as Choices
 from labkit.spaces import SearchSpace as SearchSpace

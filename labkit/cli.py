@@ -21,8 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as problem:
         print(f"labkit: {problem}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("labkit: stopped", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"labkit: {stop if stop.args else 'stopped'}", file=sys.stderr)
         return 130
     print(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) if arguments.json else text)
     return 0 if passed else 1
@@ -70,8 +70,8 @@ def run(arguments: argparse.Namespace) -> Outcome:
 
 
 def search(arguments: argparse.Namespace) -> Outcome:
-    from labkit import Supernet, runs, searching, storage
-    from labkit.searching import SearchConfig
+    from labkit import Checkpoints, Supernet, runs, searching, storage
+    from labkit.search_config import SearchConfig
 
     config = (SearchConfig.fast if arguments.fast else SearchConfig)(
         estimator=arguments.estimator,
@@ -83,8 +83,11 @@ def search(arguments: argparse.Namespace) -> Outcome:
     space, data, table = _space_data_table(arguments)
     out = storage.writable_folder(arguments.out)
     go = searching.random_search if arguments.random else searching.search
-    result = go(Supernet(space, arguments.seed), data, table, config, progress=_on_terminal())
+    checkpoints = Checkpoints(out / "checkpoints")
+    supernet = Supernet(space, arguments.seed)
+    result = go(supernet, data, table, config, checkpoints=checkpoints, progress=_on_terminal())
     runs.save(result, out, data, table, data_name=arguments.data, small=arguments.fast)
+    checkpoints.clear()
     point = result.point
     value = {
         "schema": 1,
@@ -106,7 +109,7 @@ def search(arguments: argparse.Namespace) -> Outcome:
 
 def study(arguments: argparse.Namespace) -> Outcome:
     from labkit import Supernet, runs, storage
-    from labkit.searching import SearchConfig
+    from labkit.search_config import SearchConfig
 
     weights = _numbers(arguments.latency_weights, "--latency-weights")
     config = (SearchConfig.fast if arguments.fast else SearchConfig)(seed=arguments.seed)
@@ -324,7 +327,7 @@ def bench_estimators(arguments: argparse.Namespace) -> Outcome:
 
 def bench_supernet(arguments: argparse.Namespace) -> Outcome:
     from labkit import data, storage, supernet_bench, truth
-    from labkit.searching import SearchConfig
+    from labkit.search_config import SearchConfig
 
     known = truth.load(arguments.truth)
     images = data.by_name(known.recipe["data"]["name"])

@@ -61,6 +61,33 @@ class Images:
         return Images(self.pixels.to(device), self.labels.to(device))
 
 
+class ShuffledBatches:
+    """Training batches without end: each pass over the images in a new order, its last short batch dropped.
+
+    `order`, `used` and the generator's state say what comes next, but for what `augment` draws.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        size: int,
+        generator: torch.Generator,
+        augment: Callable[[Tensor], Tensor] | None = None,
+    ):
+        self.images, self.size, self.generator, self.augment = images, size, generator, augment
+        self.order: Tensor | None = None  # of the images in this pass; None before the first
+        self.used = 0  # images of it
+
+    def __next__(self) -> tuple[Tensor, Tensor]:
+        """Standardised images (B, 3, 32, 32) float32 with labels (B,)."""
+        if self.order is None or self.used + self.size > len(self.images):
+            self.order, self.used = torch.randperm(len(self.images), generator=self.generator), 0
+        index = self.order[self.used : self.used + self.size].to(self.images.labels.device)
+        self.used += self.size
+        pixels = self.images.pixels[index]
+        return standardise(self.augment(pixels) if self.augment else pixels), self.images.labels[index]
+
+
 def standardise(pixels: Tensor) -> Tensor:
     """8-bit pixels to float32 about zero. Constants rather than statistics: nothing leaks between the parts."""
     return (pixels.float() / 255 - 0.5) / 0.25

@@ -27,7 +27,7 @@ network as cost, mixed network as control). `ClosedForm` is this library's own.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -223,6 +223,17 @@ class Reinforce:
 
 
 BASELINES = ("none", "running-mean", "leave-one-out")
+
+
+def memory(estimator: Estimator) -> dict[str, Any]:
+    """What an estimator has learnt from its calls so far, as JSON takes it; {} of most."""
+    return {name: value for name, value in vars(estimator).items() if name.startswith("_")}
+
+
+def recall(estimator: Estimator, learnt: dict[str, Any]) -> None:
+    """Give an estimator the `memory` of another of its kind."""
+    for name, value in learnt.items():
+        setattr(estimator, name, tuple(value) if isinstance(value, list) else value)
 
 
 def exact_gradient(cost: Cost, dist: ArchDistribution) -> Tensor:

@@ -78,6 +78,11 @@ class Supernet(_ChainNetwork):
         with seeded(seed):
             super().__init__(space, lambda e: operation(e.fixed, e) if e.fixed else MixedOp(space.slots[e.slot], e))
 
+    @property
+    def mixed_passes(self) -> float:
+        """How many architectures' work a mixed pass does: the mean number of candidates."""
+        return self.space.mask.sum().item() / len(self.space.slots)
+
     def forward(self, x: Tensor, weights: Tensor) -> Tensor:
         """Class logits (B, classes) of images (B, C, H, W) under op weights (N, S, K).
 

@@ -23,10 +23,12 @@ from labkit import spaces, storage
 from labkit.cards import today
 from labkit.data import ImageSet
 from labkit.errors import InputError
+from labkit.judging import judge
 from labkit.latency import LatencyTable
 from labkit.networks import Network, Supernet, derive
 from labkit.pareto import Frontier, Point
-from labkit.searching import SearchConfig, SearchResult, judge, random_search, sweep
+from labkit.search_config import SearchConfig
+from labkit.searching import SearchResult, random_search, sweep
 from labkit.spaces import SearchSpace
 from labkit.training import TrainConfig, error, train
 

@@ -149,10 +149,14 @@ def read_rows(path: str | Path) -> list[dict[str, Any]]:
 
 
 def write_tensors(path: str | Path, tensors: dict[str, Tensor]) -> Path:
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    return write_atomically(path, lambda file: save_file(tensors, file))
+    try:
+        return write_atomically(path, lambda file: save_file(tensors, file))
+    except SafetensorError as problem:  # a full disk, which it does not report as one
+        raise OSError(f"{path}: {_first_line(problem)}") from None
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:

@@ -14,9 +14,11 @@ import torch
 from labkit import storage
 from labkit.data import ImageSet
 from labkit.errors import InputError
+from labkit.judging import shared_errors
 from labkit.networks import Supernet
 from labkit.ranking import Agreement, agreement
-from labkit.searching import SearchConfig, shared_errors, train_shared
+from labkit.search_config import SearchConfig
+from labkit.searching import train_shared
 from labkit.truth import Truth
 from labkit.truth_report import top_quarter
 
@@ -30,7 +32,7 @@ class Scan:
     """Every architecture's validation error on one set of shared weights."""
 
     sample: str  # what the weights were trained on, see searching.train_shared
-    statistics: str  # of batch norm while judging, see searching.shared_errors
+    statistics: str  # of batch norm while judging, see judging.shared_errors
     seed: int
     errors: tuple[float, ...]  # A
 

@@ -11,7 +11,7 @@ from labkit.descent import descend_in_time, most_probable_in_time
 from labkit.errors import InputError
 from labkit.estimators import GumbelSoftmax, Reinforce, Unas, exact_gradient
 from labkit.objectives import Deadline, DualWeight
-from labkit.searching import SearchConfig
+from labkit.search_config import SearchConfig
 
 # --- the deadline ---------------------------------------------------------------------------------------------
 

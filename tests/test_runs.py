@@ -5,7 +5,7 @@ import torch
 
 import labkit as lk
 from labkit import runs
-from labkit.searching import SearchConfig
+from labkit.search_config import SearchConfig
 from labkit.training import TrainConfig
 
 TINY = SearchConfig(

@@ -8,19 +8,13 @@ import torch
 import torch.nn.functional as F
 
 import labkit as lk
+from labkit import SearchConfig, judge
 from labkit.errors import InputError
 from labkit.estimators import ESTIMATORS, Unas, exact_gradient
 from labkit.networks import frozen_statistics
 from labkit.objectives import LatencyCost, generalisation_loss
-from labkit.searching import (
-    SearchConfig,
-    _latency_gradient,
-    _TaskCost,
-    judge,
-    planned_passes,
-    random_search,
-    train_shared,
-)
+from labkit.search_gradients import TaskCost, latency_gradient
+from labkit.searching import planned_passes, random_search, train_shared
 from labkit.training import error
 
 TINY = SearchConfig(
@@ -40,7 +34,7 @@ def test_relaxed_cost_has_the_value_and_slope_of_the_generalisation_loss(space, 
     parameters = list(supernet.parameters())
     weights = torch.rand(1, 5, 3, dtype=torch.float64).softmax(-1).requires_grad_()
 
-    task = _TaskCost(supernet, parameters, (xt, yt), (xv, yv), 0.5)
+    task = TaskCost(supernet, parameters, (xt, yt), (xv, yv), 0.5)
     value = task(weights)
     (slope,) = torch.autograd.grad(value.sum(), weights)
 
@@ -57,7 +51,7 @@ def test_relaxed_cost_has_the_value_and_slope_of_the_generalisation_loss(space, 
 def test_one_hot_cost_moves_no_running_statistics(space, batches):
     supernet = lk.Supernet(space)
     before = copy.deepcopy(supernet.state_dict())
-    task = _TaskCost(supernet, list(supernet.parameters()), *batches, 0.5)
+    task = TaskCost(supernet, list(supernet.parameters()), *batches, 0.5)
     with torch.no_grad():
         task(space.encode(next(iter(space)))[None])
     assert all(torch.equal(before[name], value) for name, value in supernet.state_dict().items())
@@ -68,7 +62,7 @@ def test_latency_gradient_points_at_the_exact_one(space, table, target):
     dist, cost = lk.ArchDistribution(space).double(), LatencyCost(2.0, target)
     exact = exact_gradient(lambda w: cost(table(w)), dist)
     generator = torch.Generator().manual_seed(0)
-    draws = torch.stack([_latency_gradient(Unas(), dist, cost, table, None, generator) for _ in range(300)])
+    draws = torch.stack([latency_gradient(Unas(), dist, cost, table, None, generator) for _ in range(300)])
     if target is None:
         torch.testing.assert_close(draws[0], exact)
         assert draws.std(0).max() == 0, "closed form: no noise"
@@ -88,7 +82,7 @@ def test_a_measured_latency_is_minimised_without_bias(space, table):
 
     exact = exact_gradient(measured, dist)
     generator = torch.Generator().manual_seed(0)
-    draws = torch.stack([_latency_gradient(Unas(), dist, cost, table, measured, generator) for _ in range(6_000)])
+    draws = torch.stack([latency_gradient(Unas(), dist, cost, table, measured, generator) for _ in range(6_000)])
     z = (draws.mean(0) - exact) / (draws.std(0) / 6_000**0.5)
     assert z.abs().max() < 4
 

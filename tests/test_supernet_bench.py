@@ -9,7 +9,9 @@ import labkit as lk
 from labkit import storage, supernet_bench
 from labkit.complexity import Complexity
 from labkit.errors import InputError
-from labkit.searching import SearchConfig, judge, train_shared
+from labkit.judging import judge
+from labkit.search_config import SearchConfig
+from labkit.searching import train_shared
 from labkit.supernet_bench import Scan
 from labkit.truth import Truth
 

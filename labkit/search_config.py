@@ -1,0 +1,79 @@
+"""All that a search depends on besides the space, the data and the table."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from labkit.errors import InputError
+from labkit.estimators import ESTIMATORS
+from labkit.objectives import Deadline, LatencyCost
+
+ONE_HOT = ("reinforce", "reinforce-no-baseline")  # they make no relaxed pass for the weights to learn from
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig:
+    """All that a search depends on besides the space, the data and the table."""
+
+    estimator: str = "unas"  # a name in estimators.ESTIMATORS
+    latency_weight: float = 0.0  # error fraction per millisecond
+    target_ms: float | None = None  # with one, only milliseconds beyond it cost
+    latency_warmup: int = 0  # joint steps over which the latency weight rises from 0 in a line, as published
+    deadline_ms: float | None = None  # with one, what is chosen takes no longer
+    finalists: int = 8  # most probable architectures in time that are judged at the end, under a deadline
+    gap_weight: float = 0.5  # of |L_valid - L_train|, as published
+    nats_per_error: float = 6.0  # cross-entropy of a supernet that one unit of error is worth; five_layer: 5 to 10
+    mixture_steps: int = 200  # all candidates at equal weights: gets every operation off the plateau
+    weight_steps: int = 100  # weights only, on samples
+    joint_steps: int = 400  # weights and architecture
+    batch_size: int = 128
+    weight_lr: float = 4e-3  # at the end of the mixture phase, over which it rises
+    weight_decay: float = 1e-2
+    clip: float = 1.0  # norm of the weights' gradient
+    logit_lr: float = 0.05
+    judge_images: int = 1_000  # validation images that judge an architecture on the shared weights
+    calibration_images: int = 512  # training images that re-estimate its batch norm first
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.estimator not in ESTIMATORS:
+            raise InputError(f"estimators are {', '.join(ESTIMATORS)}; got {self.estimator!r}")
+        if min(self.mixture_steps, self.weight_steps, self.joint_steps) < 0 or self.batch_size < 2:
+            raise InputError("steps are at least 0 and a batch at least 2 images")
+        if self.latency_warmup < 0 or self.finalists < 1:
+            raise InputError("a latency warm-up is at least 0 steps, and at least one finalist is judged")
+        self.latency_cost, self.deadline  # noqa: B018 (checks weight, target and deadline)
+
+    @property
+    def steps(self) -> int:
+        return self.mixture_steps + self.weight_steps + self.joint_steps
+
+    def phase(self, step: int) -> str:
+        """Of step `step` (from 0): "mixture", "uniform" or "joint"."""
+        if step < self.mixture_steps:
+            return "mixture"
+        return "uniform" if step < self.mixture_steps + self.weight_steps else "joint"
+
+    @property
+    def one_hot_weights(self) -> bool:
+        """Whether the shared weights learn on one architecture a step rather than on a mixture near it."""
+        return self.estimator in ONE_HOT
+
+    @property
+    def latency_cost(self) -> LatencyCost:
+        return LatencyCost(self.latency_weight, self.target_ms)
+
+    def latency_cost_at(self, joint_step: int) -> LatencyCost:
+        """The latency cost on its way up, before joint step `joint_step` (from 0)."""
+        share = min(1.0, joint_step / self.latency_warmup) if self.latency_warmup else 1.0
+        return LatencyCost(share * self.latency_weight, self.target_ms)
+
+    @property
+    def deadline(self) -> Deadline | None:
+        return None if self.deadline_ms is None else Deadline(self.deadline_ms)
+
+    @classmethod
+    def fast(cls, **changes: Any) -> "SearchConfig":
+        """A shortened search for a live demonstration: seconds, and a worse answer."""
+        short = {"mixture_steps": 140, "weight_steps": 30, "joint_steps": 80, "batch_size": 64, "logit_lr": 0.1}
+        short |= {"judge_images": 500, "calibration_images": 256}
+        return cls(**{**short, **changes})

@@ -1,0 +1,285 @@
+"""A search in progress: the copies that change, in the order in which they change, and how to take them up again."""
+
+import copy
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from labkit import estimators, memory
+from labkit.checkpoints import Checkpoint, Checkpoints, interrupts_wait
+from labkit.data import ImageSet, ShuffledBatches
+from labkit.distributions import ArchDistribution
+from labkit.errors import InputError
+from labkit.estimators import ESTIMATORS, Cost
+from labkit.latency import LatencyTable
+from labkit.networks import Supernet, seeded
+from labkit.objectives import DualWeight
+from labkit.search_config import SearchConfig
+from labkit.search_gradients import TaskCost, latency_gradient, lateness
+
+TEMPERATURE = 0.4  # of the relaxed samples that weights learn on
+
+
+class SearchRun:
+    """The steps of one search. With a table the joint phase moves the architecture; without, only the weights.
+
+    The same steps follow from the same ingredients, on one machine with one number of threads: to the bit.
+    """
+
+    def __init__(
+        self,
+        supernet: Supernet,
+        data: ImageSet,
+        config: SearchConfig,
+        table: LatencyTable | None = None,
+        measured_ms: Cost | None = None,
+        *,
+        on_step: Callable[[dict[str, Any]], None] | None = None,
+        progress: bool = False,
+    ):
+        _check(supernet, data, config)
+        if table is not None:
+            table.check(supernet.space)
+        memory.keep_freed()
+        self.config, self.data, self.table, self.measured_ms = config, data, table, measured_ms
+        self.on_step = on_step
+        self.ingredients = _ingredients(supernet, data, config, table, measured_ms)
+        self.supernet = copy.deepcopy(supernet).to(memory_format=torch.channels_last)  # sooner, above all in pooling
+        self.parameters = list(self.supernet.parameters())
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, config.weight_lr, weight_decay=config.weight_decay, fused=True
+        )
+        self.dist = ArchDistribution(supernet.space).to(next(supernet.parameters()).device)
+        self.logit_optimizer = torch.optim.Adam(self.dist.parameters(), config.logit_lr)
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.train_batches = ShuffledBatches(data.train, config.batch_size, self.generator, data.augment)
+        self.valid_batches = ShuffledBatches(data.valid, config.batch_size, self.generator)
+        make = ESTIMATORS[config.estimator]
+        self.of_task, self.of_latency, self.of_late = make(), make(), make()  # a baseline, or a scale, for each
+        self.dual = DualWeight(rate=8 / max(1, config.joint_steps))
+        self.history: list[dict[str, Any]] = []
+        self.passes = 0.0
+        self.started = time.perf_counter()
+        self.bar = tqdm(total=max(1, config.steps), disable=not progress, desc="search")
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return len(self.history)
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self.started
+
+    def advance(self, until: int | None = None, checkpoints: Checkpoints | None = None) -> "SearchRun":
+        """Go on to step `until`, by default the last, saving on the way. An interrupt is saved too, between steps."""
+        until = self.config.steps if until is None else until
+        with interrupts_wait() if checkpoints else nullcontext() as interrupted:
+            while self.step < until:
+                self._next()
+                if checkpoints is None:
+                    continue
+                stop = interrupted()
+                if (stop or self.step % checkpoints.every == 0) and checkpoints.save(self.checkpoint()) and stop:
+                    raise KeyboardInterrupt(
+                        f"stopped after step {self.step} of {self.config.steps}; the same call goes on from "
+                        f"{checkpoints.folder}"
+                    )
+                if stop:
+                    raise KeyboardInterrupt(f"stopped after step {self.step}, which could not be saved")
+        return self
+
+    # --- steps ------------------------------------------------------------------------------------------
+
+    def _next(self) -> None:
+        phase = self.config.phase(self.step)
+        if phase == "joint" and self.table is not None:
+            self._joint_step(self.table)
+        else:
+            self._weight_step("uniform" if phase == "joint" else phase)
+
+    def _weight_step(self, phase: str) -> None:
+        """Weights alone: on the equal mixture of all candidates, or on a sample of the uniform distribution."""
+        with seeded(self.config.seed + self.step):
+            images, labels = next(self.train_batches)
+        sample = self.dist.sample(1, TEMPERATURE, self.generator)
+        one_hot = self.config.one_hot_weights and phase == "uniform"
+        weights = self.dist.probs()[None] if phase == "mixture" else sample.hard if one_hot else sample.soft
+        self.supernet.train()
+        loss = F.cross_entropy(self.supernet(images, weights.detach()), labels)
+        self._apply(torch.autograd.grad(loss, self.parameters, allow_unused=True))
+        self.passes += 3 * (1.0 if one_hot else self.supernet.mixed_passes) * len(labels)
+        sampled = None if phase == "mixture" else sample.hard[0].argmax(-1).tolist()
+        self._record(phase, loss.item(), sampled)
+
+    def _joint_step(self, table: LatencyTable) -> None:
+        config, dist, generator = self.config, self.dist, self.generator
+        with seeded(config.seed + self.step):
+            train, valid = next(self.train_batches), next(self.valid_batches)
+        task = TaskCost(self.supernet, self.parameters, train, valid, config.gap_weight)
+        estimate = self.of_task(task, dist, 1, generator)
+        cost = config.latency_cost_at(self.step - config.mixture_steps - config.weight_steps)
+        latency = latency_gradient(self.of_latency, dist, cost, table, self.measured_ms, generator)
+        late = None
+        if config.deadline is not None:
+            being_late, late = lateness(self.of_late, dist, config.deadline, table, self.measured_ms, generator)
+            latency = latency + self.dual.weight * being_late
+            self.dual.update(late, config.deadline.allowed)
+        dist.logits.grad = estimate.gradient + config.nats_per_error * latency
+        self.logit_optimizer.step()
+        self._apply(task.weight_gradients or task.one_hot_gradients(dist, generator))
+        self.passes += task.passes
+        self._record("joint", task.loss, task.sampled, table(dist.probs()[None]).item(), late)
+
+    def _apply(self, gradients: Sequence[Tensor | None]) -> None:
+        for parameter, gradient in zip(self.parameters, gradients):
+            parameter.grad = gradient
+        nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.weight_lr * self._share_of_lr()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _share_of_lr(self) -> float:
+        """Up in a line over the mixture phase, then a cosine down to a tenth. Begun at the top, it stays at chance."""
+        step, rise = self.step, self.config.mixture_steps
+        if step < rise:
+            return (step + 1) / rise
+        return 0.55 + 0.45 * math.cos(math.pi * (step - rise) / max(1, self.config.steps - rise))
+
+    def _record(
+        self,
+        phase: str,
+        loss: float,
+        sampled: list[int] | None,
+        expected_ms: float | None = None,
+        late: float | None = None,
+    ) -> None:
+        if not math.isfinite(loss):
+            raise FloatingPointError(f"the search diverged at step {self.step}: lower weight_lr")
+        record = {
+            "step": self.step,
+            "phase": phase,
+            "loss": loss,
+            "entropy": self.dist.entropy().item(),
+            "expected_ms": expected_ms,
+            "late": late,
+            "sampled": sampled,
+            "probs": self.dist.probs().detach().cpu().flatten().tolist(),
+        }
+        self.history.append(record)
+        self.bar.update()
+        self.bar.set_postfix(loss=f"{loss:.2f}", phase=phase, refresh=False)
+        if self.on_step is not None:
+            self.on_step(record)
+
+    # --- where it stands --------------------------------------------------------------------------------
+
+    def checkpoint(self) -> Checkpoint:
+        tensors = {f"supernet.{name}": value for name, value in self.supernet.state_dict().items()}
+        tensors |= {"logits": self.dist.logits.detach(), "generator": self.generator.get_state()}
+        tensors |= dict(_optimizer_tensors("weights", self.optimizer))
+        tensors |= dict(_optimizer_tensors("architecture", self.logit_optimizer))
+        for name, batches in self._batches():
+            if batches.order is not None:
+                tensors[f"{name}.order"] = batches.order
+        record = {
+            "ingredients": self.ingredients,
+            "estimators": [estimators.memory(e) for e in (self.of_task, self.of_latency, self.of_late)],
+            "dual_weight": self.dual.weight,
+            "used": {name: batches.used for name, batches in self._batches()},
+            "passes": self.passes,
+            "seconds": self.seconds,
+            "history": list(self.history),
+        }
+        return Checkpoint(self.step, tensors, record)
+
+    def restore(self, checkpoint: Checkpoint, *, changed: Sequence[str] = ()) -> "SearchRun":
+        """Stand where another run of the same ingredients stood; only those named in `changed` may differ.
+
+        An estimator of another kind starts without memory.
+        """
+        tensors, record = checkpoint.tensors, checkpoint.record
+        differ = [key for key in self.ingredients if self.ingredients[key] != record["ingredients"].get(key)]
+        if wrong := [key for key in differ if key not in changed]:
+            then_now = (f"{key} {record['ingredients'].get(key)!r}, now {self.ingredients[key]!r}" for key in wrong)
+            raise InputError(
+                f"the checkpoint of step {checkpoint.step} is of another search ({'; '.join(then_now)}): repeat that "
+                f"search, or name another folder"
+            )
+        self.supernet.load_state_dict(_under("supernet", tensors))
+        with torch.no_grad():
+            self.dist.logits.copy_(tensors["logits"])
+        self.generator.set_state(tensors["generator"])
+        _restore_optimizer("weights", self.optimizer, tensors)
+        _restore_optimizer("architecture", self.logit_optimizer, tensors)
+        for name, batches in self._batches():
+            batches.order, batches.used = tensors.get(f"{name}.order"), record["used"][name]
+        if "estimator" not in differ:
+            for estimator, learnt in zip((self.of_task, self.of_latency, self.of_late), record["estimators"]):
+                estimators.recall(estimator, learnt)
+        self.dual.weight = record["dual_weight"]
+        self.history, self.passes = list(record["history"]), record["passes"]
+        self.started = time.perf_counter() - record["seconds"]
+        self.bar.update(self.step - self.bar.n)
+        return self
+
+    def _batches(self) -> tuple[tuple[str, ShuffledBatches], ...]:
+        return ("train", self.train_batches), ("valid", self.valid_batches)
+
+
+def _ingredients(supernet, data, config, table, measured_ms) -> dict[str, Any]:
+    """What the steps follow from, named one by one, so that a search is only taken up by the same search."""
+    weights = hashlib.sha256()
+    for name, tensor in supernet.state_dict().items():
+        weights.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    latency = None if table is None else hashlib.sha256(json.dumps(table.to_json()).encode()).hexdigest()[:12]
+    return {
+        "space": supernet.space.digest,
+        "images": data.digest,
+        "first weights": weights.hexdigest()[:12],
+        "latency table": latency,
+        "measured latency": measured_ms is not None,
+        **asdict(config),
+    }
+
+
+def _optimizer_tensors(prefix: str, optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
+    for i, parameter in enumerate(optimizer.param_groups[0]["params"]):
+        for key, value in optimizer.state.get(parameter, {}).items():
+            yield f"{prefix}.{i}.{key}", value
+
+
+def _restore_optimizer(prefix: str, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    for i, parameter in enumerate(optimizer.param_groups[0]["params"]):
+        found = _under(f"{prefix}.{i}", tensors)
+        # Laid out like the parameter: a fused step walks both through memory side by side.
+        like = {key: torch.empty_like(parameter) if v.shape == parameter.shape else v for key, v in found.items()}
+        if found:
+            optimizer.state[parameter] = {key: like[key].detach().copy_(value) for key, value in found.items()}
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    start = prefix + "."
+    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
+
+
+def _check(supernet: Supernet, data: ImageSet, config: SearchConfig) -> None:
+    if len(data.classes) != supernet.space.classes:
+        raise InputError(
+            f"{data.name} has {len(data.classes)} classes, the space {supernet.space.classes}: "
+            f"make the space with classes={len(data.classes)}"
+        )
+    small = min(len(data.train), len(data.valid))
+    if small < config.batch_size:
+        raise InputError(f"a batch of {config.batch_size} needs as many images in each part; {data.name} has {small}")
