@@ -46,7 +46,7 @@ from labkit.training import train as train
 
 _ON_DEMAND = (
     "course", "deadline_bench", "editions", "estimator_bench", "explorer", "export", "flips", "headless", "plots",
-    "runs", "supernet_bench", "truth", "truth_report", "widgets",
+    "replays", "runs", "supernet_bench", "truth", "truth_report", "widgets",
 )  # fmt: skip
 
 

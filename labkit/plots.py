@@ -33,6 +33,7 @@ from labkit.latency import LatencyTable
 from labkit.objectives import LatencyCost
 from labkit.pareto import Frontier, Point
 from labkit.ranking import Agreement
+from labkit.replays import Replay
 from labkit.runs import Study
 from labkit.spaces import Architecture, SearchSpace
 
@@ -214,6 +215,34 @@ def choices(history: Sequence[Mapping[str, Any]], space: SearchSpace) -> Figure:
     table[-1, 0].set(xlabel="joint step")
     handles, labels = max((ax.get_legend_handles_labels() for ax in table.flat), key=lambda pair: len(pair[1]))
     table[0, 0].figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    return table[0, 0].figure
+
+
+@styled
+def replay(made: Replay, step: int) -> Figure:
+    """A search after one of its steps: each layer's probabilities, and where on the way it stood."""
+    names = list(dict.fromkeys(op for slot in made.slots for op in slot))
+    columns = len(made.slots) if len(made.slots) <= 8 else 7
+    rows = -(-len(made.slots) // columns)
+    size = {"width": 1.2 + 1.1 * columns, "height": (0.5 + 0.17 * len(names)) * rows + 1.6}
+    table = grid_of_axes(rows + 1, columns, **size)
+    for s, ax in enumerate(table[:-1].flat):
+        if s >= len(made.slots):
+            ax.axis("off")
+            continue
+        slot, drawn = made.slots[s], made.drawn(step)
+        bars = ax.barh([names.index(op) for op in slot], made.probs[step, s, : len(slot)], color=BLUE)
+        if drawn is not None:
+            bars[slot.index(drawn[s])].set(edgecolor=ORANGE, linewidth=2)
+        ax.set(xlim=(0, 1), xticks=[0, 1], ylim=(len(names) - 0.4, -0.6))
+        ax.set_title(f"layer {s + 1}", fontsize=9)
+        ax.set_yticks(range(len(names)), names if s % columns == 0 else [""] * len(names))
+    for ax in table[-1]:
+        ax.remove()
+    below = table[0, 0].figure.add_subplot(table[-1, 0].get_gridspec()[-1, :])
+    below.plot([row["loss"] for row in made.history], color=GREY, lw=1)
+    below.axvline(step, color=ORANGE)
+    below.set(xlabel="step", ylabel="loss (nats)")
     return table[0, 0].figure
 
 

@@ -14,7 +14,7 @@ FLOORS = (
     "spaces",
     "networks distributions pareto runtimes objectives",
     "estimators latency training",
-    "predictors flips",
+    "predictors flips replays",
     "additivity",
     "latency_build",
     "proposals",

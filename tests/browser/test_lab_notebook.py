@@ -45,6 +45,15 @@ flips = widgets.FlipExplorer(Flips(labels, (Side("cpu", "made up", up), Side("gp
 flips
 """,
     "print('flips', flips.chosen, flips.swapped)",
+    """
+from labkit.replays import Replay
+
+slots = (("a", "b"), ("a", "b"))
+row = lambda t: {"phase": "joint", "loss": 2 - t, "expected_ms": 0.1, "sampled": [0, 1], "probs": [1 - t, t, 0.5, 0.5]}
+replay = widgets.Replayer(Replay(slots, tuple(row(t / 10) for t in range(11))))
+replay
+""",
+    "print('replay', replay.step, replay.architecture)",
 )
 
 
@@ -139,6 +148,25 @@ def test_two_architectures_are_dragged_by_keys_and_by_pointer(lab, tiny, open_ta
     root.get_by_label("right").select_option("cpu")
     root.get_by_text("No swap: B is faster on both.").wait_for()
     root.screenshot(path=tmp_path / "flips.png")
+    check_nothing_failed(tab, tmp_path)
+
+
+def test_a_search_is_scrubbed_and_played(lab, tiny, open_tab, run_all, tmp_path):
+    tab = open_tab(1200, 1800)
+    run_all(tab, lab, tiny)
+    root = tab.page.locator(".lk-replay")
+    root.scroll_into_view_if_needed()
+    root.get_by_text("Step 11 of 11, joint: loss 1.00 nats, 0.100 ms expected.").wait_for()
+    width = lambda: [float(bar.get_attribute("width")) for bar in root.locator(".share").all()[:2]]
+    assert width()[0] == 0 < width()[1]
+    root.get_by_role("slider", name="step").focus()
+    tab.page.keyboard.press("Home")
+    root.get_by_text("Step 1 of 11, joint: loss 2.00 nats").wait_for()
+    assert width()[1] == 0 < width()[0]
+    root.get_by_role("button", name="play").click()
+    root.get_by_text("Step 11 of 11").wait_for(timeout=10_000)
+    assert root.get_by_role("button", name="play").is_visible(), "it stops by itself"
+    root.screenshot(path=tmp_path / "replay.png")
     check_nothing_failed(tab, tmp_path)
 
 
