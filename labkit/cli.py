@@ -184,19 +184,28 @@ def export(arguments: argparse.Namespace) -> Outcome:
     from labkit.runtimes import runtime
     from labkit.training import TrainConfig
 
-    names = [name.strip() for name in arguments.runtimes.split(",") if name.strip()]
+    names, precisions = _words(arguments.runtimes), _words(arguments.precisions)
     for name in names:
         runtime(name)
+    for precision in precisions:
+        if precision not in exporting.DTYPES:
+            raise InputError(f"precisions are {', '.join(exporting.DTYPES)}; got {precision!r}")
     loaded = runs.load(arguments.run)
     config = TrainConfig(epochs=arguments.epochs, seed=loaded.result.config.seed)
     data = loaded.image_set(download=arguments.download)
     network, accuracy = runs.train_chosen(loaded, data, config, progress=_on_terminal())
     path = exporting.to_onnx(network, loaded.folder / "network.onnx")
     rows = exporting.benchmark(
-        network, data.test, runtimes=names, batch_size=arguments.batch_size, onnx_model=path.read_bytes()
+        network,
+        data.test,
+        runtimes=names,
+        precisions=precisions,
+        batch_size=arguments.batch_size,
+        onnx_model=path.read_bytes(),
+        calibration=data.train,
     )
-    rows = [row for row in rows if row.name in names]
-    passed = all(row.parity_error <= exporting.TOLERANCE for row in rows if row.available)
+    rows = [row for row in rows if row.name in names and row.precision in precisions]
+    passed = all(row.computes_the_same for row in rows if row.available)
     value = {
         "schema": 1,
         "architecture": list(loaded.result.architecture.ops),
@@ -484,6 +493,7 @@ def _parser() -> argparse.ArgumentParser:
     p = verb("export", export, "train a run's choice from scratch, export it to ONNX, check and time it")
     p.add_argument("run", help="folder of a search")
     p.add_argument("--runtimes", default="torch,torch-channels-last,onnxruntime,tensorrt")
+    p.add_argument("--precisions", default="fp32", help="such as fp32,fp16,int8: each runtime in each")
     p.add_argument("--batch-size", type=int, default=1)
     p.add_argument("--epochs", type=int, default=6)
     p.add_argument("--download", action="store_true", help="let torchvision fetch the image set")
@@ -605,6 +615,10 @@ def _made() -> dict[str, Any]:
     from labkit.cards import device_name, today
 
     return {"command": _command(), "device": device_name(), "versions": runs.versions(), "date": today()}
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def _numbers(text: str, option: str) -> tuple[float, ...]:

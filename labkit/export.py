@@ -1,13 +1,14 @@
 """Leave PyTorch: an ONNX file, proof that it computes the same, and what it costs in each runtime."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from labkit import storage
 from labkit.cards import Measurement
@@ -16,12 +17,22 @@ from labkit.errors import InputError
 from labkit.latency import card_of, rotating
 from labkit.networks import Network
 from labkit.onnx_models import onnx_bytes
-from labkit.runtimes import Run, prepare, runtime
+from labkit.runtimes import Run, prepare, usable
+from labkit.runtimes import runtime as runtime_called
+from labkit.runtimes import runtimes as runtimes
 from labkit.stopwatch import time_interleaved
 
 BASELINE = "torch"
-TOLERANCE = 1e-4  # relative, float32
+DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "int8": "int8", "fp8": "float8"}
+TOLERANCES = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 1e-2, "int8": 5e-2, "fp8": 5e-2}  # relative, see `parity`
+TOLERANCE = TOLERANCES["fp32"]
 PARITY_BATCHES = (1, 2, 5)
+PREFERRED = {  # what "auto" tries, the usually fastest first
+    "cuda": ("tensorrt", "tensorrt-rtx", "torch-cuda-graph", "torch-channels-last"),
+    "cpu": ("onnxruntime", "openvino", "torch-channels-last"),
+}
+CALIBRATION = 256  # images that eight bits take their ranges from
+_SAID: set[str] = set()  # fall-backs that have been announced
 
 
 @dataclass(frozen=True)
@@ -33,12 +44,23 @@ class RuntimeRow:
     reason: str | None = None
     parity_error: float | None = None  # largest difference from eager float32, over the largest logit
     measurement: Measurement | None = None
-    speedup: float | None = None  # over eager; below 1 is a slow-down
+    speedup: float | None = None  # over eager float32; below 1 is a slow-down
+    precision: str = "fp32"
+
+    @property
+    def label(self) -> str:
+        return self.name if self.precision == "fp32" else f"{self.name} {self.precision}"
+
+    @property
+    def computes_the_same(self) -> bool:
+        """Within what the precision allows; NaN is not."""
+        return self.parity_error is not None and self.parity_error <= TOLERANCES[self.precision]
 
     def to_json(self) -> dict[str, Any]:
         measured = self.measurement.to_json() if self.measurement else {}
         return {
             "name": self.name,
+            "precision": self.precision,
             "available": self.available,
             "reason": self.reason,
             "parity_error": self.parity_error if self.parity_error != math.inf else None,  # JSON has no infinity
@@ -52,11 +74,11 @@ class RuntimeRow:
 
     def __str__(self) -> str:
         if self.measurement is None:
-            return f"{self.name:20} {self.reason}"
+            return f"{self.label:20} {self.reason}"
         timing = self.measurement.timing
-        change = "baseline" if self.name == BASELINE else speedup_text(self.speedup)
+        change = "baseline" if self.label == BASELINE else speedup_text(self.speedup)
         return (
-            f"{self.name:20} best {timing.text('best')}, median {timing.text('median')} "
+            f"{self.label:20} best {timing.text('best')}, median {timing.text('median')} "
             f"(spread {timing.spread_ms:.1g} ms), {change}, parity {self.parity_error:.0e}"
         )
 
@@ -76,6 +98,49 @@ def to_onnx(network: Network, path: str | Path, *, exporter: str = "dynamo") -> 
     content = onnx_bytes(network, torch.zeros(2, *network.space.image), exporter=exporter)
     onnx.checker.check_model(onnx.load_from_string(content), full_check=True)
     return storage.write_atomically(path, lambda file: file.write_bytes(content))
+
+
+def compile(
+    network: nn.Module,
+    runtime: str = "auto",
+    precision: str = "fp32",
+    *,
+    example: Tensor,
+    calibration: Images | None = None,
+    engines: str | Path | None = None,
+) -> Run:
+    """`network` as a function of images (B, C, H, W) -> logits (B, classes) under a runtime; the same call for all.
+
+    Args:
+        runtime: a name of `runtimes()`, refused with the remedy where it cannot be used; or "auto", the first of
+            `PREFERRED` that can, which is said once when it is not the first of all.
+        precision: of weights and arithmetic: fp32, fp16, bf16, int8 or fp8. Images and logits are float32.
+        example: images like those it will see, on the device it will run on; TensorRT tunes an engine to their number.
+        calibration: real images that int8 and fp8 take their ranges from, such as `data.train`.
+        engines: a folder that keeps TensorRT engines for the next time.
+    """
+    if precision not in DTYPES:
+        raise InputError(f"precisions are {', '.join(DTYPES)}; got {precision!r}")
+    dtype = DTYPES[precision]
+    name = _first_usable(dtype, example.device) if runtime == "auto" else runtime
+    ranges = None if calibration is None else standardise(calibration.pixels[:CALIBRATION])
+    return prepare(network, name, example, dtype=dtype, calibration=ranges, engines=engines)
+
+
+def _first_usable(dtype: str, device: torch.device) -> str:
+    passed_over = []
+    for name in PREFERRED[device.type]:
+        try:
+            usable(name, dtype, device)
+        except InputError as problem:
+            passed_over.append(str(problem))
+            continue
+        said = f"taking {name}: {'; '.join(passed_over)}"
+        if passed_over and said not in _SAID:
+            _SAID.add(said)
+            warnings.warn(said, stacklevel=3)
+        return name
+    raise InputError(f"no runtime here takes {dtype} on {device.type}: {'; '.join(passed_over)}")
 
 
 @torch.no_grad()
@@ -99,37 +164,54 @@ def benchmark(
     images: Images,
     *,
     runtimes: Sequence[str] = ("torch", "torch-channels-last", "onnxruntime", "tensorrt"),
+    precisions: Sequence[str] = ("fp32",),
     batch_size: int = 1,
     seconds: float = 0.5,
     onnx_model: bytes | None = None,
+    calibration: Images | None = None,
 ) -> tuple[RuntimeRow, ...]:
-    """Every runtime in turn with the others on the same real images, so that all meet the same disturbances.
+    """Every runtime in every precision, in turn with the others on the same real images, so all meet like disturbances.
 
-    The baseline, eager PyTorch in NCHW, is always timed and is the first row. A runtime that is not available here is
-    a row with the reason.
+    The baseline, eager PyTorch in NCHW and float32, is always timed and is the first row. What is not available here,
+    or not in that precision, is a row with the reason.
+
+    Args:
+        calibration: real images, other than `images`, that int8 and fp8 take their ranges from.
     """
     if batch_size < 1 or batch_size > len(images):
         raise InputError(f"a batch of 1 to {len(images)} images (all there are) can be timed; got {batch_size}")
-    names = list(dict.fromkeys((BASELINE, *runtimes)))
-    known = {name: runtime(name) for name in names}
-    runs: dict[str, Run] = {}
+    for precision in precisions:
+        if precision not in DTYPES:
+            raise InputError(f"precisions are {', '.join(DTYPES)}; got {precision!r}")
+    for name in runtimes:
+        runtime_called(name)
+    wanted = dict.fromkeys([(BASELINE, "fp32"), *((name, p) for name in runtimes for p in precisions)])
     batches = _batches(images, batch_size)
-    for name in names:
-        if known[name].available:
-            runs[name] = prepare(network, name, batches[0], onnx_model=onnx_model)
-    timings = time_interleaved([rotating(run, batches) for run in runs.values()], seconds=seconds)
-    measured = {
-        name: Measurement(timing, card_of(name, batch_size, network.space.image)) for name, timing in zip(runs, timings)
-    }
-    rows = []
-    for name in names:
-        if name not in runs:
-            rows.append(RuntimeRow(name, False, known[name].reason))
+    ranges = None if calibration is None else standardise(calibration.pixels[:CALIBRATION])
+    runs: dict[tuple[str, str], Run] = {}
+    reasons: dict[tuple[str, str], str] = {}
+    for name, precision in wanted:
+        try:
+            usable(name, DTYPES[precision])
+        except InputError as problem:
+            reasons[name, precision] = runtime_called(name).reason or str(problem)
             continue
-        speedup = measured[name].speedup_over(measured[BASELINE])
-        difference = parity(network, runs[name], images)
+        runs[name, precision] = prepare(
+            network, name, batches[0], dtype=DTYPES[precision], onnx_model=onnx_model, calibration=ranges
+        )
+    timings = time_interleaved([rotating(run, batches) for run in runs.values()], seconds=seconds)
+    card = lambda name, precision: card_of(name, batch_size, network.space.image, dtype=DTYPES[precision])
+    measured = {key: Measurement(timing, card(*key)) for key, timing in zip(runs, timings)}
+    rows = []
+    for name, precision in wanted:
+        if (name, precision) not in runs:
+            rows.append(RuntimeRow(name, False, reasons[name, precision], precision=precision))
+            continue
+        measurement = measured[name, precision]
+        speedup = measurement.speedup_over(measured[BASELINE, "fp32"])
+        difference = parity(network, runs[name, precision], images)
         reason = "its logits are not finite" if difference == math.inf else None
-        rows.append(RuntimeRow(name, True, reason, difference, measured[name], speedup))
+        rows.append(RuntimeRow(name, True, reason, difference, measurement, speedup, precision))
     return tuple(rows)
 
 

@@ -14,7 +14,18 @@ from labkit.data import import_torchvision
 from labkit.errors import InputError
 
 
-def onnx_bytes(network: nn.Module, example: Tensor, *, exporter: str = "dynamo") -> bytes:
+class _Half(nn.Module):
+    """A network in half precision with images and logits in float32."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network.half()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(images.half()).float()
+
+
+def onnx_bytes(network: nn.Module, example: Tensor, *, exporter: str = "dynamo", dtype: str = "float32") -> bytes:
     """`network` in eval mode as one ONNX model with its weights inside and a dynamic batch.
 
     Stack traces and paths that the exporter writes into the model are taken out, so equal networks give equal bytes.
@@ -23,10 +34,19 @@ def onnx_bytes(network: nn.Module, example: Tensor, *, exporter: str = "dynamo")
         example: images (B, C, H, W); B of at least 2 lets the batch be dynamic.
         exporter: "dynamo", the default of torch, 2 to 8 seconds; or "torchscript", deprecated there but
             some twenty times faster, for the many small networks of a latency table.
+        dtype: "float32", or "float16" for weights and arithmetic in half precision; images and logits stay float32.
+            Not "bfloat16": the exporter folds batch norm into float32 weights, which no runtime takes beside it.
     """
     import onnx
 
+    if dtype not in ("float32", "float16"):
+        raise InputError(f"an ONNX model is exported in float32 or float16; got {dtype!r}")
+    wrong = [name for name, value in network.state_dict().items() if not value.isfinite().all()]
+    if wrong:
+        raise InputError(f"{wrong[0]} of the network is not finite: it was not trained, or training diverged")
     network, example = copy.deepcopy(network).eval().cpu(), example.detach().cpu().contiguous()
+    if dtype == "float16":
+        network = _Half(network)
     if example.shape[0] < 2:
         example = example.expand(2, *example.shape[1:]).contiguous()
     names = {"input_names": ["images"], "output_names": ["logits"]}

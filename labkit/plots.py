@@ -274,7 +274,7 @@ def race(rows: Sequence[RuntimeRow], ax: Axes | None = None) -> Axes:
         ax.plot([timing.best_ms, timing.median_ms], [y, y], "|-", color=BLACK, lw=1)
         text = f" {ms:.3f} ms" + ("" if row is rows[0] else f", {speedup_text(row.speedup)}")
         ax.text(max(ms, timing.median_ms), y, text, va="center", fontsize=8)
-    ax.set_yticks(range(len(rows)), [row.name for row in rows])
+    ax.set_yticks(range(len(rows)), [row.label for row in rows])
     card = next(row.measurement.card for row in rows if row.measurement)
     where = f"batch {card.batch_size}, {card.threads} thread{'s' * (card.threads != 1)}, {card.device}"
     ax.set(xlabel=f"latency (ms, {card.statistic} to median, {where})")

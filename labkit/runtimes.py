@@ -1,4 +1,4 @@
-"""Ways to run a network: eager PyTorch, compiled, as a CUDA graph, ONNX Runtime, OpenVINO. Which are here, and why not.
+"""Ways to run a network: PyTorch eager, compiled or as a CUDA graph, ONNX Runtime, OpenVINO, TensorRT; and why not.
 
 Nothing heavy is imported until a runtime is asked for by name.
 """
@@ -10,15 +10,24 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from labkit import tensorrt_engines
 from labkit.errors import InputError
 from labkit.onnx_models import onnx_bytes
+from labkit.quantisation import quantised
 
 Run = Callable[[Tensor], Tensor]  # images (B, C, H, W) -> class logits (B, classes) in float32
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+EIGHT_BITS = {  # runtime -> dtype -> how the model is quantised for it
+    "onnxruntime": {"int8": "u8s8"},
+    "openvino": {"int8": "s8s8"},
+    "tensorrt": {"int8": "s8s8", "float8": "fp8"},
+    "tensorrt-rtx": {"int8": "s8s8", "float8": "fp8"},
+}
 _FORMATS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
 
 
@@ -42,9 +51,9 @@ def runtimes() -> tuple[Runtime, ...]:
         _torch("torch-channels-last", layout="channels_last"),
         _torch("torch-compile", layout="channels_last", reason=_no_compiler()),
         _torch("torch-cuda-graph", layout="channels_last", reason=_no_cuda(), devices=("cuda",)),
-        _package("onnxruntime", "pip install onnxruntime"),
-        _package("openvino", "pip install labkit[openvino]"),
-        _tensorrt(),
+        _package("onnxruntime", "pip install onnxruntime", ("float32", "float16", "int8")),
+        _package("openvino", "pip install labkit[openvino]", ("float32", "bfloat16", "int8")),
+        *(_tensorrt(flavour) for flavour in tensorrt_engines.FLAVOURS),
     )
 
 
@@ -75,6 +84,8 @@ def prepare(
     dtype: str = "float32",
     exporter: str = "dynamo",
     onnx_model: bytes | None = None,
+    calibration: Tensor | None = None,
+    engines: str | Path | None = None,
 ) -> Run:
     """`network` in eval mode, ready to run under the runtime `name`. The network itself is left alone.
 
@@ -82,12 +93,18 @@ def prepare(
         example: images like those it will see, on the device it will run on.
         dtype: of weights and arithmetic; images may come in any, logits leave in float32.
         exporter: how runtimes that need ONNX get it; see `onnx_models.onnx_bytes`.
-        onnx_model: the exported network, where there already is one.
+        onnx_model: the network exported in float32, where there already is one.
+        calibration: real images (N, C, H, W), as the network sees them: eight bits take their ranges from them.
+        engines: a folder that keeps TensorRT engines for the next time.
     """
     chosen = usable(name, dtype, example.device)
-    if name in ("onnxruntime", "openvino"):
-        model = onnx_model or onnx_bytes(network, example, exporter=exporter)
-        return (_onnxruntime_run if name == "onnxruntime" else _openvino_run)(model)
+    if name in EIGHT_BITS:
+        model = _model(network, name, dtype, example, exporter, onnx_model, calibration)
+        if name == "onnxruntime":
+            return _onnxruntime_run(model)
+        if name == "openvino":
+            return _openvino_run(model, "bf16" if dtype == "bfloat16" else "f32")
+        return _tensorrt_run(model, name, example, engines)
     placed = {"dtype": DTYPES[dtype], "memory_format": _FORMATS[chosen.layout]}
     network = copy.deepcopy(network).eval().to(example.device, **placed)
     if name == "torch-cuda-graph":
@@ -105,6 +122,27 @@ def prepare(
         return network(images.to(**placed)).float()
 
     return compiled if name == "torch-compile" else eager
+
+
+def _model(
+    network: nn.Module,
+    name: str,
+    dtype: str,
+    example: Tensor,
+    exporter: str,
+    onnx_model: bytes | None,
+    calibration: Tensor | None,
+) -> bytes:
+    """The network in ONNX, in the precision that is the model's own: half or eight bits."""
+    if dtype == "float16":
+        return onnx_bytes(network, example, exporter=exporter, dtype=dtype)
+    model = onnx_model or onnx_bytes(network, example, exporter=exporter)
+    recipe = EIGHT_BITS[name].get(dtype)
+    if recipe is None:
+        return model
+    if calibration is None:
+        raise InputError(f"{dtype} takes its ranges from real images: pass calibration=, such as 256 training images")
+    return quantised(model, calibration, recipe)
 
 
 # --- PyTorch ------------------------------------------------------------------------------------------------
@@ -161,9 +199,10 @@ def _cuda_graph_run(network: nn.Module, placed: dict) -> Run:
 # --- runtimes that read ONNX --------------------------------------------------------------------------------
 
 
-def _package(name: str, remedy: str) -> Runtime:
+def _package(name: str, remedy: str, dtypes: tuple[str, ...]) -> Runtime:
     version = _version(name)
-    return Runtime(name, version is not None, version, None if version else f"{name} is not installed: {remedy}")
+    reason = None if version else f"{name} is not installed: {remedy}"
+    return Runtime(name, version is not None, version, reason, dtypes=dtypes)
 
 
 def _onnxruntime_run(model: bytes) -> Run:
@@ -183,14 +222,14 @@ def _onnxruntime_run(model: bytes) -> Run:
     return run
 
 
-def _openvino_run(model: bytes) -> Run:
+def _openvino_run(model: bytes, precision: str) -> Run:
     import openvino
 
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        "INFERENCE_PRECISION_HINT": "f32",  # it would take bfloat16 by itself where the processor has it
+        "INFERENCE_PRECISION_HINT": precision,  # else it takes bfloat16 by itself where the processor has it
     }
     core = openvino.Core()
     request = core.compile_model(core.read_model(model), "CPU", settings).create_infer_request()
@@ -201,18 +240,20 @@ def _openvino_run(model: bytes) -> Run:
     return run
 
 
-def _tensorrt() -> Runtime:
-    """TensorRT is named with what it lacks; a package is looked up, never imported, to find out."""
-    installed = [(name, _version(name)) for name in ("tensorrt", "tensorrt-rtx") if _version(name)]
-    missing = []
-    if not installed:
-        missing.append("the package (pip install labkit[tensorrt]: 3.7 GB, from NVIDIA's index)")
-    if not torch.cuda.is_available():
-        missing.append("an NVIDIA GPU that torch can use")
-    if not missing:
-        missing.append("labkit's engine builder, which this version does not have yet")
-    version = installed[0][1] if installed else None
-    return Runtime("tensorrt", False, version, "TensorRT needs " + " and ".join(missing), devices=("cuda",))
+def _tensorrt(flavour: str) -> Runtime:
+    reason, version = tensorrt_engines.unavailable(flavour), _version(flavour)
+    dtypes = ("float32", "float16", "int8", "float8")
+    return Runtime(flavour, reason is None, version, reason, dtypes=dtypes, devices=("cuda",))
+
+
+def _tensorrt_run(model: bytes, flavour: str, example: Tensor, engines: str | Path | None) -> Run:
+    batch = example.shape[0]
+    settings = tensorrt_engines.Settings(tensorrt_engines.Profile(1, batch, max(64, batch)))
+    if engines is None:
+        return tensorrt_engines.EngineRun(tensorrt_engines.build(model, settings, flavour=flavour), example.device)
+    return tensorrt_engines.EngineRun(
+        tensorrt_engines.cached(model, settings, engines, flavour=flavour), example.device
+    )
 
 
 def _version(package: str) -> str | None:

@@ -68,7 +68,7 @@ def test_doctor_fails_when_the_course_cannot_run(capsys, monkeypatch):
         (["export", "OUT", "--runtimes", "torch,magic"], "runtimes are torch"),
         (["latency", "build", "--space", "nope", "--out", "OUT/t.json"], "spaces are"),
         (["latency", "build", "--runtime", "nope", "--out", "OUT/t.json"], "runtimes are torch"),
-        (["latency", "build", "--runtime", "tensorrt", "--out", "OUT/t.json"], "TensorRT needs"),
+        (["latency", "build", "--runtime", "tensorrt", "--out", "OUT/t.json"], "tensorrt needs"),
         (["latency", "build", "--networks", "3", "--out", "OUT/t.json"], "at least 20 whole networks"),
         (["latency", "build", "--out", "OUT/t.txt"], "is a .json file; got t.txt"),
         (["latency", "build", "--batch-size", "0", "--out", "OUT/t.json"], "at least one image"),

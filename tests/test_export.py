@@ -1,4 +1,5 @@
 import math
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from labkit import export
 from labkit.data import standardise
 from labkit.networks import seeded
 from labkit.onnx_models import onnx_bytes
+from labkit.quantisation import quantised
 from labkit.runtimes import prepare, runtime, runtimes
 
 
@@ -81,7 +83,7 @@ def test_half_precision_is_the_nets_own_and_logits_leave_in_float32(network, dat
     with torch.no_grad():
         error = ((run(x) - network(x)).abs().max() / network(x).abs().max()).item()
     assert run(x).dtype == torch.float32 and 1e-5 < error < 3e-2
-    with pytest.raises(lk.InputError, match="onnxruntime takes float32; got 'bfloat16'"):
+    with pytest.raises(lk.InputError, match="onnxruntime takes float32, float16, int8; got 'bfloat16'"):
         prepare(network, "onnxruntime", x, dtype="bfloat16")
 
 
@@ -139,6 +141,21 @@ def test_benchmark_rows(network, data):
     assert rows[0].speedup == 1
 
 
+def test_benchmark_rows_of_several_precisions(network, data):
+    rows = export.benchmark(
+        network, data.test, runtimes=("torch", "onnxruntime"), precisions=("fp32", "int8"), seconds=0.02,
+        calibration=data.train,
+    )  # fmt: skip
+    assert [row.label for row in rows] == ["torch", "torch int8", "onnxruntime", "onnxruntime int8"]
+    assert rows[1].reason == "the runtime torch takes float32, float16, bfloat16; got 'int8'"
+    assert rows[3].measurement.card.dtype == "int8" and rows[3].parity_error > rows[2].parity_error
+    assert rows[2].computes_the_same and not replace(rows[2], parity_error=math.nan).computes_the_same
+    assert not replace(rows[2], parity_error=2e-4).computes_the_same
+    assert replace(rows[3], parity_error=2e-4).computes_the_same
+    with pytest.raises(lk.InputError, match="precisions are fp32, fp16, bf16, int8, fp8; got 'half'"):
+        export.benchmark(network, data.test, precisions=("half",))
+
+
 def test_tensorrt_says_what_is_missing_and_how_to_get_it():
     entry = runtime("tensorrt")
     assert not entry.available
@@ -146,7 +163,7 @@ def test_tensorrt_says_what_is_missing_and_how_to_get_it():
         assert "NVIDIA GPU" in entry.reason
     if entry.version is None:
         assert "pip install labkit[tensorrt]" in entry.reason
-    with pytest.raises(lk.InputError, match="the runtime tensorrt cannot be used here: TensorRT needs"):
+    with pytest.raises(lk.InputError, match="the runtime tensorrt cannot be used here: tensorrt needs"):
         prepare(torch.nn.Identity(), "tensorrt", torch.zeros(1))
 
 
@@ -169,3 +186,95 @@ def test_impossible_batches_are_refused(network, data, batch_size):
         export.benchmark(network, data.test, batch_size=batch_size)
     with pytest.raises(lk.InputError, match="runtimes are torch"):
         export.benchmark(network, data.test, runtimes=("magic",))
+
+
+# ---- precision ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=["five_layer", "mobile-tiny"])
+def trained(request):
+    """A network that has learned its task, and the images: eight bits are judged by what they lose."""
+    data = lk.data.glyphs(2_500, 100, 1_000, seed=0)
+    space = lk.spaces.by_name(request.param)
+    network = lk.derive(space, space.sample(1, torch.Generator().manual_seed(4))[0])
+    lk.train(network, data, lk.TrainConfig(epochs=6, batch_size=32), validate="at the end")
+    assert lk.error(network, data.test) < 0.2, "logits of a network that guesses are small, and any noise is large"
+    return network.eval(), data
+
+
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [("onnxruntime", "fp16"), ("onnxruntime", "int8"), ("openvino", "bf16"), ("openvino", "int8"), ("torch", "bf16")],
+)
+def test_fewer_bits_stay_near_and_lose_less_than_a_point(trained, name, precision):
+    network, data = trained
+    if not runtime(name).available:
+        pytest.skip(runtime(name).reason)
+    x = standardise(data.test.pixels)
+    run = export.compile(network, name, precision, example=x[:2], calibration=data.train)
+    assert 0 < export.parity(network, run, data.test) <= export.TOLERANCES[precision], "near, and not the same"
+    right = lambda logits: (logits.argmax(-1) == data.test.labels).float().mean().item()
+    with torch.no_grad():
+        assert right(run(x)) >= right(network(x)) - 0.01
+
+
+def test_eight_bits_need_real_images(network, data):
+    x = standardise(data.test.pixels[:2])
+    with pytest.raises(lk.InputError, match="takes its ranges from real images: pass calibration="):
+        export.compile(network, "onnxruntime", "int8", example=x)
+    with pytest.raises(lk.InputError, match="at least 32 real images; got 5"):
+        export.compile(network, "onnxruntime", "int8", example=x, calibration=data.train[:5])
+    with pytest.raises(lk.InputError, match=r"recipes are u8s8, s8s8, fp8; got 'u4'"):
+        quantised(b"", x, "u4")
+
+
+def test_the_model_is_quantised_as_its_runtime_wants_it(network, data):
+    x = standardise(data.train.pixels[:64])
+    model = onnx_bytes(network, x[:2], exporter="torchscript")
+    kinds = {}
+    for recipe in ("u8s8", "s8s8", "fp8"):
+        made = onnx.load_from_string(quantised(model, x, recipe))
+        onnx.checker.check_model(made)
+        kinds[recipe] = {part.data_type for part in made.graph.initializer if "zero_point" in part.name}
+    types = onnx.TensorProto
+    assert kinds["u8s8"] == {types.UINT8, types.INT8, types.INT32}, "activations, weights, biases"
+    assert kinds["s8s8"] == {types.INT8} and kinds["fp8"] == {types.FLOAT8E4M3FN}
+
+
+def test_auto_takes_what_is_here_and_says_once_what_is_not(network, data, monkeypatch):
+    monkeypatch.setattr(export, "_SAID", set())
+    x = standardise(data.test.pixels[:2])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run = export.compile(network, example=x)  # ONNX Runtime is always here
+    assert export.parity(network, run, data.test) < export.TOLERANCE
+    with pytest.warns(
+        UserWarning, match="taking .*: the runtime onnxruntime takes float32, float16, int8; got 'bfloat16'"
+    ):
+        export.compile(network, precision="bf16", example=x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        export.compile(network, precision="bf16", example=x)
+    with pytest.raises(lk.InputError, match="no runtime here takes float8 on cpu"):
+        export.compile(network, precision="fp8", example=x)
+    with pytest.raises(lk.InputError, match="precisions are fp32, fp16, bf16, int8, fp8; got 'fp4'"):
+        export.compile(network, precision="fp4", example=x)
+    with pytest.raises(lk.InputError, match="the runtime torch takes float32, float16, bfloat16; got 'int8'"):
+        export.compile(network, "torch", "int8", example=x)
+
+
+def test_weights_that_are_no_numbers_are_not_exported(space):
+    network = lk.derive(space, next(iter(space)))
+    with torch.no_grad():
+        network.head[1].weight[0, 0] = math.nan
+    with pytest.raises(lk.InputError, match=r"head\.1\.weight of the network is not finite"):
+        onnx_bytes(network, torch.zeros(2, 3, 32, 32))
+
+
+def test_a_network_left_in_train_mode_is_exported_in_eval_mode(data):
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(0.5), torch.nn.Linear(3 * 32 * 32, 4)).train()
+    x = standardise(data.test.pixels[:4])
+    run = export.compile(network, "onnxruntime", example=x)
+    assert network.training
+    with torch.no_grad():
+        torch.testing.assert_close(run(x), network.eval()(x), rtol=1e-4, atol=1e-5)

@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "labkit"
 FLOORS = (
     "errors",
     "ops cards storage data checks memory ranking complexity gaussian_process",
-    "stopwatch onnx_models checkpoints",
+    "stopwatch onnx_models quantisation tensorrt_engines checkpoints",
     "spaces",
     "networks distributions pareto runtimes objectives",
     "estimators latency training",
