@@ -180,21 +180,28 @@ def latency_build(arguments: argparse.Namespace) -> Outcome:
 
 def export(arguments: argparse.Namespace) -> Outcome:
     from labkit import export as exporting
-    from labkit import runs
-    from labkit.runtimes import runtime
+    from labkit import runs, tensorrt_engines
+    from labkit.runtimes import runtime, usable
     from labkit.training import TrainConfig
 
     names, precisions = _words(arguments.runtimes), _words(arguments.precisions)
     for name in names:
         runtime(name)
     for precision in precisions:
-        if precision not in exporting.DTYPES:
-            raise InputError(f"precisions are {', '.join(exporting.DTYPES)}; got {precision!r}")
+        if precision not in exporting.PRECISIONS:
+            raise InputError(f"precisions are {', '.join(exporting.PRECISIONS)}; got {precision!r}")
+    if arguments.engine is not None:
+        tensorrt_engines.module(arguments.engine)
+    if arguments.verify:
+        usable(arguments.verify)
+    if arguments.architectures < 3:
+        raise InputError(f"a rank agreement needs at least 3 architectures; got {arguments.architectures}")
     loaded = runs.load(arguments.run)
     config = TrainConfig(epochs=arguments.epochs, seed=loaded.result.config.seed)
     data = loaded.image_set(download=arguments.download)
     network, accuracy = runs.train_chosen(loaded, data, config, progress=_on_terminal())
     path = exporting.to_onnx(network, loaded.folder / "network.onnx")
+    engines = _build_engines(arguments, network, data, precisions, loaded.folder / "engines")
     rows = exporting.benchmark(
         network,
         data.test,
@@ -219,10 +226,58 @@ def export(arguments: argparse.Namespace) -> Outcome:
             f"{loaded.result.architecture}",
             f"test accuracy {100 * accuracy:.2f} % over {len(data.test)} images, trained from scratch",
             f"{path}",
+            *(text for _, text in engines),
             *map(str, rows),
         ]
     )
+    value["engines"] = [engine for engine, _ in engines]
+    if arguments.verify:
+        loop, more = _close_the_loop(arguments, loaded, data)
+        value["closed_loop"], text = loop, f"{text}\n\n{more}"
     return value, text, passed
+
+
+def _build_engines(arguments, network, data, precisions, folder) -> list[tuple[dict[str, Any], str]]:
+    """An engine of `--engine` a precision, kept in `folder`, and a line on each."""
+    from labkit import export as exporting
+    from labkit import tensorrt_engines
+
+    if arguments.engine is None:
+        return []
+    settings = tensorrt_engines.Settings(
+        tensorrt_engines.Profile(1, arguments.batch_size, max(64, arguments.batch_size))
+    )
+    built = []
+    for precision in precisions:
+        model = exporting.model_for(network, arguments.engine, precision, data.train)
+        engine = tensorrt_engines.cached(model, settings, folder, flavour=arguments.engine)
+        row = {"precision": precision, "flavour": engine.flavour, "version": engine.version}
+        row |= {"bytes": len(engine.plan), "layers": engine.layers, "seconds": round(engine.seconds, 2)}
+        text = (
+            f"engine {precision}: {len(engine.plan) / 1024:.0f} KiB by {engine.flavour} {engine.version}, from "
+            f"{engine.layers} layers in {engine.seconds:.1f} s, kept in {folder}"
+        )
+        built.append((row, text))
+    return built
+
+
+def _close_the_loop(arguments, loaded, data) -> tuple[dict[str, Any], str]:
+    """What the search believed of its frontier beside the runtime that is deployed."""
+    from labkit import closed_loop, plots, storage
+
+    result = loaded.result
+    points = closed_loop.along_the_frontier(
+        result.supernet, data, loaded.table, result.config, result.architecture, arguments.architectures
+    )
+    loop = closed_loop.close(
+        loaded.space, points, loaded.table, runtime=arguments.verify, batch_size=arguments.batch_size
+    )
+    value = {"kind": "closed loop", "schema": 1, **loop.to_json()}
+    storage.write_json(loaded.folder / "closed_loop.json", value)
+    picture = loaded.folder / "closed_loop.png"
+    drawn = plots.picture(plots.closed_loop(loop), closed_loop.to_text(loop))
+    storage.write_atomically(picture, lambda file: file.write_bytes(drawn.png))
+    return value, f"{closed_loop.to_text(loop)}\nsaved in {picture.with_suffix('.json')} and {picture.name}"
 
 
 def truth_build(arguments: argparse.Namespace) -> Outcome:
@@ -496,6 +551,10 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--precisions", default="fp32", help="such as fp32,fp16,int8: each runtime in each")
     p.add_argument("--batch-size", type=int, default=1)
     p.add_argument("--epochs", type=int, default=6)
+    p.add_argument("--engine", help="build TensorRT engines too: tensorrt, or tensorrt-rtx, which needs no GPU for it")
+    text = "time architectures along the frontier in RUNTIME: what the search's table believed, and what is"
+    p.add_argument("--verify", nargs="?", const="onnxruntime", metavar="RUNTIME", help=text)
+    p.add_argument("--architectures", type=int, default=20, help="so many of them")
     p.add_argument("--download", action="store_true", help="let torchvision fetch the image set")
 
     text = "the exact answer of a small space: train all of it, time all of it, judge the result"

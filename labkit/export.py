@@ -17,13 +17,13 @@ from labkit.errors import InputError
 from labkit.latency import card_of, rotating
 from labkit.networks import Network
 from labkit.onnx_models import onnx_bytes
-from labkit.runtimes import Run, prepare, usable
+from labkit.runtimes import Run, in_precision, prepare, usable
 from labkit.runtimes import runtime as runtime_called
 from labkit.runtimes import runtimes as runtimes
 from labkit.stopwatch import time_interleaved
 
 BASELINE = "torch"
-DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "int8": "int8", "fp8": "float8"}
+PRECISIONS = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "int8": "int8", "fp8": "float8"}
 TOLERANCES = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 1e-2, "int8": 5e-2, "fp8": 5e-2}  # relative, see `parity`
 TOLERANCE = TOLERANCES["fp32"]
 PARITY_BATCHES = (1, 2, 5)
@@ -119,12 +119,19 @@ def compile(
         calibration: real images that int8 and fp8 take their ranges from, such as `data.train`.
         engines: a folder that keeps TensorRT engines for the next time.
     """
-    if precision not in DTYPES:
-        raise InputError(f"precisions are {', '.join(DTYPES)}; got {precision!r}")
-    dtype = DTYPES[precision]
+    if precision not in PRECISIONS:
+        raise InputError(f"precisions are {', '.join(PRECISIONS)}; got {precision!r}")
+    dtype = PRECISIONS[precision]
     name = _first_usable(dtype, example.device) if runtime == "auto" else runtime
     ranges = None if calibration is None else standardise(calibration.pixels[:CALIBRATION])
     return prepare(network, name, example, dtype=dtype, calibration=ranges, engines=engines)
+
+
+def model_for(network: Network, runtime: str, precision: str, calibration: Images) -> bytes:
+    """`network` in ONNX as `runtime` takes it in `precision`: what its engine is built from, here or elsewhere."""
+    dtype = PRECISIONS[precision]
+    example, ranges = torch.zeros(2, *network.space.image), standardise(calibration.pixels[:CALIBRATION])
+    return in_precision(network, runtime, dtype, example, calibration=ranges)
 
 
 def _first_usable(dtype: str, device: torch.device) -> str:
@@ -181,8 +188,8 @@ def benchmark(
     if batch_size < 1 or batch_size > len(images):
         raise InputError(f"a batch of 1 to {len(images)} images (all there are) can be timed; got {batch_size}")
     for precision in precisions:
-        if precision not in DTYPES:
-            raise InputError(f"precisions are {', '.join(DTYPES)}; got {precision!r}")
+        if precision not in PRECISIONS:
+            raise InputError(f"precisions are {', '.join(PRECISIONS)}; got {precision!r}")
     for name in runtimes:
         runtime_called(name)
     wanted = dict.fromkeys([(BASELINE, "fp32"), *((name, p) for name in runtimes for p in precisions)])
@@ -192,15 +199,15 @@ def benchmark(
     reasons: dict[tuple[str, str], str] = {}
     for name, precision in wanted:
         try:
-            usable(name, DTYPES[precision])
+            usable(name, PRECISIONS[precision])
         except InputError as problem:
             reasons[name, precision] = runtime_called(name).reason or str(problem)
             continue
         runs[name, precision] = prepare(
-            network, name, batches[0], dtype=DTYPES[precision], onnx_model=onnx_model, calibration=ranges
+            network, name, batches[0], dtype=PRECISIONS[precision], onnx_model=onnx_model, calibration=ranges
         )
     timings = time_interleaved([rotating(run, batches) for run in runs.values()], seconds=seconds)
-    card = lambda name, precision: card_of(name, batch_size, network.space.image, dtype=DTYPES[precision])
+    card = lambda name, precision: card_of(name, batch_size, network.space.image, dtype=PRECISIONS[precision])
     measured = {key: Measurement(timing, card(*key)) for key, timing in zip(runs, timings)}
     rows = []
     for name, precision in wanted:

@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +38,13 @@ def onnx_bytes(network: nn.Module, example: Tensor, *, exporter: str = "dynamo",
         dtype: "float32", or "float16" for weights and arithmetic in half precision; images and logits stay float32.
             Not "bfloat16": the exporter folds batch norm into float32 weights, which no runtime takes beside it.
     """
+    model = onnx_model(network, example, exporter=exporter, dtype=dtype)
+    _strip(model)
+    return model.SerializeToString(deterministic=True)
+
+
+def onnx_model(network: nn.Module, example: Tensor, *, exporter: str = "dynamo", dtype: str = "float32") -> Any:
+    """`onnx_bytes` before it is stripped, as an `onnx.ModelProto`: each node still says which module it comes from."""
     import onnx
 
     if dtype not in ("float32", "float16"):
@@ -63,8 +71,7 @@ def onnx_bytes(network: nn.Module, example: Tensor, *, exporter: str = "dynamo",
             model = onnx.load_from_string(buffer.getvalue())
         else:
             raise InputError(f"an exporter is 'dynamo' or 'torchscript'; got {exporter!r}")
-    _strip(model)
-    return model.SerializeToString(deterministic=True)
+    return model
 
 
 def _strip(model) -> None:

@@ -25,6 +25,7 @@ from matplotlib.ticker import LogLocator
 from PIL import Image
 
 from labkit.cards import Measurement
+from labkit.closed_loop import ClosedLoop
 from labkit.data import Images
 from labkit.estimator_bench import Row
 from labkit.export import RuntimeRow, speedup_text
@@ -281,6 +282,30 @@ def race(rows: Sequence[RuntimeRow], ax: Axes | None = None) -> Axes:
     ax.set(xlim=(0, 1.4 * longest), ylim=(len(rows) - 0.5, -0.5))
     ax.grid(axis="y", visible=False)
     return ax
+
+
+@styled
+def closed_loop(loop: ClosedLoop) -> Figure:
+    """The table's milliseconds against the compiled runtime's, and the frontier by each of them."""
+    table, compiled = loop.ms["table"], loop.ms["compiled"]
+    name, errors = loop.compiled[0].card.runtime, [100 * point.error for point in loop.points]
+    (left, right), *_ = grid_of_axes(1, 2, width=9.0, height=3.6)
+    left.plot(table, compiled, "o", color=BLUE)
+    ends = [0, 1.05 * max(table.max(), compiled.max())]
+    left.plot(ends, ends, "--", color=GREY, lw=1, label="as believed")
+    left.set(xlim=ends, ylim=ends, xlabel="by the search's table (ms)", ylabel=f"measured whole in {name} (ms)")
+    left.set_title(f"Kendall tau {loop.agreement('table', 'compiled')}", fontsize=9)
+    left.legend()
+    for clock, front, ms, style, colour in (
+        ("by the table", loop.believed, table, "--s", ORANGE),
+        (f"in {name}", loop.front, compiled, "-o", BLUE),
+    ):
+        places = sorted(front, key=lambda i: ms[i])
+        right.plot(ms, errors, style[-1], color=colour, alpha=0.3)
+        right.plot([ms[i] for i in places], [errors[i] for i in places], style, color=colour, label=clock)
+    right.set(xlabel="latency (ms)", ylabel="error on shared weights (%)")
+    right.legend()
+    return left.figure
 
 
 @styled

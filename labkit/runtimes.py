@@ -99,7 +99,9 @@ def prepare(
     """
     chosen = usable(name, dtype, example.device)
     if name in EIGHT_BITS:
-        model = _model(network, name, dtype, example, exporter, onnx_model, calibration)
+        model = in_precision(
+            network, name, dtype, example, exporter=exporter, onnx_model=onnx_model, calibration=calibration
+        )
         if name == "onnxruntime":
             return _onnxruntime_run(model)
         if name == "openvino":
@@ -124,16 +126,20 @@ def prepare(
     return compiled if name == "torch-compile" else eager
 
 
-def _model(
+def in_precision(
     network: nn.Module,
     name: str,
     dtype: str,
     example: Tensor,
-    exporter: str,
-    onnx_model: bytes | None,
-    calibration: Tensor | None,
+    *,
+    exporter: str = "dynamo",
+    onnx_model: bytes | None = None,
+    calibration: Tensor | None = None,
 ) -> bytes:
-    """The network in ONNX, in the precision that is the model's own: half or eight bits."""
+    """`network` in ONNX with the precision in the model itself, as the runtime `name` takes it; see `prepare`."""
+    known = ("float32", "float16", "bfloat16", *EIGHT_BITS[name])
+    if dtype not in known:
+        raise InputError(f"{name} takes {', '.join(known)}; got {dtype!r}")
     if dtype == "float16":
         return onnx_bytes(network, example, exporter=exporter, dtype=dtype)
     model = onnx_model or onnx_bytes(network, example, exporter=exporter)
