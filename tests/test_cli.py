@@ -8,6 +8,7 @@ import pytest
 
 from labkit.cli import main
 from labkit.latency import LatencyTable
+from labkit.tensorrt_engines import installed
 
 
 def run(capsys, *arguments):
@@ -69,6 +70,10 @@ def test_doctor_fails_when_the_course_cannot_run(capsys, monkeypatch):
         (["latency", "build", "--space", "nope", "--out", "OUT/t.json"], "spaces are"),
         (["latency", "build", "--runtime", "nope", "--out", "OUT/t.json"], "runtimes are torch"),
         (["latency", "build", "--runtime", "tensorrt", "--out", "OUT/t.json"], "tensorrt needs"),
+        (["export", "RUN", "--engine", "magic"], "TensorRT comes as tensorrt or tensorrt-rtx"),
+        (["export", "RUN", "--verify", "magic"], "runtimes are torch"),
+        (["export", "RUN", "--precisions", "fp4"], "precisions are fp32"),
+        (["export", "RUN", "--verify", "--architectures", "2"], "at least 3 architectures"),
         (["latency", "build", "--networks", "3", "--out", "OUT/t.json"], "at least 20 whole networks"),
         (["latency", "build", "--out", "OUT/t.txt"], "is a .json file; got t.txt"),
         (["latency", "build", "--batch-size", "0", "--out", "OUT/t.json"], "at least one image"),
@@ -129,6 +134,23 @@ def test_the_main_job(tmp_path):
         assert row["card"]["batch_size"] == 1 and row["card"]["origin"] == "measured"
     assert value["runtimes"][0]["speedup"] == 1 and value["runtimes"][1]["speedup"] > 0
 
-    search[4] = "digits"  # real handwriting
-    again = [labkit(*search, "--fast", "--seed", "3", "--out", out, "--json") for out in ("A", "B")]
-    assert again[0]["architecture"] == again[1]["architecture"] and again[0]["error"] == again[1]["error"]
+
+def test_a_search_on_real_handwriting_is_exported_and_its_loop_closed(capsys, tmp_path):
+    out, table = str(tmp_path / "RUN"), "five_layer-onnxruntime-b1"
+    code, text, _ = run(capsys, "search", "--data", "digits", "--fast", "--table", table, "--out", out, "--json")
+    found = json.loads(text)
+    assert code == 0 and not (tmp_path / "RUN" / "checkpoints").exists(), "a finished search needs none"
+    options = ["--runtimes", "onnxruntime", "--precisions", "fp32,int8", "--epochs", "1"]
+    engine = ["--engine", "tensorrt-rtx"] if "tensorrt-rtx" in installed() else []
+    code, text, _ = run(capsys, "export", out, *options, *engine, "--verify", "--architectures", "5", "--json")
+    value = json.loads(text)
+    assert value["architecture"] == found["architecture"]
+    assert [(row["name"], row["precision"]) for row in value["runtimes"]] == [
+        ("onnxruntime", "fp32"),
+        ("onnxruntime", "int8"),
+    ]
+    assert [row["precision"] for row in value["engines"]] == (["fp32", "int8"] if engine else [])
+    loop = json.loads((tmp_path / "RUN" / "closed_loop.json").read_text())
+    assert loop == value["closed_loop"] and len(loop["architectures"]) == 5
+    assert "-".join(found["architecture"]) in [row["ops"] for row in loop["architectures"]]
+    assert (tmp_path / "RUN" / "closed_loop.png").stat().st_size > 5_000
