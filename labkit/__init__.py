@@ -45,8 +45,9 @@ from labkit.training import error as error
 from labkit.training import train as train
 
 _ON_DEMAND = (
-    "course", "deadline_bench", "editions", "estimator_bench", "explorer", "export", "flips", "headless", "plots",
-    "replays", "runs", "supernet_bench", "truth", "truth_report", "widgets",
+    "closed_loop", "course", "deadline_bench", "editions", "engine_bench", "estimator_bench", "explorer", "export",
+    "flips", "fusion", "headless", "plots", "replays", "runs", "supernet_bench", "tensorrt_engines", "truth",
+    "truth_report", "widgets",
 )  # fmt: skip
 
 

@@ -411,6 +411,39 @@ def bench_supernet(arguments: argparse.Namespace) -> Outcome:
     return value | {"passed": True}, supernet_bench.to_text(known, scans), True
 
 
+def bench_engines(arguments: argparse.Namespace) -> Outcome:
+    import torch
+
+    from labkit import data, derive, engine_bench, runs, spaces, storage, tensorrt_engines
+
+    tensorrt_engines.module(arguments.flavour)
+    if arguments.out:
+        storage.writable_folder(Path(arguments.out).parent)
+    if arguments.runs:
+        chosen = [(run, run.image_set()) for run in map(runs.load, arguments.runs)]
+        networks = [(derive(run.result.supernet, run.result.architecture), images) for run, images in chosen]
+    else:
+        images, draw = data.glyphs(1_000, 100, 100), torch.Generator().manual_seed(0)
+        made = (spaces.five_layer(), spaces.mobile("tiny"))
+        networks = [(derive(space, space.sample(1, draw)[0]), images) for space in made]
+    rows = tuple(
+        row
+        for network, images in networks
+        for row in engine_bench.builds(network, images.train, flavour=arguments.flavour)
+    )
+    passed = engine_bench.as_expected(rows)
+    value = {
+        "kind": engine_bench.KIND,
+        "schema": engine_bench.SCHEMA,
+        "passed": passed,
+        "made": _made(),
+        "rows": engine_bench.to_json(rows),
+    }
+    if arguments.out:
+        _save_with_rows(arguments.out, value)
+    return value, "\n".join(map(str, rows)), passed
+
+
 def bench_deadlines(arguments: argparse.Namespace) -> Outcome:
     from tqdm.auto import tqdm
 
@@ -588,6 +621,11 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--seeds", type=int, default=3)
     p.add_argument("--fast", action="store_true", help="the shortened recipe of a live demonstration")
     p.add_argument("--truth", default="five_layer", help="the truth table: a folder, or the name of a shipped one")
+    p.add_argument("--out", help="file of the results, JSON")
+
+    p = verb("engines", bench_engines, "what TensorRT builds in each precision, and what it refuses", acts)
+    p.add_argument("runs", nargs="*", metavar="RUN", help="folders of searches; a random network a space otherwise")
+    p.add_argument("--flavour", default="tensorrt-rtx", help="tensorrt-rtx, which needs no GPU for it, or tensorrt")
     p.add_argument("--out", help="file of the results, JSON")
 
     p = verb("deadlines", bench_deadlines, "a hard deadline, the hinge and a sweep of weights on the truth", acts)

@@ -249,7 +249,7 @@ def _parse(trt: Any, network: Any, model: bytes, log: Any) -> None:
     if parser.parse(model):
         return
     first = parser.get_error(0)
-    text = " ".join(first.desc().split())
+    text = " ".join(first.desc().split()).split(" [checkMacros")[0]  # the rest only says that there is no GPU
     meaning = next((f": {said}" for sign, said in REFUSED.items() if sign in text), "")
     at = f"node {first.node()}, {nodes[first.node()]}," if 0 <= first.node() < len(nodes) else "a node"
     raise InputError(f"TensorRT refuses {at} of this ONNX model{meaning} ({text[:300]})")

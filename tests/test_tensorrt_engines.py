@@ -3,6 +3,7 @@
 import multiprocessing
 import resource
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 import labkit as lk
-from labkit import tensorrt_engines
+from labkit import engine_bench, tensorrt_engines
 from labkit.data import standardise
 from labkit.onnx_models import onnx_bytes
 from labkit.quantisation import quantised
@@ -54,6 +55,22 @@ def test_engines_of_every_precision_are_built_without_a_gpu(models):
 def test_a_model_quantised_for_onnx_runtime_is_refused_with_the_remedy(models):
     with pytest.raises(lk.InputError, match=r"node 0, DequantizeLinear.* quantise it with the recipe 's8s8'"):
         build(models["u8s8"])
+
+
+@here
+def test_a_bench_says_what_is_built_and_what_is_refused(data, tmp_path):
+    space = lk.spaces.five_layer()
+    rows = engine_bench.builds(lk.derive(space, space[0]), data.train, models=("fp32", "u8s8", "s8s8"))
+    assert [(row.model, row.refused is None) for row in rows] == [("fp32", True), ("u8s8", False), ("s8s8", True)]
+    assert engine_bench.as_expected(rows) and not engine_bench.as_expected([replace(rows[0], refused="no")])
+    assert not engine_bench.as_expected([replace(rows[1], refused=None)]), "it must be refused"
+    assert "refused: TensorRT refuses node" in str(rows[1]) and "18 layers" not in str(rows[1])
+    file = tmp_path / "engines.json"
+    value = {"kind": engine_bench.KIND, "schema": engine_bench.SCHEMA, "made": {}}
+    lk.storage.write_json(file, value | {"rows": engine_bench.to_json(rows)})
+    assert engine_bench.load(file) == (rows, {})
+    with pytest.raises(lk.InputError, match="models are fp32, fp16, u8s8, s8s8, fp8; got 'fp4'"):
+        engine_bench.builds(lk.derive(space, space[0]), data.train, models=("fp4",))
 
 
 def a_model(operator: str, domain: str) -> bytes:
