@@ -6,6 +6,7 @@ Read from the graph that ONNX Runtime leaves after its optimisations, so it hold
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,23 @@ def fusions(network: nn.Module, example: Tensor) -> tuple[Fused, ...]:
 def swallowed(rows: tuple[Fused, ...], node: str) -> tuple[Fused, ...]:
     """The layers whose work the compiled node called `node` does."""
     return tuple(row for row in rows if row.node == node)
+
+
+def as_html(rows: tuple[Fused, ...], node: str) -> str:
+    """A table of the layers, those that the compiled node called `node` swallowed marked by an arrow and in bold."""
+    together = swallowed(rows, node)
+    if not together:
+        raise InputError(f"no layer is swallowed by a node called {node!r}")
+    lines = []
+    for row in rows:
+        cells = [row.layer, row.kind, row.exported, row.operator]
+        marked = row.node == node
+        text = "".join(f"<td>{'<b>' * marked}{escape(cell)}{'</b>' * marked}</td>" for cell in cells)
+        lines.append(f"<tr><td>{'&rarr;' * marked}</td>{text}</tr>")
+    names = ", ".join(row.layer for row in together)
+    says = f"One node of the compiled graph, {together[0].operator}, does the work of {len(together)}: {names}."
+    head = "".join(f"<th>{name}</th>" for name in ("", "layer", "PyTorch", "exported as", "compiled into"))
+    return f"<p>{escape(says)}</p><table><tr>{head}</tr>{''.join(lines)}</table>"
 
 
 def _optimised(model: bytes) -> Any:

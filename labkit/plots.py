@@ -30,6 +30,7 @@ from labkit.data import Images
 from labkit.estimator_bench import Row
 from labkit.export import RuntimeRow, speedup_text
 from labkit.flips import Flips
+from labkit.fusion import Fused
 from labkit.latency import LatencyTable
 from labkit.objectives import LatencyCost
 from labkit.pareto import Frontier, Point
@@ -281,6 +282,26 @@ def race(rows: Sequence[RuntimeRow], ax: Axes | None = None) -> Axes:
     ax.set(xlabel=f"latency (ms, {card.statistic} to median, {where})")
     ax.set(xlim=(0, 1.4 * longest), ylim=(len(rows) - 0.5, -0.5))
     ax.grid(axis="y", visible=False)
+    return ax
+
+
+@styled
+def fusion(rows: Sequence[Fused], ax: Axes | None = None) -> Axes:
+    """Layers on the left, the compiled nodes that swallowed them on the right."""
+    ax = axes(ax, width=6.4, height=0.6 + 0.19 * len(rows))
+    nodes = list(dict.fromkeys(row.node for row in rows))
+    places = {node: [y for y, row in enumerate(rows) if row.node == node] for node in nodes}
+    for i, ys in enumerate(places.values()):
+        colour, middle = (BLUE, ORANGE)[i % 2], sum(ys) / len(ys)
+        for y in ys:
+            ax.plot([0, 1], [y, middle], color=colour, lw=1.5)
+            ax.text(-0.03, y, f"{rows[y].layer}  {rows[y].kind}", ha="right", va="center", fontsize=7)
+        ax.plot(1, middle, "s", color=colour, ms=6)
+        ax.text(1.05, middle, rows[ys[0]].operator, va="center", fontsize=8)
+    ax.set(xlim=(-1.3, 2.0), ylim=(len(rows) - 0.4, -1.4))
+    ax.text(-0.03, -1, "PyTorch", ha="right", weight="bold", fontsize=8)
+    ax.text(1.05, -1, "compiled", weight="bold", fontsize=8)
+    ax.axis("off")
     return ax
 
 

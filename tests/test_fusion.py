@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import labkit as lk
-from labkit.fusion import fusions, swallowed
+from labkit.fusion import as_html, fusions, swallowed
 
 
 def folded(network: nn.Module, data) -> nn.Module:
@@ -76,3 +76,12 @@ def test_a_layer_that_nothing_swallows_stands_alone():
 
     rows = {row.layer: row for row in fusions(Twice().eval(), torch.zeros(2, 3, 32, 32))}
     assert rows["conv"].operator == "Conv" and rows["act"].operator == "Relu"
+
+
+def test_the_view_marks_what_one_node_swallowed(five):
+    rows = fusions(five, torch.zeros(2, 3, 32, 32))
+    html = as_html(rows, rows[0].node)
+    assert "Conv + Relu, does the work of 3: body.0.0, body.0.1, body.0.2." in html
+    assert html.count("&rarr;") == 3 and html.count("<tr>") == len(rows) + 1
+    with pytest.raises(lk.InputError, match="no layer is swallowed by a node called 'magic'"):
+        as_html(rows, "magic")

@@ -241,8 +241,8 @@ print(f"entropy {joint[0]['entropy']:.2f} -> {joint[-1]['entropy']:.2f} nats; 0 
 # ## Tell it again, and let it end otherwise
 #
 # A search keeps a log of every step, so it can be told again. Drag the step, or let it play, and find (1) the step at
-# which the loss takes off; (2) a layer that changes its mind in the joint phase; (3) what is drawn again and again while
-# the probabilities still look even: nothing, it is chance.
+# which the loss takes off; (2) a layer that changes its mind in the joint phase; (3) a step whose draw, ringed, is not
+# what the bars would have you expect: it is a draw.
 
 # %% tags=["widget"]
 replay = lk.widgets.Replayer(lk.replays.replay_of(result.history, space))
@@ -250,9 +250,9 @@ replay.step = config.mixture_steps + config.weight_steps  # where the architectu
 replay
 
 # %% [markdown]
-# It also kept checkpoints: weights, logits, optimisers, the order of the images, the state of every generator. That is
-# why a search that is killed goes on from the last one and ends exactly as if it had not been, and why you can go back to a
-# step and choose differently. The next cell goes back to the checkpoint nearest to where you left the replay and makes a
+# It also kept checkpoints: weights, logits, optimisers, the order of the images, the state of every generator. So a
+# search that is killed goes on from the last one and ends exactly as if it had not been, and you can go back to a step
+# and choose differently. The next cell goes back to the checkpoint nearest to where you left the replay and makes a
 # millisecond four times as dear *from there*; all that was learned before is kept.
 
 # %%
