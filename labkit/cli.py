@@ -180,7 +180,7 @@ def latency_build(arguments: argparse.Namespace) -> Outcome:
 
 def export(arguments: argparse.Namespace) -> Outcome:
     from labkit import export as exporting
-    from labkit import runs, tensorrt_engines
+    from labkit import runs, storage, tensorrt_engines
     from labkit.runtimes import runtime, usable
     from labkit.training import TrainConfig
 
@@ -230,11 +230,37 @@ def export(arguments: argparse.Namespace) -> Outcome:
             *map(str, rows),
         ]
     )
+    storage.write_json(loaded.folder / "export.json", {"kind": "export", **value})
     value["engines"] = [engine for engine, _ in engines]
     if arguments.verify:
         loop, more = _close_the_loop(arguments, loaded, data)
         value["closed_loop"], text = loop, f"{text}\n\n{more}"
     return value, text, passed
+
+
+def report(arguments: argparse.Namespace) -> Outcome:
+    from labkit import reports
+
+    path = Path(arguments.out or Path(arguments.run) / "report.html")
+    reports.write(arguments.run, path, download=arguments.download)
+    found = reports.read(path)
+    text = "\n".join([*(claim.says for claim in found), f"saved in {path}; check it: python -m labkit verify {path}"])
+    return {"schema": 1, "report": str(path), "claims": [claim.says for claim in found]}, text, True
+
+
+def verify(arguments: argparse.Namespace) -> Outcome:
+    from labkit import reports
+
+    verdicts = []
+    for verdict in reports.verify(reports.read(arguments.report), full=arguments.full, download=arguments.download):
+        verdicts.append(verdict)
+        if not arguments.json:
+            print(verdict, file=sys.stderr, flush=True)
+    counts = {outcome: sum(v.outcome == outcome for v in verdicts) for outcome in reports.OUTCOMES}
+    passed = counts["drifted"] == 0
+    rows = [{"claim": v.claim.says, "outcome": v.outcome, "found": v.found} for v in verdicts]
+    text = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
+    return {"schema": 1, "passed": passed, **counts, "claims": rows}, text, passed
 
 
 def _build_engines(arguments, network, data, precisions, folder) -> list[tuple[dict[str, Any], str]]:
@@ -588,6 +614,16 @@ def _parser() -> argparse.ArgumentParser:
     text = "time architectures along the frontier in RUNTIME: what the search's table believed, and what is"
     p.add_argument("--verify", nargs="?", const="onnxruntime", metavar="RUNTIME", help=text)
     p.add_argument("--architectures", type=int, default=20, help="so many of them")
+    p.add_argument("--download", action="store_true", help="let torchvision fetch the image set")
+
+    p = verb("report", report, "write a run as one page, with claims that can be checked again")
+    p.add_argument("run", help="folder of a search")
+    p.add_argument("--out", help="an HTML file; RUN/report.html otherwise")
+    p.add_argument("--download", action="store_true", help="let torchvision fetch the image set")
+
+    p = verb("verify", verify, "check the claims of a report: reproduced, drifted or not checked")
+    p.add_argument("report", help="an HTML file that `report` wrote")
+    p.add_argument("--full", action="store_true", help="repeat long searches and trainings as well")
     p.add_argument("--download", action="store_true", help="let torchvision fetch the image set")
 
     text = "the exact answer of a small space: train all of it, time all of it, judge the result"

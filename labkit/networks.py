@@ -3,6 +3,7 @@
 In shapes: B images, S slots, K candidates, N in {1, B} rows of op weights.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import reduce
@@ -39,6 +40,14 @@ def frozen_statistics(module: nn.Module) -> Iterator[None]:
 def operation(name: str, edge: Edge) -> nn.Module:
     """The module of the operation called `name` at `edge`."""
     return OPS[name](edge.in_channels, edge.out_channels, edge.stride)
+
+
+def weights_hash(module: nn.Module) -> str:
+    """Twelve hex digits over the names and the values of all parameters and buffers."""
+    hasher = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        hasher.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return hasher.hexdigest()[:12]
 
 
 class MixedOp(nn.Module):

@@ -32,7 +32,7 @@ from labkit.searching import SearchResult, random_search, sweep
 from labkit.spaces import SearchSpace
 from labkit.training import TrainConfig, error, train
 
-KIND, SCHEMA = "search run", 1
+KIND, SCHEMA = "search run", 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +44,9 @@ class Run:
     result: SearchResult
     table: LatencyTable
     data: dict[str, Any]  # the card of the image set, and the name that makes it again
+    versions: dict[str, str]  # what computed it
+    date: str
+    threads: int
 
     def image_set(self, *, download: bool = False) -> ImageSet:
         """The image set of the search, made again; refused when it is not the same to the pixel."""
@@ -81,8 +84,11 @@ def save(
         "data": {**data.card(), "made_by": {"name": data_name or data.name, "seed": data.seed, "small": small}},
         "config": asdict(result.config),
         "point": result.point.to_json(),
+        "method": result.method,
+        "first_weights": result.first_weights,
         "passes": result.passes,
         "seconds": result.seconds,
+        "threads": torch.get_num_threads(),  # the same search on another number ends a rounding away
         "date": today(),
         "versions": versions(),
     }
@@ -101,6 +107,8 @@ def load(folder: str | Path) -> Run:
         config = SearchConfig(**manifest["config"])
         point = Point.from_json(manifest["point"])
         passes, seconds, data = manifest["passes"], manifest["seconds"], manifest["data"]
+        method, first_weights = manifest["method"], manifest["first_weights"]
+        made_by, date, threads = manifest["versions"], manifest["date"], manifest["threads"]
     except (KeyError, TypeError) as problem:
         raise InputError(f"{folder}/manifest.json is damaged: {type(problem).__name__} {problem}") from None
     tensors = storage.read_tensors(folder / "weights.safetensors")
@@ -112,8 +120,8 @@ def load(folder: str | Path) -> Run:
         raise InputError(f"{folder}/weights.safetensors does not fit {space.name}: {problem}") from None
     rows = folder / "history.parquet"
     history = tuple(storage.read_rows(rows)) if rows.exists() else ()
-    result = SearchResult(config, point, logits, history, supernet, passes, seconds)
-    return Run(folder, space, result, LatencyTable.load(folder / "latency_table.json"), data)
+    result = SearchResult(config, point, logits, history, supernet, passes, seconds, (), method, first_weights)
+    return Run(folder, space, result, LatencyTable.load(folder / "latency_table.json"), data, made_by, date, threads)
 
 
 def train_chosen(run: Run, data: ImageSet, config: TrainConfig, *, progress: bool = False) -> tuple[Network, float]:

@@ -22,7 +22,7 @@ from labkit.distributions import ArchDistribution
 from labkit.errors import InputError
 from labkit.estimators import ESTIMATORS, Cost
 from labkit.latency import LatencyTable
-from labkit.networks import Supernet, seeded
+from labkit.networks import Supernet, seeded, weights_hash
 from labkit.objectives import DualWeight
 from labkit.search_config import SearchConfig
 from labkit.search_gradients import TaskCost, latency_gradient, lateness
@@ -240,14 +240,11 @@ class SearchRun:
 
 def _ingredients(supernet, data, config, table, measured_ms) -> dict[str, Any]:
     """What the steps follow from, named one by one, so that a search is only taken up by the same search."""
-    weights = hashlib.sha256()
-    for name, tensor in supernet.state_dict().items():
-        weights.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
     latency = None if table is None else hashlib.sha256(json.dumps(table.to_json()).encode()).hexdigest()[:12]
     return {
         "space": supernet.space.digest,
         "images": data.digest,
-        "first weights": weights.hexdigest()[:12],
+        "first weights": weights_hash(supernet),
         "latency table": latency,
         "measured latency": measured_ms is not None,
         **asdict(config),

@@ -42,6 +42,8 @@ class SearchResult:
     passes: float  # cost in image passes: one image forward through one architecture is 1, with backward 3
     seconds: float
     judged: tuple[Point, ...] = ()  # every architecture that was judged on the way, the chosen one among them
+    method: str = "search"  # or "random search"
+    first_weights: str = ""  # `networks.weights_hash` of the supernet passed in
 
     @property
     def architecture(self) -> Architecture:
@@ -122,7 +124,7 @@ def random_search(
     candidates = distinct(supernet.space, n, table, config)
     points = judge(run.supernet, candidates, data, table, config)
     run.passes += len(candidates) * each
-    return _result(run, config, cheapest(points, config), points)
+    return _result(run, config, cheapest(points, config), points, "random search")
 
 
 def train_shared(
@@ -174,8 +176,11 @@ def _found(run: SearchRun) -> SearchResult:
     return _result(run, config, cheapest(points, config), points)
 
 
-def _result(run: SearchRun, config: SearchConfig, point: Point, judged: tuple[Point, ...]) -> SearchResult:
+def _result(
+    run: SearchRun, config: SearchConfig, point: Point, judged: tuple[Point, ...], method: str = "search"
+) -> SearchResult:
     run.bar.close()
     supernet = run.supernet.to(memory_format=torch.contiguous_format)
     logits = run.dist.logits.detach().cpu()
-    return SearchResult(config, point, logits, tuple(run.history), supernet, run.passes, run.seconds, judged)
+    first, history = run.ingredients["first weights"], tuple(run.history)
+    return SearchResult(config, point, logits, history, supernet, run.passes, run.seconds, judged, method, first)

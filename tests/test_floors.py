@@ -27,7 +27,7 @@ FLOORS = (
     "truth_report estimator_bench",
     "supernet_bench deadline_bench optimize_bench",
     "plots",
-    "widgets exercises headless doctor",
+    "reports widgets exercises headless doctor",
     "course editions",
     "cli",
 )

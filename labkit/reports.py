@@ -1,0 +1,339 @@
+"""A search as one page that anyone can open: what was chosen, what was measured, and claims that can be checked again.
+
+The page is self-contained: pictures inside, no script, no address. Its claims are in it as JSON; `verify` reads them
+back, does the work again, and says of each whether it was reproduced, has drifted, or was not checked and why.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from html import escape
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import labkit.data
+from labkit import closed_loop, plots, runs, spaces, storage
+from labkit.cards import Card
+from labkit.complexity import count
+from labkit.data import ImageSet
+from labkit.errors import InputError
+from labkit.judging import judge
+from labkit.latency import LatencyTable, card_of, measure
+from labkit.networks import Supernet, derive, weights_hash
+from labkit.search_config import SearchConfig
+from labkit.searching import planned_passes, random_search, search
+from labkit.stopwatch import threads
+from labkit.training import TrainConfig, error, train
+
+KIND, SCHEMA = "labkit report", 1
+OUTCOMES = ("reproduced", "drifted", "not checked")
+SEARCH_PASSES, TRAIN_IMAGES = 300_000, 100_000  # what is done again unless everything is asked for: about a minute each
+LATENCY_WITHIN = 0.10  # of the recorded milliseconds
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One thing that a report says, and what it takes to check it."""
+
+    name: str  # which check, a key of CHECKS
+    says: str
+    value: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    claim: Claim
+    outcome: str  # one of OUTCOMES
+    found: str
+
+    def __str__(self) -> str:
+        return f"{self.outcome:12} {self.claim.says}: {self.found}"
+
+
+def write(folder: str | Path, path: str | Path, *, download: bool = False) -> Path:
+    """Write the report of the run in `folder` to `path`, an HTML file."""
+    run = runs.load(folder)
+    images = run.image_set(download=download)
+    return storage.write_text(path, _page(run, images, claims(run)))
+
+
+def claims(run: runs.Run) -> tuple[Claim, ...]:
+    """What the run says that can be checked: from the cheapest to the dearest."""
+    point, config, space = run.result.point, run.result.config, run.space
+    architecture = point.architecture
+    data = {"made_by": run.data["made_by"], "digest": run.data["digest"]}
+    about = {"space": space.name, "classes": space.classes, "ops": list(architecture.ops)}
+    counted = asdict(count(derive(space, architecture), space.image))
+    made = [
+        Claim("images", f"the images are {run.data['name']} ({run.data['digest']})", data),
+        Claim(
+            "space", f"{space.name} is {space.digest}, and holds the architecture", {**about, "digest": space.digest}
+        ),
+        Claim(
+            "complexity",
+            f"{counted['parameters']:,} parameters, {counted['macs']:,} multiply-accumulates",
+            {**about, **counted},
+        ),
+        Claim(
+            "table",
+            f"{point.latency_ms:.4f} ms by the table",
+            {**about, "table": run.table.to_json(), "ms": point.latency_ms},
+        ),
+        Claim(
+            "search",
+            f"the {run.result.method} (seed {config.seed}) chose it: {point.error:.1%} error on shared weights",
+            {
+                **about,
+                **data,
+                "method": run.result.method,
+                "table": run.table.to_json(),
+                "config": asdict(config),
+                "error": point.error,
+                "first_weights": run.result.first_weights,
+                "threads": run.threads,
+            },
+        ),
+    ]
+    trained, exported = _recorded(run, "trained.json", "trained network"), _recorded(run, "export.json", "export")
+    if trained is not None:
+        accuracy, tested = trained["test_accuracy"], run.data["test"]
+        says = f"trained from scratch it is right on {accuracy:.2%} of {tested:,} test images"
+        training = {"config": trained["config"], "accuracy": accuracy, "images": tested}
+        made.append(Claim("accuracy", says, {**about, **data, **training}))
+    for row in (exported or {}).get("runtimes", ()):
+        if row["available"] and row["precision"] == "fp32":
+            timed = Card.from_json(row["card"])
+            ms = row[f"{timed.statistic}_ms"]
+            says = f"{ms:.3g} ms in {row['name']} ({timed.recorded()})"
+            made.append(Claim("latency", says, {**about, "card": row["card"], "ms": ms, "spread_ms": row["spread_ms"]}))
+    return tuple(made)
+
+
+def read(path: str | Path) -> tuple[Claim, ...]:
+    """The claims in a report."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as problem:
+        raise InputError(f"no report can be read at {path} ({problem})") from None
+    found = _ClaimsIn(text).content
+    try:
+        value = json.loads(found)
+        if (value["kind"], value["schema"]) != (KIND, SCHEMA):
+            raise InputError(
+                f"{path} is a {value['kind']} of schema {value['schema']}; this labkit reads {KIND} {SCHEMA}"
+            )
+        return tuple(Claim(**claim) for claim in value["claims"])
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{path} is not a report that labkit wrote, or its claims were damaged") from None
+
+
+def verify(made: Iterable[Claim], *, full: bool = False, download: bool = False) -> Iterator[Verdict]:
+    """Check each claim again, here and now; long work only when `full`."""
+    for claim in made:
+        if claim.name not in CHECKS:
+            yield Verdict(claim, "not checked", "this version knows no such claim")
+            continue
+        try:
+            outcome, found = CHECKS[claim.name](claim.value, full, download)
+        except InputError as problem:
+            outcome, found = "not checked", str(problem)
+        yield Verdict(claim, outcome, found)
+
+
+# --- checks: (value, full, download) -> outcome, what was found -----------------------------------------------
+
+
+def _check_images(value: dict[str, Any], full: bool, download: bool) -> tuple[str, str]:
+    return _same(_images(value, download).digest, value["digest"])
+
+
+def _check_space(value: dict[str, Any], full: bool, download: bool) -> tuple[str, str]:
+    space, _ = _architecture(value)
+    return _same(space.digest, value["digest"])
+
+
+def _check_complexity(value: dict[str, Any], full: bool, download: bool) -> tuple[str, str]:
+    space, architecture = _architecture(value)
+    found = asdict(count(derive(space, architecture), space.image))
+    wrong = [f"{name.replace('_', ' ')} {n:,}, not {value[name]:,}" for name, n in found.items() if n != value[name]]
+    return ("drifted", "; ".join(wrong)) if wrong else ("reproduced", "counted again")
+
+
+def _check_table(value: dict[str, Any], full: bool, download: bool) -> tuple[str, str]:
+    space, architecture = _architecture(value)
+    table = LatencyTable.from_json(value["table"])
+    table.check(space)
+    found = table.table_ms(architecture)
+    near = math.isclose(found, value["ms"], rel_tol=1e-9)
+    return ("reproduced" if near else "drifted"), f"its entries add up to {found:.4f} ms"
+
+
+def _check_search(value: dict[str, Any], full: bool, download: bool) -> tuple[str, str]:
+    space, architecture = _architecture(value)
+    config, supernet = SearchConfig(**value["config"]), Supernet(space, value["config"]["seed"])
+    if weights_hash(supernet) != value["first_weights"]:
+        return "not checked", "it began from weights that are not those of its seed"
+    passes = planned_passes(supernet, config)
+    if passes > SEARCH_PASSES and not full:
+        return "not checked", f"it took {passes:,.0f} image passes; --full does them again"
+    images, table = _images(value, download), LatencyTable.from_json(value["table"])
+    again = random_search if value["method"] == "random search" else search
+    with threads(value["threads"]):
+        point = again(supernet, images, table, config).point
+    if point.architecture != architecture:
+        return "drifted", f"it chooses {point.architecture} here, at {point.error:.1%}"
+    near = math.isclose(point.error, value["error"], abs_tol=1e-9)
+    return ("reproduced" if near else "drifted"), f"the same architecture at {point.error:.1%}"
+
+
+def _check_accuracy(value: dict[str, Any], full: bool, download: bool) -> tuple[str, str]:
+    space, architecture = _architecture(value)
+    config, images = TrainConfig(**value["config"]), _images(value, download)
+    work = config.epochs * len(images.train)
+    if work > TRAIN_IMAGES and not full:
+        return "not checked", f"it took {work:,} training images; --full trains it again"
+    network = derive(space, architecture, seed=config.seed)
+    train(network, images, config, validate="at the end")
+    accuracy = 1 - error(network, images.test)
+    noise = math.sqrt(2 * value["accuracy"] * (1 - value["accuracy"]) / value["images"])
+    near = abs(accuracy - value["accuracy"]) <= 3 * noise
+    return ("reproduced" if near else "drifted"), f"{accuracy:.2%} here; three standard errors are {3 * noise:.2%}"
+
+
+def _check_latency(value: dict[str, Any], full: bool, download: bool) -> tuple[str, str]:
+    space, architecture = _architecture(value)
+    card = Card.from_json(value["card"])
+    with threads(card.threads):
+        here = card_of(card.runtime, card.batch_size, card.input_shape, dtype=card.dtype)
+        if unlike := here.differences(card):
+            return "not checked", f"this is another measurement: {', '.join(unlike)} differ"
+        (found,) = measure([derive(space, architecture)], space.image, runtime=card.runtime, batch_size=card.batch_size)
+    within = max(LATENCY_WITHIN * value["ms"], value["spread_ms"], found.timing.spread_ms)
+    near = abs(found.measured_ms - value["ms"]) <= within
+    return ("reproduced" if near else "drifted"), f"{found.timing.text(card.statistic)} here"
+
+
+CHECKS: dict[str, Callable[[dict[str, Any], bool, bool], tuple[str, str]]] = {
+    "images": _check_images,
+    "space": _check_space,
+    "complexity": _check_complexity,
+    "table": _check_table,
+    "search": _check_search,
+    "accuracy": _check_accuracy,
+    "latency": _check_latency,
+}
+
+
+def _same(found: str, wanted: str) -> tuple[str, str]:
+    return ("reproduced" if found == wanted else "drifted"), f"here {found}"
+
+
+def _images(value: dict[str, Any], download: bool) -> ImageSet:
+    by = value["made_by"]
+    return labkit.data.by_name(by["name"], seed=by["seed"], download=download, small=by["small"])
+
+
+def _architecture(value: dict[str, Any]) -> tuple[spaces.SearchSpace, spaces.Architecture]:
+    space = spaces.by_name(value["space"], value["classes"])
+    return space, space.architecture(value["ops"])
+
+
+# --- the page -----------------------------------------------------------------------------------------------
+
+STYLE = """
+:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif }
+body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums }
+th, td { text-align: left; padding: .2rem .8rem .2rem 0; border-bottom: 1px solid light-dark(#ccc, #444) }
+figure { margin: 1rem 0; background: #fff; max-width: max-content }
+code { overflow-wrap: anywhere }
+"""
+
+
+def _page(run: runs.Run, images: ImageSet, made: tuple[Claim, ...]) -> str:
+    result, table = run.result, run.table
+    chosen = str(result.architecture)
+    data = json.dumps({"kind": KIND, "schema": SCHEMA, "claims": [asdict(c) for c in made]}).replace("<", "\\u003c")
+    steps = f"{len(result.history)} steps, {result.passes:,.0f} image passes, {result.seconds:.0f} s"
+    facts = {
+        "searched in": f"{run.space.name} ({run.space.size:,} architectures), with {result.config.estimator}",
+        "images": f"{run.data['name']}: {run.data['train']:,} to learn from, {run.data['valid']:,} to choose by, "
+        f"{run.data['test']:,} to test",
+        "seed": str(result.config.seed),
+        "cost": steps,
+        "latencies of the search": str(table.card),
+        "made with": ", ".join(f"{name} {version}" for name, version in run.versions.items()),
+        "date": run.date,
+    }
+    parts = [
+        f"<h1>{escape(run.space.name)}: the network that was chosen</h1>",
+        f"<p><code>{escape(chosen)}</code></p>",
+        f"<p>{result.point.error:.1%} error on validation images with the shared weights, "
+        f"{result.point.latency_ms:.3f} ms by the table.</p>",
+        _rows(facts.items()),
+        "<h2>Where it lies</h2>",
+        _frontier(run, images),
+        *_way(run),
+        "<h2>What is claimed</h2>",
+        "<p>Each line can be checked on your machine: <code>python -m labkit verify THIS_FILE</code>.</p>",
+        _rows((str(i), claim.says) for i, claim in enumerate(made, 1)),
+        f'<script type="application/json" id="claims">{data}</script>',
+    ]
+    head = f'<meta charset="utf-8"><title>labkit: {escape(chosen)}</title><style>{STYLE}</style>'
+    return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
+
+
+def _frontier(run: runs.Run, images: ImageSet) -> str:
+    result = run.result
+    points = closed_loop.along_the_frontier(result.supernet, images, run.table, result.config, result.architecture, 40)
+    (again,) = judge(result.supernet, [result.architecture], images, run.table, result.config)
+    drawn = plots.frontier(points, chosen={"chosen": again})
+    return plots.picture(
+        drawn,
+        "Error on shared weights against table latency of architectures along the frontier, the chosen one ringed.",
+    )._repr_html_()
+
+
+def _way(run: runs.Run) -> Iterator[str]:
+    history = run.result.history
+    if not history:
+        return
+    yield "<h2>How it was found</h2>"
+    yield plots.picture(plots.learning(history), "Training loss of the shared weights, phase by phase.")._repr_html_()
+    if any(row["phase"] == "joint" for row in history):
+        drawn = plots.choices(history, run.space)
+        yield plots.picture(drawn, "Probability of each candidate in each layer over the joint steps.")._repr_html_()
+
+
+def _rows(pairs: Iterable[tuple[str, str]]) -> str:
+    return "<table>" + "".join(f"<tr><th>{escape(a)}</th><td>{escape(b)}</td></tr>" for a, b in pairs) + "</table>"
+
+
+def _recorded(run: runs.Run, name: str, kind: str) -> dict[str, Any] | None:
+    """What an act on the run left in its folder; None where it did not happen, or to another architecture."""
+    path = run.folder / name
+    if not path.exists():
+        return None
+    value, architecture = storage.read_json(path, kind, 1), run.result.architecture
+    return value if value["architecture"] in (architecture.to_json(), list(architecture.ops)) else None
+
+
+class _ClaimsIn(HTMLParser):
+    """The text of the element that holds a report's claims."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.content, self._inside = "", False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self._inside = tag == "script" and dict(attributes).get("id") == "claims"
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = False
+
+    def handle_data(self, data: str) -> None:
+        if self._inside:
+            self.content += data

@@ -1,0 +1,137 @@
+"""A report says what its run says, and its claims are found true where they are and drifted where they are not."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+import labkit as lk
+from labkit import reports, runs, storage
+from labkit.reports import Claim, read, verify
+from labkit.searching import random_search
+
+CONFIG = lk.SearchConfig(
+    mixture_steps=20, weight_steps=5, joint_steps=10, batch_size=16, judge_images=100, calibration_images=64,
+    latency_weight=0.5, seed=3,
+)  # fmt: skip
+TRAINING = lk.TrainConfig(epochs=1, batch_size=32, seed=3)
+
+
+@pytest.fixture(scope="module")
+def run(space, table, tmp_path_factory):
+    """A run as `labkit search` and `labkit export` leave it."""
+    images, folder = lk.data.digits(seed=3), tmp_path_factory.mktemp("run")
+    result = lk.search(lk.Supernet(space, seed=3), images, table, CONFIG)
+    runs.save(result, folder, images, table, data_name="digits")
+    loaded = runs.load(folder)
+    network, _ = runs.train_chosen(loaded, images, TRAINING)
+    rows = [row.to_json() for row in lk.export.benchmark(network, images.test, runtimes=("onnxruntime",), seconds=0.05)]
+    about = {"kind": "export", "schema": 1, "architecture": list(result.architecture.ops)}
+    storage.write_json(folder / "export.json", {**about, "runtimes": rows})
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def page(run, tmp_path_factory):
+    return reports.write(run.folder, tmp_path_factory.mktemp("page") / "report.html")
+
+
+def test_the_page_stands_alone_and_says_what_the_run_says(run, page):
+    text = page.read_text()
+    assert text.startswith("<!doctype html>") and text.count("data:image/png;base64,") >= 3
+    assert "http" not in text.replace("http-equiv", "") and 'src="data:' in text, "nothing is fetched"
+    for said in (str(run.result.architecture), "seed</th><td>3", str(run.table.card), "onnxruntime", run.date):
+        assert said in text
+    assert all("alt=" in figure for figure in text.split("<img ")[1:])
+
+
+def test_every_claim_of_a_fresh_report_is_reproduced(page):
+    found = list(verify(read(page)))
+    by_name = {verdict.claim.name: verdict for verdict in found}
+    assert set(by_name) == set(reports.CHECKS)
+    exact = ("images", "space", "complexity", "table", "search", "accuracy")
+    assert {name: by_name[name].outcome for name in exact} == dict.fromkeys(exact, "reproduced"), by_name
+    assert by_name["latency"].outcome in ("reproduced", "drifted"), "the machine may not be quiet"
+    assert "the same architecture" in str(by_name["search"])
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "says"),
+    [
+        ("images", {"digest": "0123456789ab"}, "here "),
+        ("space", {"digest": "0123456789ab"}, "here "),
+        ("complexity", {"macs": 1}, "macs"),
+        ("table", {"ms": 1.0}, "add up to"),
+        ("search", {"error": 0.123}, "the same architecture"),
+        ("search", {"ops": ["maxpool3x3"] * 5}, "it chooses"),
+        ("accuracy", {"accuracy": 0.999}, "here; three standard errors"),
+        ("latency", {"ms": 1e3, "spread_ms": 0.0}, "here"),
+    ],
+)
+def test_a_claim_that_is_not_true_has_drifted(page, name, changes, says):
+    claim = next(c for c in read(page) if c.name == name)
+    (verdict,) = verify([replace(claim, value=claim.value | changes)])
+    assert verdict.outcome == "drifted" and says in verdict.found
+
+
+def test_what_cannot_be_checked_is_said(page, monkeypatch):
+    claims = {claim.name: claim for claim in read(page)}
+
+    def outcome(claim):
+        (verdict,) = verify([claim])
+        return verdict.outcome, verdict.found
+
+    other = claims["latency"].value["card"] | {"device": "another machine", "dtype": "float16"}
+    elsewhere = replace(claims["latency"], value=claims["latency"].value | {"card": other})
+    assert outcome(elsewhere) == ("not checked", "this is another measurement: device differ")
+    strange = replace(claims["search"], value=claims["search"].value | {"first_weights": "0123456789ab"})
+    assert outcome(strange) == ("not checked", "it began from weights that are not those of its seed")
+    monkeypatch.setattr(reports, "SEARCH_PASSES", 10)
+    monkeypatch.setattr(reports, "TRAIN_IMAGES", 10)
+    assert "--full does them again" in outcome(claims["search"])[1]
+    assert "--full trains it again" in outcome(claims["accuracy"])[1]
+    (verdict,) = verify([claims["accuracy"]], full=True)
+    assert verdict.outcome == "reproduced"
+    assert outcome(Claim("magic", "it is magic", {}))[0] == "not checked"
+    gone = replace(
+        claims["images"], value=claims["images"].value | {"made_by": {"name": "gone", "seed": 0, "small": False}}
+    )
+    assert outcome(gone)[0] == "not checked"
+
+
+def test_random_search_is_repeated_as_random_search(space, table, tmp_path):
+    images, config = lk.data.digits(), replace(CONFIG, seed=0)
+    result = random_search(lk.Supernet(space, seed=0), images, table, config)
+    runs.save(result, tmp_path, images, table)
+    claim = next(c for c in reports.claims(runs.load(tmp_path)) if c.name == "search")
+    (verdict,) = verify([claim])
+    assert verdict.outcome == "reproduced" and "the random search (seed 0)" in claim.says
+
+
+def test_what_was_trained_before_another_search_is_not_claimed(run):
+    other = next(a for a in run.space if a != run.result.architecture)
+    again = replace(run, result=replace(run.result, point=replace(run.result.point, architecture=other)))
+    assert {"accuracy", "latency"} & {claim.name for claim in reports.claims(again)} == set()
+
+
+def test_names_that_look_like_markup_stay_text(run, tmp_path, monkeypatch):
+    odd = replace(run, data={**run.data, "name": "</script><b>bold"})
+    monkeypatch.setattr(runs, "load", lambda folder: odd)
+    path = reports.write(run.folder, tmp_path / "odd.html")
+    assert "<b>bold" not in path.read_text()
+    assert "the images are </script><b>bold" in read(path)[0].says
+
+
+def test_what_is_no_report_is_refused(page, tmp_path):
+    with pytest.raises(lk.InputError, match="no report can be read"):
+        read(tmp_path / "none.html")
+    for text in (
+        "hello",
+        "<p>hello</p>",
+        page.read_text()[:-600],
+        page.read_text().replace('"schema": 1', '"schema": 9', 1),
+    ):
+        (tmp_path / "odd.html").write_text(text)
+        with pytest.raises(lk.InputError, match=r"is not a report that labkit wrote|reads labkit report 1"):
+            read(tmp_path / "odd.html")
+    assert json.dumps([c.value for c in read(page)])
