@@ -45,7 +45,7 @@ from labkit.training import error as error
 from labkit.training import train as train
 
 _ON_DEMAND = (
-    "closed_loop", "course", "deadline_bench", "editions", "engine_bench", "estimator_bench", "explorer", "export",
+    "closed_loop", "course", "deadline_bench", "deploy_bench", "editions", "engine_bench", "estimator_bench", "explorer", "export",
     "flips", "fusion", "headless", "plots", "replays", "reports", "runs", "supernet_bench", "tensorrt_engines", "truth",
     "truth_report", "widgets",
 )  # fmt: skip

@@ -437,6 +437,35 @@ def bench_supernet(arguments: argparse.Namespace) -> Outcome:
     return value | {"passed": True}, supernet_bench.to_text(known, scans), True
 
 
+def bench_deploy(arguments: argparse.Namespace) -> Outcome:
+    from labkit import deploy_bench, derive, runs, storage
+    from labkit.stopwatch import threads
+
+    sizes = [int(n) for n in _numbers(arguments.batch_sizes, "--batch-sizes")]
+    if arguments.threads < 1:
+        raise InputError(f"a network runs on at least one thread; got {arguments.threads}")
+    if arguments.out:
+        storage.writable_folder(Path(arguments.out).parent)
+    loaded = runs.load(arguments.run)
+    images = loaded.image_set()
+    network = derive(loaded.result.supernet, loaded.result.architecture)
+    told = lambda race: print(deploy_bench.to_text([race]), file=sys.stderr, flush=True)
+    with threads(arguments.threads):
+        races = deploy_bench.race(
+            network, images, batch_sizes=sizes, device=arguments.device, seconds=arguments.seconds, on_race=told
+        )
+    value = {
+        "kind": deploy_bench.KIND,
+        "schema": deploy_bench.SCHEMA,
+        "made": _made() | {"data": loaded.data},
+        "rows": deploy_bench.to_json(races),
+    }
+    if arguments.out:
+        _save_with_rows(arguments.out, value)
+    same = all(row.computes_the_same for one in races for row in one.rows if row.available)
+    return value | {"passed": same}, f"saved in {arguments.out}" if arguments.out else "", same
+
+
 def bench_engines(arguments: argparse.Namespace) -> Outcome:
     import torch
 
@@ -657,6 +686,14 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--seeds", type=int, default=3)
     p.add_argument("--fast", action="store_true", help="the shortened recipe of a live demonstration")
     p.add_argument("--truth", default="five_layer", help="the truth table: a folder, or the name of a shipped one")
+    p.add_argument("--out", help="file of the results, JSON")
+
+    p = verb("deploy", bench_deploy, "a run's network in all that can run it here, in every precision", acts)
+    p.add_argument("run", metavar="RUN", help="folder of a search")
+    p.add_argument("--device", default="cpu", help="cpu or cuda")
+    p.add_argument("--batch-sizes", default="1,64")
+    p.add_argument("--threads", type=int, default=2, help="cores that a network may use")
+    p.add_argument("--seconds", type=float, default=0.5, help="for each thing timed")
     p.add_argument("--out", help="file of the results, JSON")
 
     p = verb("engines", bench_engines, "what TensorRT builds in each precision, and what it refuses", acts)

@@ -171,11 +171,13 @@ def benchmark(
     images: Images,
     *,
     runtimes: Sequence[str] = ("torch", "torch-channels-last", "onnxruntime", "tensorrt"),
-    precisions: Sequence[str] = ("fp32",),
+    precisions: Sequence[str] | None = ("fp32",),
     batch_size: int = 1,
     seconds: float = 0.5,
+    device: str | torch.device = "cpu",
     onnx_model: bytes | None = None,
     calibration: Images | None = None,
+    engines: str | Path | None = None,
 ) -> tuple[RuntimeRow, ...]:
     """Every runtime in every precision, in turn with the others on the same real images, so all meet like disturbances.
 
@@ -183,31 +185,31 @@ def benchmark(
     or not in that precision, is a row with the reason.
 
     Args:
+        precisions: None for all that each runtime takes.
         calibration: real images, other than `images`, that int8 and fp8 take their ranges from.
+        engines: a folder that keeps TensorRT engines for the next time.
     """
     if batch_size < 1 or batch_size > len(images):
         raise InputError(f"a batch of 1 to {len(images)} images (all there are) can be timed; got {batch_size}")
-    for precision in precisions:
+    for precision in precisions or ():
         if precision not in PRECISIONS:
             raise InputError(f"precisions are {', '.join(PRECISIONS)}; got {precision!r}")
-    for name in runtimes:
-        runtime_called(name)
-    wanted = dict.fromkeys([(BASELINE, "fp32"), *((name, p) for name in runtimes for p in precisions)])
-    batches = _batches(images, batch_size)
+    pairs = [(name, p) for name in runtimes for p in (_precisions(name) if precisions is None else precisions)]
+    wanted = dict.fromkeys([(BASELINE, "fp32"), *pairs])
+    batches = _batches(images, batch_size).to(device)
     ranges = None if calibration is None else standardise(calibration.pixels[:CALIBRATION])
     runs: dict[tuple[str, str], Run] = {}
     reasons: dict[tuple[str, str], str] = {}
     for name, precision in wanted:
         try:
-            usable(name, PRECISIONS[precision])
+            usable(name, PRECISIONS[precision], device)
         except InputError as problem:
             reasons[name, precision] = runtime_called(name).reason or str(problem)
             continue
-        runs[name, precision] = prepare(
-            network, name, batches[0], dtype=PRECISIONS[precision], onnx_model=onnx_model, calibration=ranges
-        )
-    timings = time_interleaved([rotating(run, batches) for run in runs.values()], seconds=seconds)
-    card = lambda name, precision: card_of(name, batch_size, network.space.image, dtype=PRECISIONS[precision])
+        more = {"onnx_model": onnx_model, "calibration": ranges, "engines": engines}
+        runs[name, precision] = prepare(network, name, batches[0], dtype=PRECISIONS[precision], **more)
+    timings = time_interleaved([rotating(run, batches) for run in runs.values()], device=device, seconds=seconds)
+    card = lambda name, precision: card_of(name, batch_size, network.space.image, device, dtype=PRECISIONS[precision])
     measured = {key: Measurement(timing, card(*key)) for key, timing in zip(runs, timings)}
     rows = []
     for name, precision in wanted:
@@ -216,10 +218,17 @@ def benchmark(
             continue
         measurement = measured[name, precision]
         speedup = measurement.speedup_over(measured[BASELINE, "fp32"])
-        difference = parity(network, runs[name, precision], images)
+        on_device = lambda x, run=runs[name, precision]: run(x.to(device)).cpu()
+        difference = parity(network, on_device, images)
         reason = "its logits are not finite" if difference == math.inf else None
         rows.append(RuntimeRow(name, True, reason, difference, measurement, speedup, precision))
     return tuple(rows)
+
+
+def _precisions(name: str) -> tuple[str, ...]:
+    """All that the runtime takes; of one that is not here one stands for all, as a row with the reason."""
+    entry = runtime_called(name)
+    return tuple(p for p, dtype in PRECISIONS.items() if dtype in entry.dtypes) if entry.available else ("fp32",)
 
 
 def _batches(images: Images, size: int, n: int = 4) -> Tensor:

@@ -8,6 +8,7 @@ import importlib.metadata
 import importlib.util
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from labkit import tensorrt_engines
+from labkit.data import import_torchvision
 from labkit.errors import InputError
 from labkit.onnx_models import onnx_bytes
 from labkit.quantisation import quantised
@@ -50,6 +52,7 @@ def runtimes() -> tuple[Runtime, ...]:
         _torch("torch"),
         _torch("torch-channels-last", layout="channels_last"),
         _torch("torch-compile", layout="channels_last", reason=_no_compiler()),
+        _torch("torch-aot", layout="channels_last", reason=_no_compiler()),
         _torch("torch-cuda-graph", layout="channels_last", reason=_no_cuda(), devices=("cuda",)),
         _package("onnxruntime", "pip install onnxruntime", ("float32", "float16", "int8")),
         _package("openvino", "pip install labkit[openvino]", ("float32", "bfloat16", "int8")),
@@ -111,6 +114,8 @@ def prepare(
     network = copy.deepcopy(network).eval().to(example.device, **placed)
     if name == "torch-cuda-graph":
         return _cuda_graph_run(network, placed)
+    if name == "torch-aot":
+        return _ahead_of_time_run(network, example, placed)
     if name == "torch-compile":
         # Weights become constants, so convolution and batch norm are folded into one as the other compilers do.
         network = torch.compile(network, options={"freezing": True})
@@ -170,6 +175,25 @@ def _no_compiler() -> str | None:
 
 def _no_cuda() -> str | None:
     return None if torch.cuda.is_available() else "a CUDA graph needs an NVIDIA GPU that torch can use"
+
+
+def _ahead_of_time_run(network: nn.Module, example: Tensor, placed: dict) -> Run:
+    """Compiled to a library of its own by AOTInductor: half a minute, once; then no Python between the kernels."""
+    import_torchvision()  # the compiler imports it if it is installed, and a CPU-only torch needs our guard
+    example = example.to(**placed)
+    if len(example) < 2:  # a batch of one would be taken for a constant
+        example = example.expand(2, *example.shape[1:]).contiguous(memory_format=placed["memory_format"])
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+        program = torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("batch", max=4_096)},))
+        path = str(Path(folder, "network.pt2"))
+        torch._inductor.aoti_compile_and_package(program, package_path=path, inductor_configs={"freezing": True})
+        compiled = torch._inductor.aoti_load_package(path)
+
+    @torch.no_grad()
+    def run(images: Tensor) -> Tensor:
+        return compiled(images.to(**placed)).float()
+
+    return run
 
 
 def _cuda_graph_run(network: nn.Module, placed: dict) -> Run:

@@ -67,14 +67,16 @@ def test_runtimes_agree_and_leave_the_network_alone(network, data, name):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, while it compiles
-def test_a_compiled_network_agrees(data):
-    if not runtime("torch-compile").available:
-        pytest.skip(runtime("torch-compile").reason)
+@pytest.mark.parametrize("name", ["torch-compile", "torch-aot"])
+def test_a_compiled_network_agrees(data, name):
+    if not runtime(name).available:
+        pytest.skip(runtime(name).reason)
     network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.ReLU()).eval()
     x = standardise(data.test.pixels[:4])
-    run = prepare(network, "torch-compile", x)
-    with torch.no_grad():
-        np.testing.assert_allclose(run(x), network(x), rtol=1e-4, atol=1e-5)
+    run = prepare(network, name, x[:1])
+    for batch in (x[:1], x):
+        with torch.no_grad():
+            np.testing.assert_allclose(run(batch), network(batch), rtol=1e-4, atol=1e-5)
 
 
 def test_half_precision_is_the_nets_own_and_logits_leave_in_float32(network, data):
@@ -100,7 +102,7 @@ def test_what_only_a_gpu_has_says_so_without_one(network, monkeypatch):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("name", ["torch", "torch-channels-last", "torch-compile", "torch-cuda-graph"])
+@pytest.mark.parametrize("name", ["torch", "torch-channels-last", "torch-compile", "torch-aot", "torch-cuda-graph"])
 def test_runtimes_agree_on_a_gpu(network, data, name):
     x = standardise(data.test.pixels[:8]).cuda()
     run = prepare(network, name, x)

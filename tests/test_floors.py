@@ -22,7 +22,7 @@ FLOORS = (
     "search_config search_gradients export blackbox",
     "judging search_run",
     "searching closed_loop",
-    "runs explorer engine_bench",
+    "runs explorer engine_bench deploy_bench",
     "truth",
     "truth_report estimator_bench",
     "supernet_bench deadline_bench optimize_bench",

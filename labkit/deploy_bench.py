@@ -1,0 +1,99 @@
+"""A searched network in everything that can run it here, at several batch sizes: what a deployment is worth."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from labkit.data import ImageSet
+from labkit.errors import InputError
+from labkit.export import RuntimeRow, benchmark, speedup_text
+from labkit.networks import Network
+from labkit.onnx_models import onnx_bytes
+from labkit.runtimes import runtimes
+
+KIND, SCHEMA = "deploy bench", 1
+BATCH_SIZES = (1, 64)
+COMPILED = ("onnxruntime", "openvino", "tensorrt", "tensorrt-rtx")  # what a network is deployed in
+
+
+@dataclass(frozen=True)
+class Race:
+    """Every runtime in every precision that it takes, one network, one batch size."""
+
+    space: str
+    architecture: str
+    batch_size: int
+    rows: tuple[RuntimeRow, ...]
+
+    def fastest(self, precision: str) -> RuntimeRow | None:
+        """The fastest compiled runtime of a precision that computes the same; None where there is none."""
+        fit = [r for r in self.rows if r.name in COMPILED and r.precision == precision and r.computes_the_same]
+        return max(fit, key=lambda row: row.speedup, default=None)
+
+    def row(self, name: str, precision: str) -> RuntimeRow | None:
+        """The timed row of a runtime; None where there is none."""
+        return next((r for r in self.rows if (r.name, r.precision) == (name, precision) and r.measurement), None)
+
+
+def race(
+    network: Network,
+    data: ImageSet,
+    *,
+    batch_sizes: Sequence[int] = BATCH_SIZES,
+    device: str | torch.device = "cpu",
+    seconds: float = 0.5,
+    engines: str | Path | None = None,
+    on_race: Callable[[Race], None] | None = None,
+) -> tuple[Race, ...]:
+    """Race `network` on `device`: timed in turn on test images, calibrated on training images, parity beside each time.
+
+    A runtime that is not here, or not for this device, is one row with the reason.
+    """
+    if min(batch_sizes, default=0) < 1:
+        raise InputError(f"batches have at least one image; got {list(batch_sizes)}")
+    model = onnx_bytes(network, torch.zeros(2, *network.space.image))
+    races = []
+    for batch_size in batch_sizes:
+        rows = benchmark(
+            network,
+            data.test,
+            runtimes=_for(torch.device(device).type),
+            precisions=None,
+            batch_size=batch_size,
+            seconds=seconds,
+            device=device,
+            onnx_model=model,
+            calibration=data.train,
+            engines=engines,
+        )
+        races.append(Race(network.space.name, str(network.architecture), batch_size, rows))
+        if on_race is not None:
+            on_race(races[-1])
+    return tuple(races)
+
+
+def to_text(races: Sequence[Race]) -> str:
+    lines = []
+    for one in races:
+        lines += [f"{one.space} {one.architecture}, batch {one.batch_size}", *(f"  {row}" for row in one.rows)]
+        for precision in ("fp32", "int8"):
+            best, layout = one.fastest(precision), one.row("torch-channels-last", "fp32")
+            if best is None:
+                continue
+            beside = f", {speedup_text(best.speedup / layout.speedup)} than channels last" if layout else ""
+            lines.append(f"  {precision}: {best.label} is {speedup_text(best.speedup)} than eager{beside}")
+    return "\n".join(lines)
+
+
+def to_json(races: Sequence[Race]) -> list[dict[str, Any]]:
+    """A record a row of each race, so that a file of them has a line a row."""
+    about = lambda one: {"space": one.space, "architecture": one.architecture, "batch_size": one.batch_size}
+    return [{**about(one), **row.to_json()} for one in races for row in one.rows]
+
+
+def _for(device: str) -> tuple[str, ...]:
+    """Runtimes for this kind of device, and those that say why they are not here."""
+    return tuple(entry.name for entry in runtimes() if device in entry.devices or entry.name in COMPILED)

@@ -1,0 +1,50 @@
+"""The race of all runtimes: what is in it, what it says, and what it leaves on disk."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+import labkit as lk
+from labkit import deploy_bench
+from labkit.deploy_bench import race, to_json, to_text
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """The compilers of PyTorch take half a minute a precision."""
+    monkeypatch.setattr(deploy_bench, "_for", lambda device: ("torch", "onnxruntime", "tensorrt"))
+
+
+def test_every_runtime_races_in_every_precision_it_takes(few, space, data):
+    seen = []
+    races = race(lk.derive(space, space[0]), data, batch_sizes=(1, 4), seconds=0.02, on_race=seen.append)
+    assert list(races) == seen and [one.batch_size for one in races] == [1, 4]
+    for one in races:
+        names = [row.label for row in one.rows]
+        assert names[:3] == ["torch", "torch fp16", "torch bf16"]
+        assert names[3:] == ["onnxruntime", "onnxruntime fp16", "onnxruntime int8", "tensorrt"]
+        assert one.rows[-1].measurement is None and "NVIDIA GPU" in one.rows[-1].reason
+        assert all(row.measurement.card.batch_size == one.batch_size for row in one.rows[:-1])
+        assert one.fastest("fp32").label == "onnxruntime" and one.row("torch", "bf16").label == "torch bf16"
+        assert one.row("tensorrt", "fp32") is None and one.fastest("fp8") is None
+    rows = json.loads(json.dumps(to_json(races)))
+    assert len(rows) == 14 and rows[7]["batch_size"] == 4 and rows[7]["architecture"] == str(space[0])
+    assert "than eager" in to_text(races) and "batch 4" in to_text(races)
+
+
+def test_a_runtime_that_computes_something_else_does_not_win(few, space, data):
+    (one,) = race(lk.derive(space, space[0]), data, batch_sizes=(1,), seconds=0.02)
+    wrong = replace(one, rows=tuple(replace(row, parity_error=0.5) for row in one.rows))
+    assert one.fastest("int8") is not None and wrong.fastest("int8") is None
+
+
+def test_the_runtimes_are_those_of_the_device_and_what_could_be_deployed():
+    assert {"torch", "torch-aot", "onnxruntime", "tensorrt-rtx"} <= set(deploy_bench._for("cpu"))
+    assert "torch-cuda-graph" not in deploy_bench._for("cpu") and "torch-cuda-graph" in deploy_bench._for("cuda")
+
+
+def test_impossible_batches_are_refused(space, data):
+    for sizes in ((), (0,), (1, -4)):
+        with pytest.raises(lk.InputError, match="batches have at least one image"):
+            race(lk.derive(space, space[0]), data, batch_sizes=sizes)
