@@ -30,6 +30,8 @@ EIGHT_BITS = {  # runtime -> dtype -> how the model is quantised for it
     "tensorrt": {"int8": "s8s8", "float8": "fp8"},
     "tensorrt-rtx": {"int8": "s8s8", "float8": "fp8"},
 }
+BY_HINT = {"openvino": ("bfloat16",)}  # the runtime is told so; the model stays float32
+GRAPH = "-cuda-graph"  # ends the name of a runtime whose kernels are launched as one
 _FORMATS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
 
 
@@ -56,7 +58,7 @@ def runtimes() -> tuple[Runtime, ...]:
         _torch("torch-cuda-graph", layout="channels_last", reason=_no_cuda(), devices=("cuda",)),
         _package("onnxruntime", "pip install onnxruntime", ("float32", "float16", "int8")),
         _package("openvino", "pip install labkit[openvino]", ("float32", "bfloat16", "int8")),
-        *(_tensorrt(flavour) for flavour in tensorrt_engines.FLAVOURS),
+        *(_tensorrt(flavour, ending) for flavour in tensorrt_engines.FLAVOURS for ending in ("", GRAPH)),
     )
 
 
@@ -101,7 +103,7 @@ def prepare(
         engines: a folder that keeps TensorRT engines for the next time.
     """
     chosen = usable(name, dtype, example.device)
-    if name in EIGHT_BITS:
+    if name.removesuffix(GRAPH) in EIGHT_BITS:
         model = in_precision(
             network, name, dtype, example, exporter=exporter, onnx_model=onnx_model, calibration=calibration
         )
@@ -142,13 +144,14 @@ def in_precision(
     calibration: Tensor | None = None,
 ) -> bytes:
     """`network` in ONNX with the precision in the model itself, as the runtime `name` takes it; see `prepare`."""
-    known = ("float32", "float16", "bfloat16", *EIGHT_BITS[name])
+    eight_bits = EIGHT_BITS[name.removesuffix(GRAPH)]
+    known = ("float32", "float16", *BY_HINT.get(name, ()), *eight_bits)
     if dtype not in known:
         raise InputError(f"{name} takes {', '.join(known)}; got {dtype!r}")
     if dtype == "float16":
         return onnx_bytes(network, example, exporter=exporter, dtype=dtype)
     model = onnx_model or onnx_bytes(network, example, exporter=exporter)
-    recipe = EIGHT_BITS[name].get(dtype)
+    recipe = eight_bits.get(dtype)
     if recipe is None:
         return model
     if calibration is None:
@@ -196,7 +199,7 @@ def _ahead_of_time_run(network: nn.Module, example: Tensor, placed: dict) -> Run
     return run
 
 
-def _cuda_graph_run(network: nn.Module, placed: dict) -> Run:
+def _cuda_graph_run(network: Run, placed: dict) -> Run:
     """All kernels of a pass, launched as one: what is left of a small network's time when launching costs nothing.
 
     A graph is captured for each shape of images when it is first seen.
@@ -270,20 +273,21 @@ def _openvino_run(model: bytes, precision: str) -> Run:
     return run
 
 
-def _tensorrt(flavour: str) -> Runtime:
+def _tensorrt(flavour: str, ending: str) -> Runtime:
     reason, version = tensorrt_engines.unavailable(flavour), _version(flavour)
     dtypes = ("float32", "float16", "int8", "float8")
-    return Runtime(flavour, reason is None, version, reason, dtypes=dtypes, devices=("cuda",))
+    return Runtime(flavour + ending, reason is None, version, reason, dtypes=dtypes, devices=("cuda",))
 
 
-def _tensorrt_run(model: bytes, flavour: str, example: Tensor, engines: str | Path | None) -> Run:
-    batch = example.shape[0]
+def _tensorrt_run(model: bytes, name: str, example: Tensor, engines: str | Path | None) -> Run:
+    flavour, batch = name.removesuffix(GRAPH), example.shape[0]
     settings = tensorrt_engines.Settings(tensorrt_engines.Profile(1, batch, max(64, batch)))
     if engines is None:
-        return tensorrt_engines.EngineRun(tensorrt_engines.build(model, settings, flavour=flavour), example.device)
-    return tensorrt_engines.EngineRun(
-        tensorrt_engines.cached(model, settings, engines, flavour=flavour), example.device
-    )
+        engine = tensorrt_engines.build(model, settings, flavour=flavour)
+    else:
+        engine = tensorrt_engines.cached(model, settings, engines, flavour=flavour)
+    run = tensorrt_engines.EngineRun(engine, example.device)
+    return _cuda_graph_run(run, {"dtype": torch.float32}) if name.endswith(GRAPH) else run
 
 
 def _version(package: str) -> str | None:

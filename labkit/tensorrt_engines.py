@@ -44,6 +44,14 @@ class Profile:
         if not 1 <= self.least <= self.best <= self.most:
             raise InputError(f"a profile is 1 <= least <= best <= most; got {self.least}, {self.best}, {self.most}")
 
+    def check(self, batch: int) -> None:
+        """Refuse a batch that the engine does not take."""
+        if not self.least <= batch <= self.most:
+            raise InputError(
+                f"this engine takes batches of {self.least} to {self.most} images; got {batch}: build it with another "
+                f"profile"
+            )
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -184,12 +192,7 @@ class EngineRun:
         self._dtypes = {name: _torch_dtype(trt, self._loaded.get_tensor_dtype(name)) for name in ("images", "logits")}
 
     def __call__(self, images: Tensor) -> Tensor:
-        profile, batch = self.engine.settings.profile, images.shape[0]
-        if not profile.least <= batch <= profile.most:
-            raise InputError(
-                f"this engine takes batches of {profile.least} to {profile.most} images; got {batch}: build it with "
-                f"another profile"
-            )
+        self.engine.settings.profile.check(images.shape[0])
         images = images.to(self.device, self._dtypes["images"]).contiguous()
         if not self._context.set_input_shape("images", tuple(images.shape)):
             raise InputError(f"this engine does not take images of shape {tuple(images.shape)}")

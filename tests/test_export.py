@@ -14,7 +14,7 @@ from labkit.data import standardise
 from labkit.networks import seeded
 from labkit.onnx_models import onnx_bytes
 from labkit.quantisation import quantised
-from labkit.runtimes import prepare, runtime, runtimes
+from labkit.runtimes import in_precision, prepare, runtime, runtimes
 
 
 @pytest.fixture(scope="module")
@@ -228,6 +228,15 @@ def test_eight_bits_need_real_images(network, data):
         export.compile(network, "onnxruntime", "int8", example=x, calibration=data.train[:5])
     with pytest.raises(lk.InputError, match=r"recipes are u8s8, s8s8, fp8; got 'u4'"):
         quantised(b"", x, "u4")
+
+
+def test_a_precision_that_the_model_cannot_have_is_refused(network, data):
+    """Rather than handed on in float32 under another name."""
+    x = standardise(data.train.pixels[:2])
+    for name in ("tensorrt-rtx", "tensorrt-cuda-graph", "onnxruntime"):
+        with pytest.raises(lk.InputError, match=f"{name} takes float32, float16, int8.*; got 'bfloat16'"):
+            in_precision(network, name, "bfloat16", x)
+    assert in_precision(network, "openvino", "bfloat16", x, onnx_model=b"as it is") == b"as it is"
 
 
 def test_the_model_is_quantised_as_its_runtime_wants_it(network, data):

@@ -95,6 +95,10 @@ def test_profiles_and_flavours_are_checked():
     for sizes in ((0, 1, 2), (2, 1, 4), (1, 8, 4)):
         with pytest.raises(lk.InputError, match="1 <= least <= best <= most; got"):
             Profile(*sizes)
+    Profile(2, 4, 8).check(2), Profile(2, 4, 8).check(8)
+    for batch in (1, 9):
+        with pytest.raises(lk.InputError, match=f"takes batches of 2 to 8 images; got {batch}: build it with another"):
+            Profile(2, 4, 8).check(batch)
     with pytest.raises(lk.InputError, match="TensorRT comes as tensorrt or tensorrt-rtx; got 'tensor'"):
         build(b"", flavour="tensor")
 
