@@ -15,7 +15,7 @@ import torch
 from labkit import storage
 from labkit.cards import device_name
 from labkit.latency import shipped_tables
-from labkit.runtimes import runtimes
+from labkit.runtimes import GRAPH, runtimes
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -61,6 +61,8 @@ def _findings() -> Iterator[Finding]:
     yield Finding("ok", "processor", f"{device_name()}, {os.cpu_count()} cores, torch uses {torch.get_num_threads()}")
     yield _gpu()
     for runtime in runtimes()[2:]:  # the first two come with torch
+        if runtime.name.endswith(GRAPH):  # a way to launch what the line of its family speaks of
+            continue
         says = runtime.version if runtime.available else f"{runtime.reason}; the course runs without it"
         yield Finding("ok" if runtime.available else "note", runtime.name, says)
     browser = next((name for name in BROWSERS if shutil.which(name)), None)
