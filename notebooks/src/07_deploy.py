@@ -400,8 +400,9 @@ folder.cleanup()
 # - **O7.3** Same images, same threads, in turn; spread shown; slow-downs and absences in plain words.
 # - **O7.4** Table, whole and runtime are three numbers. Only those with like cards are compared.
 #
-# **Next:** notebooks 08 to 10, for spaces of the size used in papers, for ten ways a frontier lies, and for your own
-# device, data and space.
+# **Next:** your own device and images. `python -m labkit latency build` measures a table where you are, `--data
+# folder:PATH` brings your images, and `labkit search`, `labkit export --verify` and `labkit report` walk this loop
+# without a notebook.
 #
 # **References.** ONNX, onnx.ai. ONNX Runtime, onnxruntime.ai. A. Vahdat, [*Discovering GPU-friendly Deep Neural
 # Networks with Unified Neural Architecture
