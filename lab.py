@@ -46,15 +46,7 @@ def main(argv):
         return become([PYTHON, "-m", "labkit", "run", *rest])
     # The install is over: from here on nothing may be fetched, by the tests or by what they start.
     os.environ.update(LABKIT_OFFLINE="1", PYTHONPATH=str(OFFLINE))
-    return become([PYTHON, "-m", "pytest", *rest]) if rest else test_everything()
-
-
-def test_everything():
-    """A process a core, then by itself what watches the clock; torch takes one thread where the cores are taken."""
-    pytest, one_thread = [str(PYTHON), "-m", "pytest"], dict(os.environ, OMP_NUM_THREADS="1")
-    together = [*pytest, "-n", str(os.cpu_count()), "--dist=worksteal", "-m", "not alone"]
-    failed = subprocess.call(together, cwd=ROOT, env=one_thread)
-    return subprocess.call([*pytest, "-m", "alone"], cwd=ROOT) or failed
+    return become([PYTHON, "-m", "pytest", *rest])
 
 
 def say(text):

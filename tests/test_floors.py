@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 PACKAGE = Path(__file__).resolve().parent.parent / "labkit"
 FLOORS = (
     "errors",
@@ -69,7 +67,6 @@ def test_no_module_bears_the_name_of_a_public_function():
         assert not callable(getattr(labkit, path.stem, None)), path.stem
 
 
-@pytest.mark.alone
 def test_importing_labkit_is_light():
     """The bar is 0.7 s beyond torch; the heavy packages are what would break it, so they are what is tested."""
     code = (

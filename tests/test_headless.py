@@ -16,7 +16,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from labkit import headless
 from labkit.errors import InputError
 
-pytestmark = [pytest.mark.notebooks, pytest.mark.alone]
+pytestmark = pytest.mark.notebooks
 
 
 @dataclass(frozen=True)

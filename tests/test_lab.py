@@ -50,16 +50,6 @@ def test_tests_bring_their_own_packages_and_block_the_network(lab):
     assert lab.os.environ["LABKIT_OFFLINE"] == "1" and Path(lab.os.environ["PYTHONPATH"], "sitecustomize.py").is_file()
 
 
-def test_the_whole_suite_shares_the_cores_except_what_watches_the_clock(lab, monkeypatch):
-    lab.main(["setup"])
-    calls, codes = [], iter([1, 0])
-    monkeypatch.setattr(lab.subprocess, "call", lambda command, **how: calls.append((command, how)) or next(codes))
-    assert lab.main(["test"]) == 1, "what failed in the first half is not forgotten in the second"
-    (together, how), (alone, _) = calls
-    assert together[-2:] == ["-m", "not alone"] and how["env"]["OMP_NUM_THREADS"] == "1"
-    assert "-n" in together and "-n" not in alone and alone[-2:] == ["-m", "alone"]
-
-
 def test_cpu_torch_comes_from_its_index_where_that_answers(lab, monkeypatch):
     monkeypatch.setattr(lab, "reachable", lambda host: True)
     monkeypatch.setattr(lab.sys, "platform", "linux")

@@ -9,8 +9,6 @@ import torch
 import labkit as lk
 from labkit.latency import ROUNDS, LatencyTable, measure, shipped_table, shipped_tables, time_interleaved
 
-pytestmark = pytest.mark.alone
-
 
 def test_the_stopwatch_agrees_with_a_known_time():
     """A sleep cannot be shorter than asked for; a mean or a wrong unit would be far off."""

@@ -10,8 +10,6 @@ from labkit.errors import InputError
 from labkit.latency import shipped_tables
 from labkit.latency_build import _joined, build, load_networks
 
-pytestmark = pytest.mark.alone
-
 SHORT = {"seconds": 0.004, "rounds": 2, "fit": 10, "held_out": 4}
 
 

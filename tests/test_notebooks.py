@@ -12,7 +12,7 @@ import pytest
 
 from labkit import editions, headless
 
-pytestmark = [pytest.mark.notebooks, pytest.mark.alone]
+pytestmark = pytest.mark.notebooks
 
 ROOT = headless.NOTEBOOKS.parent
 NOTEBOOKS = headless.notebooks()

@@ -11,7 +11,7 @@ import pytest
 from labkit import explorer
 from labkit.explorer import Scene, ScenePoint
 
-pytestmark = [pytest.mark.browser, pytest.mark.alone]
+pytestmark = pytest.mark.browser
 
 OPS = ("conv5x5", "conv3x3", "maxpool3x3")
 GENEROUS_MS = 100  # measured: 2 ms on two cores

@@ -9,7 +9,7 @@ import pytest
 from labkit.explorer import Scene, ScenePoint
 from labkit.widgets import explore
 
-pytestmark = [pytest.mark.browser, pytest.mark.notebooks, pytest.mark.alone]
+pytestmark = [pytest.mark.browser, pytest.mark.notebooks]
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 PYTHON = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
