@@ -15,17 +15,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from labkit import estimators, memory
+from labkit import memory
 from labkit.checkpoints import Checkpoint, Checkpoints, interrupts_wait
+from labkit.controllers import Controller
 from labkit.data import ImageSet, ShuffledBatches
 from labkit.distributions import ArchDistribution
 from labkit.errors import InputError
-from labkit.estimators import ESTIMATORS, Cost
+from labkit.estimators import Cost
 from labkit.latency import LatencyTable
 from labkit.networks import Supernet, seeded, weights_hash
-from labkit.objectives import DualWeight
 from labkit.search_config import SearchConfig
-from labkit.search_gradients import TaskCost, latency_gradient, lateness
+from labkit.search_gradients import TaskCost
 
 TEMPERATURE = 0.4  # of the relaxed samples that weights learn on
 
@@ -33,6 +33,8 @@ TEMPERATURE = 0.4  # of the relaxed samples that weights learn on
 class SearchRun:
     """The steps of one search. With a table the joint phase moves the architecture; without, only the weights.
 
+    With several `aims`, each a config that differs in its latency objective, a controller for each moves over the same
+    shared weights, in turn, and the weights learn on whatever the one that moves has drawn.
     The same steps follow from the same ingredients, on one machine with one number of threads: to the bit.
     """
 
@@ -44,6 +46,7 @@ class SearchRun:
         table: LatencyTable | None = None,
         measured_ms: Cost | None = None,
         *,
+        aims: Sequence[SearchConfig] = (),
         on_step: Callable[[dict[str, Any]], None] | None = None,
         progress: bool = False,
     ):
@@ -53,20 +56,17 @@ class SearchRun:
         memory.keep_freed()
         self.config, self.data, self.table, self.measured_ms = config, data, table, measured_ms
         self.on_step = on_step
-        self.ingredients = _ingredients(supernet, data, config, table, measured_ms)
+        self.ingredients = _ingredients(supernet, data, config, table, measured_ms, aims)
         self.supernet = copy.deepcopy(supernet).to(memory_format=torch.channels_last)  # sooner, above all in pooling
         self.parameters = list(self.supernet.parameters())
         self.optimizer = torch.optim.AdamW(
             self.parameters, config.weight_lr, weight_decay=config.weight_decay, fused=True
         )
-        self.dist = ArchDistribution(supernet.space).to(next(supernet.parameters()).device)
-        self.logit_optimizer = torch.optim.Adam(self.dist.parameters(), config.logit_lr)
+        device, turns = next(supernet.parameters()).device, config.joint_steps // max(1, len(aims))
+        self.controllers = [Controller(supernet.space, aim, device, turns) for aim in aims or (config,)]
         self.generator = torch.Generator().manual_seed(config.seed)
         self.train_batches = ShuffledBatches(data.train, config.batch_size, self.generator, data.augment)
         self.valid_batches = ShuffledBatches(data.valid, config.batch_size, self.generator)
-        make = ESTIMATORS[config.estimator]
-        self.of_task, self.of_latency, self.of_late = make(), make(), make()  # a baseline, or a scale, for each
-        self.dual = DualWeight(rate=8 / max(1, config.joint_steps))
         self.history: list[dict[str, Any]] = []
         self.passes = 0.0
         self.started = time.perf_counter()
@@ -112,34 +112,35 @@ class SearchRun:
         """Weights alone: on the equal mixture of all candidates, or on a sample of the uniform distribution."""
         with seeded(self.config.seed + self.step):
             images, labels = next(self.train_batches)
-        sample = self.dist.sample(1, TEMPERATURE, self.generator)
+        dist = self.controllers[0].dist  # uniform, as they all are until the joint phase
+        sample = dist.sample(1, TEMPERATURE, self.generator)
         one_hot = self.config.one_hot_weights and phase == "uniform"
-        weights = self.dist.probs()[None] if phase == "mixture" else sample.hard if one_hot else sample.soft
+        weights = dist.probs()[None] if phase == "mixture" else sample.hard if one_hot else sample.soft
         self.supernet.train()
         loss = F.cross_entropy(self.supernet(images, weights.detach()), labels)
         self._apply(torch.autograd.grad(loss, self.parameters, allow_unused=True))
         self.passes += 3 * (1.0 if one_hot else self.supernet.mixed_passes) * len(labels)
         sampled = None if phase == "mixture" else sample.hard[0].argmax(-1).tolist()
-        self._record(phase, loss.item(), sampled)
+        self._record(phase, dist, loss.item(), sampled)
 
     def _joint_step(self, table: LatencyTable) -> None:
-        config, dist, generator = self.config, self.dist, self.generator
-        with seeded(config.seed + self.step):
+        with seeded(self.config.seed + self.step):
             train, valid = next(self.train_batches), next(self.valid_batches)
-        task = TaskCost(self.supernet, self.parameters, train, valid, config.gap_weight)
-        estimate = self.of_task(task, dist, 1, generator)
-        cost = config.latency_cost_at(self.step - config.mixture_steps - config.weight_steps)
-        latency = latency_gradient(self.of_latency, dist, cost, table, self.measured_ms, generator)
-        late = None
-        if config.deadline is not None:
-            being_late, late = lateness(self.of_late, dist, config.deadline, table, self.measured_ms, generator)
-            latency = latency + self.dual.weight * being_late
-            self.dual.update(late, config.deadline.allowed)
-        dist.logits.grad = estimate.gradient + config.nats_per_error * latency
-        self.logit_optimizer.step()
-        self._apply(task.weight_gradients or task.one_hot_gradients(dist, generator))
+        which = self._whose_turn(self.step - self.config.mixture_steps - self.config.weight_steps)
+        controller, generator = self.controllers[which], self.generator
+        task = TaskCost(self.supernet, self.parameters, train, valid, self.config.gap_weight)
+        estimate = controller.of_task(task, controller.dist, 1, generator)
+        late = controller.move(estimate.gradient, table, self.measured_ms, generator)
+        self._apply(task.weight_gradients or task.one_hot_gradients(controller.dist, generator))
         self.passes += task.passes
-        self._record("joint", task.loss, task.sampled, table(dist.probs()[None]).item(), late)
+        expected_ms = table(controller.dist.probs()[None]).item()
+        self._record("joint", controller.dist, task.loss, task.sampled, expected_ms, late, which)
+
+    def _whose_turn(self, joint_step: int) -> int:
+        """Every controller moves once a round, in an order that is the round's own."""
+        this_round, place = divmod(joint_step, len(self.controllers))
+        order = torch.Generator().manual_seed(self.config.seed + this_round)
+        return int(torch.randperm(len(self.controllers), generator=order)[place])
 
     def _apply(self, gradients: Sequence[Tensor | None]) -> None:
         for parameter, gradient in zip(self.parameters, gradients):
@@ -160,10 +161,12 @@ class SearchRun:
     def _record(
         self,
         phase: str,
+        dist: ArchDistribution,
         loss: float,
         sampled: list[int] | None,
         expected_ms: float | None = None,
         late: float | None = None,
+        controller: int | None = None,
     ) -> None:
         if not math.isfinite(loss):
             raise FloatingPointError(f"the search diverged at step {self.step}: lower weight_lr")
@@ -171,12 +174,14 @@ class SearchRun:
             "step": self.step,
             "phase": phase,
             "loss": loss,
-            "entropy": self.dist.entropy().item(),
+            "entropy": dist.entropy().item(),
             "expected_ms": expected_ms,
             "late": late,
             "sampled": sampled,
-            "probs": self.dist.probs().detach().cpu().flatten().tolist(),
+            "probs": dist.probs().detach().cpu().flatten().tolist(),
         }
+        if len(self.controllers) > 1:
+            record["controller"] = controller
         self.history.append(record)
         self.bar.update()
         self.bar.set_postfix(loss=f"{loss:.2f}", phase=phase, refresh=False)
@@ -187,16 +192,17 @@ class SearchRun:
 
     def checkpoint(self) -> Checkpoint:
         tensors = {f"supernet.{name}": value for name, value in self.supernet.state_dict().items()}
-        tensors |= {"logits": self.dist.logits.detach(), "generator": self.generator.get_state()}
+        tensors |= {"generator": self.generator.get_state()}
         tensors |= dict(_optimizer_tensors("weights", self.optimizer))
-        tensors |= dict(_optimizer_tensors("architecture", self.logit_optimizer))
+        for i, controller in enumerate(self.controllers):
+            tensors[f"controller.{i}.logits"] = controller.dist.logits.detach()
+            tensors |= dict(_optimizer_tensors(f"controller.{i}.optimizer", controller.optimizer))
         for name, batches in self._batches():
             if batches.order is not None:
                 tensors[f"{name}.order"] = batches.order
         record = {
             "ingredients": self.ingredients,
-            "estimators": [estimators.memory(e) for e in (self.of_task, self.of_latency, self.of_late)],
-            "dual_weight": self.dual.weight,
+            "controllers": [controller.memory() for controller in self.controllers],
             "used": {name: batches.used for name, batches in self._batches()},
             "passes": self.passes,
             "seconds": self.seconds,
@@ -218,17 +224,15 @@ class SearchRun:
                 f"search, or name another folder"
             )
         self.supernet.load_state_dict(_under("supernet", tensors))
-        with torch.no_grad():
-            self.dist.logits.copy_(tensors["logits"])
         self.generator.set_state(tensors["generator"])
         _restore_optimizer("weights", self.optimizer, tensors)
-        _restore_optimizer("architecture", self.logit_optimizer, tensors)
+        for i, (controller, learnt) in enumerate(zip(self.controllers, record["controllers"])):
+            with torch.no_grad():
+                controller.dist.logits.copy_(tensors[f"controller.{i}.logits"])
+            _restore_optimizer(f"controller.{i}.optimizer", controller.optimizer, tensors)
+            controller.recall(learnt, same_estimator="estimator" not in differ)
         for name, batches in self._batches():
             batches.order, batches.used = tensors.get(f"{name}.order"), record["used"][name]
-        if "estimator" not in differ:
-            for estimator, learnt in zip((self.of_task, self.of_latency, self.of_late), record["estimators"]):
-                estimators.recall(estimator, learnt)
-        self.dual.weight = record["dual_weight"]
         self.history, self.passes = list(record["history"]), record["passes"]
         self.started = time.perf_counter() - record["seconds"]
         self.bar.update(self.step - self.bar.n)
@@ -238,7 +242,7 @@ class SearchRun:
         return ("train", self.train_batches), ("valid", self.valid_batches)
 
 
-def _ingredients(supernet, data, config, table, measured_ms) -> dict[str, Any]:
+def _ingredients(supernet, data, config, table, measured_ms, aims) -> dict[str, Any]:
     """What the steps follow from, named one by one, so that a search is only taken up by the same search."""
     latency = None if table is None else hashlib.sha256(json.dumps(table.to_json()).encode()).hexdigest()[:12]
     return {
@@ -247,6 +251,7 @@ def _ingredients(supernet, data, config, table, measured_ms) -> dict[str, Any]:
         "first weights": weights_hash(supernet),
         "latency table": latency,
         "measured latency": measured_ms is not None,
+        "aims": [asdict(aim) for aim in aims],
         **asdict(config),
     }
 

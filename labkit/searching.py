@@ -42,7 +42,7 @@ class SearchResult:
     passes: float  # cost in image passes: one image forward through one architecture is 1, with backward 3
     seconds: float
     judged: tuple[Point, ...] = ()  # every architecture that was judged on the way, the chosen one among them
-    method: str = "search"  # or "random search"
+    method: str = "search"  # or "sweep", "random search"
     first_weights: str = ""  # `networks.weights_hash` of the supernet passed in
 
     @property
@@ -84,17 +84,38 @@ def sweep(
     supernet: Supernet,
     data: ImageSet,
     table: LatencyTable,
-    latency_weights: Sequence[float],
+    latency_weights: Sequence[float] = (),
     config: SearchConfig = SearchConfig(),
     *,
+    targets_ms: Sequence[float] = (),
+    deadlines_ms: Sequence[float] = (),
+    measured_ms: Cost | None = None,
+    checkpoints: Checkpoints | None = None,
+    on_step: Callable[[dict[str, Any]], None] | None = None,
     progress: bool = False,
 ) -> tuple[SearchResult, ...]:
-    """One search a latency weight, all from the same warmed-up weights: the warm-up is paid once."""
-    warm = SearchRun(supernet, data, config, table, progress=progress)
-    start = warm.advance(config.mixture_steps + config.weight_steps).checkpoint()
-    warm.bar.close()
-    one = lambda w: search(supernet, data, table, replace(config, latency_weight=w), start=start, progress=progress)
-    return tuple(one(w) for w in latency_weights)
+    """One search that serves many objectives: shared weights trained once, and a distribution for each that moves.
+
+    A controller for each latency weight, then each target (at the config's weight), then each deadline. They move in
+    turn, in twice as many joint steps as one search has, so any number of them costs at most two searches. What one
+    gives up in steps of its own it makes up by longer ones: the rate of the logits grows with the number of
+    controllers to a turn.
+
+    Args:
+        measured_ms, checkpoints, on_step: as `search` has them; a record names its controller.
+    """
+    aims = [replace(config, latency_weight=weight, target_ms=None, deadline_ms=None) for weight in latency_weights]
+    aims += [replace(config, target_ms=target, deadline_ms=None) for target in targets_ms]
+    aims += [replace(config, target_ms=None, deadline_ms=deadline) for deadline in deadlines_ms]
+    if not aims:
+        raise InputError("a sweep needs latency weights, targets or deadlines: at least one of any")
+    rounds = min(len(aims), 2)
+    pace = len(aims) / rounds
+    aims = [replace(a, logit_lr=a.logit_lr * pace, latency_warmup=round(a.latency_warmup / pace)) for a in aims]
+    longer = replace(config, joint_steps=rounds * config.joint_steps)
+    run = SearchRun(supernet, data, longer, table, measured_ms, aims=aims, on_step=on_step, progress=progress)
+    _resumed(run, checkpoints)
+    return tuple(_found(run, which) for which in range(len(aims)))
 
 
 def random_search(
@@ -123,8 +144,8 @@ def random_search(
     n = max(1, min(int((budget - run.passes) / each), supernet.space.size))
     candidates = distinct(supernet.space, n, table, config)
     points = judge(run.supernet, candidates, data, table, config)
-    run.passes += len(candidates) * each
-    return _result(run, config, cheapest(points, config), points, "random search")
+    passes = run.passes + len(candidates) * each
+    return _result(run, config, cheapest(points, config), points, passes, "random search")
 
 
 def train_shared(
@@ -163,24 +184,33 @@ def _resumed(run: SearchRun, checkpoints: Checkpoints | None) -> SearchRun:
     return run.advance(checkpoints=checkpoints)
 
 
-def _found(run: SearchRun) -> SearchResult:
+def _found(run: SearchRun, which: int = 0) -> SearchResult:
     """The most probable architecture; under a deadline the best of the most probable ones in time."""
-    config, dist = run.config, run.dist
-    chosen = [dist.mode()]
+    controller = run.controllers[which]
+    config, dist = controller.config, controller.dist
+    chosen, judging = [dist.mode()], 0
     if config.deadline is not None:
         in_time = most_probable_in_time(dist, run.measured_ms or run.table, config.deadline, config.finalists)
         chosen = [architecture for architecture, _ in in_time]
+        judging = len(chosen) * (config.calibration_images + config.judge_images)
     points = judge(run.supernet, chosen, run.data, run.table, config)
-    if config.deadline is not None:
-        run.passes += len(chosen) * (config.calibration_images + config.judge_images)
-    return _result(run, config, cheapest(points, config), points)
+    passes = run.passes / len(run.controllers) + judging  # each answers for its share
+    method = "search" if len(run.controllers) == 1 else "sweep"
+    return _result(run, config, cheapest(points, config), points, passes, method, which)
 
 
 def _result(
-    run: SearchRun, config: SearchConfig, point: Point, judged: tuple[Point, ...], method: str = "search"
+    run: SearchRun,
+    config: SearchConfig,
+    point: Point,
+    judged: tuple[Point, ...],
+    passes: float,
+    method: str,
+    which: int = 0,
 ) -> SearchResult:
     run.bar.close()
     supernet = run.supernet.to(memory_format=torch.contiguous_format)
-    logits = run.dist.logits.detach().cpu()
-    first, history = run.ingredients["first weights"], tuple(run.history)
-    return SearchResult(config, point, logits, history, supernet, run.passes, run.seconds, judged, method, first)
+    logits = run.controllers[which].dist.logits.detach().cpu()
+    history = tuple(record for record in run.history if record.get("controller", which) in (which, None))
+    first, share = run.ingredients["first weights"], 1 / len(run.controllers)
+    return SearchResult(config, point, logits, history, supernet, passes, share * run.seconds, judged, method, first)

@@ -136,6 +136,24 @@ def test_random_search_is_taken_up_as_well(space, data, table, tmp_path):
     assert same(random_search(supernet, data, table, TINY, checkpoints=folder), whole)
 
 
+def test_a_sweep_is_taken_up_as_well(space, data, table, tmp_path):
+    supernet, weights, deadlines = lk.Supernet(space), (0.0, 1.0), table.range_ms()[1:]
+    whole = lk.sweep(supernet, data, table, weights, TINY, deadlines_ms=deadlines)
+
+    def stop(record):
+        if record["step"] == 17:
+            raise RuntimeError("stopped")
+
+    folder = Checkpoints(tmp_path, every=4)
+    with pytest.raises(RuntimeError, match="stopped"):
+        lk.sweep(supernet, data, table, weights, TINY, deadlines_ms=deadlines, checkpoints=folder, on_step=stop)
+    assert folder.newest().step == 16
+    again = lk.sweep(supernet, data, table, weights, TINY, deadlines_ms=deadlines, checkpoints=folder)
+    assert all(map(same, again, whole)) and len(whole) == 3
+    with pytest.raises(lk.InputError, match="aims"):
+        lk.sweep(supernet, data, table, (0.0, 2.0), TINY, deadlines_ms=deadlines, checkpoints=folder)
+
+
 KILLED = """
 import os, random, signal, sys, time
 import torch

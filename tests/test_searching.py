@@ -182,13 +182,38 @@ def test_random_search_scans_a_space_that_it_can_afford(space, data, table):
     assert baseline.point == min(baseline.judged, key=lambda p: p.error)
 
 
-def test_a_sweep_shares_its_warm_up_and_moves_with_the_weight(space, data, table):
-    config = replace(TINY, joint_steps=60, logit_lr=0.3)
-    free, dear = lk.sweep(lk.Supernet(space), data, table, (0.0, 100.0), config)
-    assert free.history[:5] == dear.history[:5]
-    assert dear.point.latency_ms < free.point.latency_ms
-    alone = lk.search(lk.Supernet(space), data, table, replace(config, latency_weight=100.0))
-    assert alone.architecture == dear.architecture == min(space, key=table.table_ms)
+def test_a_sweep_of_one_is_a_search_to_the_bit(space, data, table):
+    (swept,) = lk.sweep(lk.Supernet(space), data, table, (0.5,), TINY)
+    alone = lk.search(lk.Supernet(space), data, table, replace(TINY, latency_weight=0.5))
+    assert torch.equal(swept.logits, alone.logits) and swept.history == alone.history
+    assert (swept.method, swept.passes, swept.point) == ("search", alone.passes, alone.point)
+
+
+def test_a_sweep_costs_two_searches_and_moves_with_the_objective(space, data, table):
+    config = replace(TINY, joint_steps=60, logit_lr=0.15)
+    fastest, slowest = table.range_ms()
+    middle = (fastest + slowest) / 2
+    free, some, dear, target, deadline = lk.sweep(
+        lk.Supernet(space),
+        data,
+        table,
+        (0.0, 10.0, 100.0),
+        replace(config, finalists=2),
+        targets_ms=(middle,),
+        deadlines_ms=(middle,),
+    )
+    found = (free, some, dear, target, deadline)
+    judging = 2 * (config.calibration_images + config.judge_images)  # by the deadline's finalists
+    assert sum(f.passes for f in found) - judging < 2 * planned_passes(lk.Supernet(space), config)
+    assert dear.architecture == min(space, key=table.table_ms)
+    assert dear.point.latency_ms < free.point.latency_ms and deadline.point.latency_ms <= middle
+    assert target.config.target_ms == middle and deadline.config.deadline_ms == middle
+    assert {f.method for f in found} == {"sweep"}
+    moves = [[r["step"] for r in f.history if r["phase"] == "joint"] for f in found]
+    assert sorted(step for steps in moves for step in steps) == list(range(len(free.history) - 24, 125)), "one moves a step"
+    assert {len(steps) for steps in moves} == {24}
+    with pytest.raises(lk.InputError, match="latency weights, targets or deadlines"):
+        lk.sweep(lk.Supernet(space), data, table, (), config)
 
 
 def test_search_finds_what_can_be_learned(space, data, table):
