@@ -437,6 +437,42 @@ def bench_supernet(arguments: argparse.Namespace) -> Outcome:
     return value | {"passed": True}, supernet_bench.to_text(known, scans), True
 
 
+def bench_sweep(arguments: argparse.Namespace) -> Outcome:
+    from dataclasses import asdict
+
+    from labkit import data, storage, sweep_bench, truth
+    from labkit.latency import LatencyTable, shipped_table
+    from labkit.search_config import SearchConfig
+
+    known = truth.load(arguments.truth)
+    latency = known.latency(arguments.latency).name
+    table = LatencyTable.load(shipped_table(f"{known.space.name}-{latency}"))
+    images = data.by_name(known.recipe["data"]["name"])
+    config = SearchConfig.fast() if arguments.fast else SearchConfig()
+    weights = _numbers(arguments.latency_weights, "--latency-weights")
+    asked = {"config": asdict(config), "latency_weights": list(weights), "latency": latency, "data": images.digest}
+    value = {"kind": sweep_bench.KIND, "schema": sweep_bench.SCHEMA, "made": _made(), "asked": asked}
+    done, out = [], arguments.out and Path(arguments.out)
+    if out and out.exists():
+        before = storage.read_json(out, sweep_bench.KIND, sweep_bench.SCHEMA)
+        if before.get("asked") != asked:
+            raise InputError(f"{out} is of another bench: name another file, or repeat that one")
+        done = sweep_bench.from_json(before)
+    elif out:
+        storage.writable_folder(out.parent)
+
+    def save(rows: list) -> None:
+        print(sweep_bench.to_text(known, rows[-1:], latency).splitlines()[-1], file=sys.stderr, flush=True)
+        if out:
+            _save_with_rows(out, value | {"rows": sweep_bench.to_json(rows)})
+
+    rows = sweep_bench.measure(
+        known, images, table, config, latency_weights=weights, seeds=arguments.seeds, done=done, on_row=save
+    )
+    text = sweep_bench.to_text(known, rows, latency)
+    return value | {"rows": sweep_bench.to_json(rows), "passed": True}, text, True
+
+
 def bench_deploy(arguments: argparse.Namespace) -> Outcome:
     from labkit import deploy_bench, derive, runs, storage
     from labkit.stopwatch import threads
@@ -687,6 +723,14 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--fast", action="store_true", help="the shortened recipe of a live demonstration")
     p.add_argument("--truth", default="five_layer", help="the truth table: a folder, or the name of a shipped one")
     p.add_argument("--out", help="file of the results, JSON")
+
+    p = verb("sweep", bench_sweep, "one sweep of latency weights beside a search for each, by the truth", acts)
+    p.add_argument("--latency-weights", default="0,0.3,0.8,1.5,2.5,7,14,50", help="error fraction per millisecond")
+    p.add_argument("--seeds", type=int, default=5)
+    p.add_argument("--fast", action="store_true", help="the shortened recipe of a live demonstration")
+    p.add_argument("--latency", help="such as torch-b32; the course's default otherwise")
+    p.add_argument("--truth", default="five_layer", help="the truth table: a folder, or the name of a shipped one")
+    p.add_argument("--out", help="file of the results, JSON; a bench that was stopped goes on from it")
 
     p = verb("deploy", bench_deploy, "a run's network in all that can run it here, in every precision", acts)
     p.add_argument("run", metavar="RUN", help="folder of a search")

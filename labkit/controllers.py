@@ -1,5 +1,9 @@
-"""A distribution over architectures on its way: what it minimises, what moves it, and what it remembers."""
+"""Distributions over architectures on their way: what moves one, and what several learn from each other's draws.
 
+In shapes: S slots, K candidates.
+"""
+
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -57,3 +61,52 @@ class Controller:
         if same_estimator:
             for estimator, learnt in zip((self.of_task, self.of_latency, self.of_late), memory["estimators"]):
                 estimators.recall(estimator, learnt)
+
+
+class AdditiveControl:
+    """A value a candidate of each slot, whose sum follows the costs drawn so far: ridge regression that forgets.
+
+    Its mean under any distribution, and the slope of that, are in closed form. So a draw from one distribution teaches
+    every other, and unbiasedness does not depend on how well.
+    """
+
+    def __init__(self, space: SearchSpace, decay: float = 0.98, ridge: float = 1.0):
+        """`decay` a draw: the weights learn meanwhile, and an old loss says little."""
+        self.shape, self.decay, self.ridge = space.mask.shape, decay, ridge
+        n = space.mask.numel()
+        self.moments = ridge * torch.eye(n, dtype=torch.float64)
+        self.products = torch.zeros(n, dtype=torch.float64)
+        self.level = torch.zeros(2, dtype=torch.float64)  # sum of weights, and of weighted costs: a running mean
+
+    def values(self) -> Tensor:
+        """(S, K), in the cost's unit."""
+        return torch.linalg.solve(self.moments, self.products).reshape(self.shape).float()
+
+    def learn(self, sampled: Sequence[int], cost: float) -> None:
+        """From one architecture, the candidate of each slot, and what it cost."""
+        drawn = torch.zeros(self.shape, dtype=torch.float64)
+        drawn[range(len(sampled)), list(sampled)] = 1.0
+        drawn = drawn.flatten()
+        self.level = self.decay * self.level + torch.tensor([1.0, cost], dtype=torch.float64)
+        above = cost - (self.level[1] / self.level[0]).item()
+        forgotten = (1 - self.decay) * self.ridge * torch.eye(len(drawn), dtype=torch.float64)
+        self.moments = self.decay * self.moments + torch.outer(drawn, drawn) + forgotten
+        self.products = self.decay * self.products + above * drawn
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {"moments": self.moments, "products": self.products, "level": self.level}
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        self.moments, self.products, self.level = (tensors[name] for name in ("moments", "products", "level"))
+
+
+def shared(gradient: Tensor, mine: int, dists: Sequence[ArchDistribution], values: Tensor) -> list[Tensor]:
+    """What every distribution may take from an unbiased gradient (S, K) of one of them, `dists[mine]`.
+
+    Each takes the slope of the control's mean, in closed form. What the control leaves over goes to `mine` alone, as
+    many times over as there are distributions. Turns being equally frequent, the mean over them is each one's own
+    gradient, whatever the control's `values` (S, K).
+    """
+    slopes = [torch.autograd.grad((dist.probs() * values.to(dist.logits)).sum(), dist.logits)[0] for dist in dists]
+    left_over = len(dists) * (gradient - slopes[mine])
+    return [slope + left_over if i == mine else slope for i, slope in enumerate(slopes)]

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from labkit import memory
 from labkit.checkpoints import Checkpoint, Checkpoints, interrupts_wait
-from labkit.controllers import Controller
+from labkit.controllers import AdditiveControl, Controller, shared
 from labkit.data import ImageSet, ShuffledBatches
 from labkit.distributions import ArchDistribution
 from labkit.errors import InputError
@@ -33,8 +33,8 @@ TEMPERATURE = 0.4  # of the relaxed samples that weights learn on
 class SearchRun:
     """The steps of one search. With a table the joint phase moves the architecture; without, only the weights.
 
-    With several `aims`, each a config that differs in its latency objective, a controller for each moves over the same
-    shared weights, in turn, and the weights learn on whatever the one that moves has drawn.
+    With several `aims`, each a config that differs in its latency objective, there is a controller for each over the
+    same shared weights. They draw in turn, the weights learn on what is drawn, and all of them move at every step.
     The same steps follow from the same ingredients, on one machine with one number of threads: to the bit.
     """
 
@@ -62,8 +62,9 @@ class SearchRun:
         self.optimizer = torch.optim.AdamW(
             self.parameters, config.weight_lr, weight_decay=config.weight_decay, fused=True
         )
-        device, turns = next(supernet.parameters()).device, config.joint_steps // max(1, len(aims))
-        self.controllers = [Controller(supernet.space, aim, device, turns) for aim in aims or (config,)]
+        device = next(supernet.parameters()).device
+        self.controllers = [Controller(supernet.space, aim, device, config.joint_steps) for aim in aims or (config,)]
+        self.control = AdditiveControl(supernet.space) if len(self.controllers) > 1 else None
         self.generator = torch.Generator().manual_seed(config.seed)
         self.train_batches = ShuffledBatches(data.train, config.batch_size, self.generator, data.augment)
         self.valid_batches = ShuffledBatches(data.valid, config.batch_size, self.generator)
@@ -127,17 +128,23 @@ class SearchRun:
         with seeded(self.config.seed + self.step):
             train, valid = next(self.train_batches), next(self.valid_batches)
         which = self._whose_turn(self.step - self.config.mixture_steps - self.config.weight_steps)
-        controller, generator = self.controllers[which], self.generator
+        drawing, generator = self.controllers[which], self.generator
         task = TaskCost(self.supernet, self.parameters, train, valid, self.config.gap_weight)
-        estimate = controller.of_task(task, controller.dist, 1, generator)
-        late = controller.move(estimate.gradient, table, self.measured_ms, generator)
-        self._apply(task.weight_gradients or task.one_hot_gradients(controller.dist, generator))
+        estimate = drawing.of_task(task, drawing.dist, 1, generator)
+        gradients = [estimate.gradient]
+        if self.control is not None:
+            dists = [controller.dist for controller in self.controllers]
+            gradients = shared(estimate.gradient, which, dists, self.control.values())
+            if task.sampled is not None:  # only now: a control that knew this draw would be a bias
+                self.control.learn(task.sampled, estimate.cost)
+        late = [c.move(g, table, self.measured_ms, generator) for c, g in zip(self.controllers, gradients)]
+        self._apply(task.weight_gradients or task.one_hot_gradients(drawing.dist, generator))
         self.passes += task.passes
-        expected_ms = table(controller.dist.probs()[None]).item()
-        self._record("joint", controller.dist, task.loss, task.sampled, expected_ms, late, which)
+        expected_ms = table(drawing.dist.probs()[None]).item()
+        self._record("joint", drawing.dist, task.loss, task.sampled, expected_ms, late[which], which)
 
     def _whose_turn(self, joint_step: int) -> int:
-        """Every controller moves once a round, in an order that is the round's own."""
+        """Every controller draws once a round, in an order that is the round's own."""
         this_round, place = divmod(joint_step, len(self.controllers))
         order = torch.Generator().manual_seed(self.config.seed + this_round)
         return int(torch.randperm(len(self.controllers), generator=order)[place])
@@ -197,6 +204,8 @@ class SearchRun:
         for i, controller in enumerate(self.controllers):
             tensors[f"controller.{i}.logits"] = controller.dist.logits.detach()
             tensors |= dict(_optimizer_tensors(f"controller.{i}.optimizer", controller.optimizer))
+        if self.control is not None:
+            tensors |= {f"control.{name}": value for name, value in self.control.tensors().items()}
         for name, batches in self._batches():
             if batches.order is not None:
                 tensors[f"{name}.order"] = batches.order
@@ -231,6 +240,8 @@ class SearchRun:
                 controller.dist.logits.copy_(tensors[f"controller.{i}.logits"])
             _restore_optimizer(f"controller.{i}.optimizer", controller.optimizer, tensors)
             controller.recall(learnt, same_estimator="estimator" not in differ)
+        if self.control is not None:
+            self.control.load(_under("control", tensors))
         for name, batches in self._batches():
             batches.order, batches.used = tensors.get(f"{name}.order"), record["used"][name]
         self.history, self.passes = list(record["history"]), record["passes"]

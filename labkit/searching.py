@@ -89,31 +89,27 @@ def sweep(
     *,
     targets_ms: Sequence[float] = (),
     deadlines_ms: Sequence[float] = (),
-    measured_ms: Cost | None = None,
     checkpoints: Checkpoints | None = None,
     on_step: Callable[[dict[str, Any]], None] | None = None,
     progress: bool = False,
 ) -> tuple[SearchResult, ...]:
     """One search that serves many objectives: shared weights trained once, and a distribution for each that moves.
 
-    A controller for each latency weight, then each target (at the config's weight), then each deadline. They move in
-    turn, in twice as many joint steps as one search has, so any number of them costs at most two searches. What one
-    gives up in steps of its own it makes up by longer ones: the rate of the logits grows with the number of
-    controllers to a turn.
+    A controller for each latency weight, then each target (at the config's weight), then each deadline. They draw in
+    turn, over twice as many joint steps as one search has, so any number of them costs less than two searches. What
+    one draws teaches the others through a control that is additive in the slots (`controllers.shared`): each moves at
+    every step, without bias.
 
     Args:
-        measured_ms, checkpoints, on_step: as `search` has them; a record names its controller.
+        checkpoints, on_step: as `search` has them; a record names the controller that drew.
     """
     aims = [replace(config, latency_weight=weight, target_ms=None, deadline_ms=None) for weight in latency_weights]
     aims += [replace(config, target_ms=target, deadline_ms=None) for target in targets_ms]
     aims += [replace(config, target_ms=None, deadline_ms=deadline) for deadline in deadlines_ms]
     if not aims:
         raise InputError("a sweep needs latency weights, targets or deadlines: at least one of any")
-    rounds = min(len(aims), 2)
-    pace = len(aims) / rounds
-    aims = [replace(a, logit_lr=a.logit_lr * pace, latency_warmup=round(a.latency_warmup / pace)) for a in aims]
-    longer = replace(config, joint_steps=rounds * config.joint_steps)
-    run = SearchRun(supernet, data, longer, table, measured_ms, aims=aims, on_step=on_step, progress=progress)
+    longer = replace(config, joint_steps=min(len(aims), 2) * config.joint_steps)
+    run = SearchRun(supernet, data, longer, table, aims=aims, on_step=on_step, progress=progress)
     _resumed(run, checkpoints)
     return tuple(_found(run, which) for which in range(len(aims)))
 

@@ -190,7 +190,7 @@ def test_a_sweep_of_one_is_a_search_to_the_bit(space, data, table):
 
 
 def test_a_sweep_costs_two_searches_and_moves_with_the_objective(space, data, table):
-    config = replace(TINY, joint_steps=60, logit_lr=0.15)
+    config = replace(TINY, joint_steps=60, logit_lr=0.3)
     fastest, slowest = table.range_ms()
     middle = (fastest + slowest) / 2
     free, some, dear, target, deadline = lk.sweep(
@@ -210,7 +210,9 @@ def test_a_sweep_costs_two_searches_and_moves_with_the_objective(space, data, ta
     assert target.config.target_ms == middle and deadline.config.deadline_ms == middle
     assert {f.method for f in found} == {"sweep"}
     moves = [[r["step"] for r in f.history if r["phase"] == "joint"] for f in found]
-    assert sorted(step for steps in moves for step in steps) == list(range(len(free.history) - 24, 125)), "one moves a step"
+    assert sorted(step for steps in moves for step in steps) == list(range(len(free.history) - 24, 125)), (
+        "one draws a step"
+    )
     assert {len(steps) for steps in moves} == {24}
     with pytest.raises(lk.InputError, match="latency weights, targets or deadlines"):
         lk.sweep(lk.Supernet(space), data, table, (), config)

@@ -1,0 +1,58 @@
+"""The sweep bench: what is run, how it is judged, and that nothing is run twice."""
+
+from dataclasses import replace
+
+import pytest
+
+import labkit as lk
+from labkit import sweep_bench
+from labkit.complexity import Complexity
+from labkit.errors import InputError
+from labkit.search_config import SearchConfig
+from labkit.sweep_bench import Row
+from labkit.truth import Timed, Truth
+
+TINY = SearchConfig(
+    mixture_steps=2, weight_steps=2, joint_steps=4, batch_size=16, judge_images=50, calibration_images=32
+)
+
+
+@pytest.fixture
+def known(space, data, table, box):
+    """A truth that was never trained."""
+    errors, ms = box[0].values[:, None].expand(-1, 3), [table.table_ms(a) for a in space]
+    timed = Timed("torch-b1", table.card, tuple(replace(table.floor, best_ms=x, median_ms=x) for x in ms), tuple(ms))
+    none = (Complexity(0, 0, 0),) * space.size
+    return Truth(space, errors, errors, none, errors, (timed,), {"data": data.card(), "training": {}}, {})
+
+
+def test_both_ways_are_run_and_none_again(known, data, table):
+    saved = []
+    rows = sweep_bench.measure(
+        known, data, table, TINY, latency_weights=(0.0, 9.0), seeds=2, on_row=lambda rows: saved.append(list(rows))
+    )
+    assert [(row.way, row.seed) for row in rows] == [(way, seed) for seed in (0, 1) for way in sweep_bench.WAYS]
+    alone = lk.search(lk.Supernet(known.space, seed=1), data, table, replace(TINY, seed=1, latency_weight=9.0))
+    assert rows[3].architectures[1] == str(alone.architecture) and rows[3].passes == 2 * alone.passes
+    assert [len(rows) for rows in saved] == [1, 2, 3, 4]
+    assert sweep_bench.from_json({"rows": sweep_bench.to_json(rows)}) == rows
+    again = sweep_bench.measure(known, data, table, TINY, latency_weights=(0.0, 9.0), seeds=2, done=saved[2])
+    assert again[:3] == rows[:3] and again[3].architectures == rows[3].architectures
+    assert "over 2 seeds one sweep reaches" in sweep_bench.to_text(known, rows)
+
+
+def test_the_exact_front_reaches_all_of_itself(known):
+    front = [str(p.architecture) for p in known.frontier()]
+    assert Row("one sweep", 0, tuple(front), 0, 0).share(known) == pytest.approx(1)
+    assert 0 < Row("one sweep", 0, (front[0], front[1]), 0, 0).share(known) < 0.9
+    slowest = max(known.points(), key=lambda p: p.latency_ms)
+    assert Row("one sweep", 0, (str(slowest.architecture),), 0, 0).share(known) == 0
+
+
+def test_other_images_and_damaged_files_are_refused(known, data, table):
+    with pytest.raises(InputError, match="the truth was made on"):
+        sweep_bench.measure(known, lk.data.glyphs(64, 64, 64, seed=5), table, TINY)
+    with pytest.raises(InputError, match="needs a seed"):
+        sweep_bench.measure(known, data, table, TINY, seeds=0)
+    with pytest.raises(InputError, match="damaged sweep bench"):
+        sweep_bench.from_json({"rows": [{"way": "one sweep"}]})
