@@ -75,6 +75,7 @@ def search(arguments: argparse.Namespace) -> Outcome:
 
     config = (SearchConfig.fast if arguments.fast else SearchConfig)(
         estimator=arguments.estimator,
+        task_cost=arguments.task_cost,
         latency_weight=arguments.latency_weight,
         target_ms=arguments.target_ms,
         deadline_ms=arguments.deadline_ms,
@@ -642,6 +643,7 @@ def _parser() -> argparse.ArgumentParser:
     p = verb("search", search, "search an architecture and save the run")
     _add_search_arguments(p)
     p.add_argument("--estimator", default="unas")
+    p.add_argument("--task-cost", default="cross-entropy", help="of what is drawn: cross-entropy, or its error itself")
     p.add_argument("--latency-weight", type=float, default=0.1, help="error fraction per millisecond")
     p.add_argument("--target-ms", type=float, help="with one, only milliseconds beyond it cost")
     p.add_argument("--deadline-ms", type=float, help="with one, what is chosen takes no longer")

@@ -35,7 +35,7 @@ class Controller:
     def move(
         self, task_gradient: Tensor, table: LatencyTable, measured_ms: Cost | None, generator: torch.Generator
     ) -> float | None:
-        """One step down a task gradient (S, K), in nats, and the slope of latency; the share of late draws, if any."""
+        """One step down a task gradient (S, K) and the slope of latency; the share of late draws, under a deadline."""
         config, dist = self.config, self.dist
         cost = config.latency_cost_at(self.turn)
         latency = latency_gradient(self.of_latency, dist, cost, table, measured_ms, generator)
@@ -44,7 +44,7 @@ class Controller:
             being_late, late = lateness(self.of_late, dist, config.deadline, table, measured_ms, generator)
             latency = latency + self.dual.weight * being_late
             self.dual.update(late, config.deadline.allowed)
-        dist.logits.grad = task_gradient + config.nats_per_error * latency
+        dist.logits.grad = task_gradient + config.task_units * latency
         self.optimizer.step()
         self.turn += 1
         return late

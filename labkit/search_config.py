@@ -7,6 +7,7 @@ from labkit.errors import InputError
 from labkit.estimators import ESTIMATORS
 from labkit.objectives import Deadline, LatencyCost
 
+TASK_COSTS = ("cross-entropy", "error")
 ONE_HOT = ("reinforce", "reinforce-no-baseline")  # they make no relaxed pass for the weights to learn from
 
 
@@ -15,6 +16,7 @@ class SearchConfig:
     """All that a search depends on besides the space, the data and the table."""
 
     estimator: str = "unas"  # a name in estimators.ESTIMATORS
+    task_cost: str = "cross-entropy"  # of the architecture drawn, as published; or its "error", see `task_units`
     latency_weight: float = 0.0  # error fraction per millisecond
     target_ms: float | None = None  # with one, only milliseconds beyond it cost
     latency_warmup: int = 0  # joint steps over which the latency weight rises from 0 in a line, as published
@@ -37,6 +39,8 @@ class SearchConfig:
     def __post_init__(self) -> None:
         if self.estimator not in ESTIMATORS:
             raise InputError(f"estimators are {', '.join(ESTIMATORS)}; got {self.estimator!r}")
+        if self.task_cost not in TASK_COSTS:
+            raise InputError(f"a task costs {' or '.join(TASK_COSTS)}; got {self.task_cost!r}")
         if min(self.mixture_steps, self.weight_steps, self.joint_steps) < 0 or self.batch_size < 2:
             raise InputError("steps are at least 0 and a batch at least 2 images")
         if self.latency_warmup < 0 or self.finalists < 1:
@@ -57,6 +61,15 @@ class SearchConfig:
     def one_hot_weights(self) -> bool:
         """Whether the shared weights learn on one architecture a step rather than on a mixture near it."""
         return self.estimator in ONE_HOT
+
+    @property
+    def task_units(self) -> float:
+        """What one unit of error is worth in the task's cost: about `nats_per_error`, or exactly 1.
+
+        Error has no slope, and the score function needs none: cross-entropy over `nats_per_error` is its control then,
+        and a latency weight means what it says on the shared weights.
+        """
+        return self.nats_per_error if self.task_cost == "cross-entropy" else 1.0
 
     @property
     def latency_cost(self) -> LatencyCost:

@@ -13,6 +13,7 @@ from labkit.estimators import Cost, Estimator
 from labkit.latency import LatencyTable
 from labkit.networks import Supernet, frozen_statistics
 from labkit.objectives import Deadline, LatencyCost, generalisation_loss
+from labkit.search_config import SearchConfig
 
 
 class TaskCost:
@@ -21,11 +22,16 @@ class TaskCost:
     One-hot weights are only evaluated. Relaxed ones are differentiated at once: `weight_gradients` keeps what that
     pass says to the shared weights (of L_train alone), and the value returned carries the slope in the op weights.
     So a single mixed pass over the training batch serves the architecture and the weights.
+
+    Where the config says that the task costs error, one-hot weights give the share of images misclassified in L_gen's
+    form, and relaxed ones L_gen over `nats_per_error`: a control with a slope for a cost without one.
     """
 
-    def __init__(self, supernet: Supernet, parameters: list[Tensor], train, valid, gap_weight: float):
+    def __init__(self, supernet: Supernet, parameters: list[Tensor], train, valid, config: SearchConfig):
         self.supernet, self.parameters = supernet, parameters
-        self.train, self.valid, self.gap_weight = train, valid, gap_weight
+        self.train, self.valid, self.gap_weight = train, valid, config.gap_weight
+        self.drawn = F.cross_entropy if config.task_cost == "cross-entropy" else misclassified
+        self.units = config.task_units / config.nats_per_error  # of the relaxed cost, in the cost's own
         self.weight_gradients: Sequence[Tensor | None] = ()
         self.loss = math.nan
         self.sampled: list[int] | None = None  # candidate of each slot in the last one-hot pass
@@ -38,7 +44,7 @@ class TaskCost:
     def _evaluated(self, weights: Tensor) -> Tensor:
         self.sampled = weights[0].argmax(-1).tolist()
         with torch.no_grad(), frozen_statistics(self.supernet):
-            losses = [self._loss(batch, weights) for batch in self._batches()]
+            losses = [self.drawn(self.supernet(images, weights), labels) for images, labels in self._batches()]
         self.passes += sum(len(labels) for _, labels in self._batches())
         return self._gen(losses)[None]
 
@@ -59,7 +65,7 @@ class TaskCost:
         value = self._gen(leaves)
         factors = torch.autograd.grad(value, leaves)
         slope = sum(factor * part for factor, part in zip(factors, slopes))
-        return value.detach() + ((weights - weights.detach()) * slope).sum((-1, -2))
+        return self.units * (value.detach() + ((weights - weights.detach()) * slope).sum((-1, -2)))
 
     def one_hot_gradients(self, dist: ArchDistribution, generator: torch.Generator) -> Sequence[Tensor | None]:
         """For the weights, when the estimator made no relaxed pass: one pass on a fresh one-hot sample."""
@@ -77,6 +83,11 @@ class TaskCost:
 
     def _gen(self, losses: Sequence[Tensor]) -> Tensor:
         return generalisation_loss(*losses, self.gap_weight) if self.gap_weight else losses[0]
+
+
+def misclassified(logits: Tensor, labels: Tensor) -> Tensor:
+    """Share of the images whose largest logit is not their label's."""
+    return (logits.argmax(-1) != labels).to(logits).mean()
 
 
 def latency_gradient(

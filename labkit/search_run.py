@@ -129,7 +129,7 @@ class SearchRun:
             train, valid = next(self.train_batches), next(self.valid_batches)
         which = self._whose_turn(self.step - self.config.mixture_steps - self.config.weight_steps)
         drawing, generator = self.controllers[which], self.generator
-        task = TaskCost(self.supernet, self.parameters, train, valid, self.config.gap_weight)
+        task = TaskCost(self.supernet, self.parameters, train, valid, self.config)
         estimate = drawing.of_task(task, drawing.dist, 1, generator)
         gradients = [estimate.gradient]
         if self.control is not None:

@@ -26,7 +26,7 @@ from labkit.spaces import Architecture
 
 MAY_CHANGE = (  # on the way: what a search that is taken up from another's checkpoint may have of its own
     "latency table", "measured latency", "estimator", "latency_weight", "target_ms", "latency_warmup", "deadline_ms",
-    "finalists", "gap_weight", "nats_per_error", "logit_lr", "judge_images", "calibration_images",
+    "finalists", "gap_weight", "task_cost", "nats_per_error", "logit_lr", "judge_images", "calibration_images",
 )  # fmt: skip
 
 

@@ -34,7 +34,7 @@ def test_relaxed_cost_has_the_value_and_slope_of_the_generalisation_loss(space, 
     parameters = list(supernet.parameters())
     weights = torch.rand(1, 5, 3, dtype=torch.float64).softmax(-1).requires_grad_()
 
-    task = TaskCost(supernet, parameters, (xt, yt), (xv, yv), 0.5)
+    task = TaskCost(supernet, parameters, (xt, yt), (xv, yv), SearchConfig())
     value = task(weights)
     (slope,) = torch.autograd.grad(value.sum(), weights)
 
@@ -48,10 +48,30 @@ def test_relaxed_cost_has_the_value_and_slope_of_the_generalisation_loss(space, 
         torch.testing.assert_close(ours, theirs)
 
 
+def test_error_as_the_cost_is_counted_and_its_control_is_cross_entropy(space, batches):
+    supernet, z = lk.Supernet(space).double(), space.encode(space[7])[None].double()
+    batches = [(x.double(), y) for x, y in batches]
+    parameters, relaxed = list(supernet.parameters()), torch.full((1, 5, 3), 1 / 3, dtype=torch.float64)
+    in_error = TaskCost(supernet, parameters, *batches, SearchConfig(task_cost="error", nats_per_error=4.0))
+    in_nats = TaskCost(supernet, parameters, *batches, SearchConfig())
+    supernet.train()
+    with torch.no_grad(), frozen_statistics(supernet):
+        train, valid = ((supernet(x, z).argmax(-1) != y).double().mean().item() for x, y in batches)
+    assert 0 < train != valid and in_error(z).item() == pytest.approx(train + 0.5 * abs(valid - train))
+    slopes = []
+    for task in (in_error, in_nats):
+        at = relaxed.clone().requires_grad_()
+        slopes.append((task(at), torch.autograd.grad(task(at).sum(), at)[0]))
+    torch.testing.assert_close(4 * slopes[0][0], slopes[1][0])
+    torch.testing.assert_close(4 * slopes[0][1], slopes[1][1])
+    for a, b in zip(in_error.weight_gradients, in_nats.weight_gradients):
+        torch.testing.assert_close(a, b)  # the weights learn as ever
+
+
 def test_one_hot_cost_moves_no_running_statistics(space, batches):
     supernet = lk.Supernet(space)
     before = copy.deepcopy(supernet.state_dict())
-    task = TaskCost(supernet, list(supernet.parameters()), *batches, 0.5)
+    task = TaskCost(supernet, list(supernet.parameters()), *batches, SearchConfig())
     with torch.no_grad():
         task(space.encode(next(iter(space)))[None])
     assert all(torch.equal(before[name], value) for name, value in supernet.state_dict().items())
@@ -231,6 +251,7 @@ def test_search_finds_what_can_be_learned(space, data, table):
     ("changes", "says"),
     [
         ({"estimator": "magic"}, "estimators are unas"),
+        ({"task_cost": "accuracy"}, "a task costs cross-entropy or error; got 'accuracy'"),
         ({"latency_weight": -1.0}, "at least 0"),
         ({"target_ms": 0.0}, "positive number of milliseconds"),
         ({"joint_steps": -1}, "at least 0"),
