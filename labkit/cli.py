@@ -4,6 +4,7 @@ import argparse
 import json
 import shlex
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -474,6 +475,34 @@ def bench_sweep(arguments: argparse.Namespace) -> Outcome:
     return value | {"rows": sweep_bench.to_json(rows), "passed": True}, text, True
 
 
+def bench_step(arguments: argparse.Namespace) -> Outcome:
+    from labkit import data, latency, spaces, step_bench, storage
+    from labkit.stopwatch import threads
+
+    chosen = [spaces.by_name(name) for name in arguments.spaces.split(",")]
+    chosen += [step_bench.fewer(chosen[-1], n) for n in arguments.candidates]
+    sizes = [int(n) for n in _numbers(arguments.batch_sizes, "--batch-sizes")]
+    if arguments.threads < 1:
+        raise InputError(f"a step runs on at least one thread; got {arguments.threads}")
+    if arguments.out:
+        storage.writable_folder(Path(arguments.out).parent)
+    images = data.glyphs(max(1_000, 2 * max(sizes)), max(1_000, 2 * max(sizes)), 10, seed=0)
+
+    def quick(space: spaces.SearchSpace) -> latency.LatencyTable:
+        with warnings.catch_warnings():  # of a noisy machine: any table will do here
+            warnings.simplefilter("ignore")
+            return latency.LatencyTable.measure(space, seconds=0.002)
+
+    told = lambda row: print(step_bench.to_text([row]).splitlines()[-1], file=sys.stderr, flush=True)
+    with threads(arguments.threads):
+        rows = step_bench.measure(chosen, images, quick, batch_sizes=sizes, seconds=arguments.seconds, on_row=told)
+    value = {"kind": step_bench.KIND, "schema": step_bench.SCHEMA, "made": _made()}
+    value["rows"] = step_bench.to_json(rows)
+    if arguments.out:
+        _save_with_rows(arguments.out, value)
+    return value | {"passed": True}, step_bench.to_text(rows), True
+
+
 def bench_deploy(arguments: argparse.Namespace) -> Outcome:
     from labkit import deploy_bench, derive, runs, storage
     from labkit.stopwatch import threads
@@ -724,6 +753,15 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--seeds", type=int, default=3)
     p.add_argument("--fast", action="store_true", help="the shortened recipe of a live demonstration")
     p.add_argument("--truth", default="five_layer", help="the truth table: a folder, or the name of a shipped one")
+    p.add_argument("--out", help="file of the results, JSON")
+
+    p = verb("step", bench_step, "a step of the search beside the same one written the obvious way", acts)
+    p.add_argument("--spaces", default="five_layer,mobile-tiny", help="names with commas between")
+    p.add_argument("--batch-sizes", default="64")
+    text = "also the last space with at most N candidates a slot"
+    p.add_argument("--candidates", type=int, nargs="*", default=[], metavar="N", help=text)
+    p.add_argument("--threads", type=int, default=2, help="cores that a step may use")
+    p.add_argument("--seconds", type=float, default=10.0, help="for each step timed")
     p.add_argument("--out", help="file of the results, JSON")
 
     p = verb("sweep", bench_sweep, "one sweep of latency weights beside a search for each, by the truth", acts)

@@ -27,7 +27,7 @@ FLOORS = (
     "runs explorer engine_bench deploy_bench",
     "truth",
     "truth_report estimator_bench",
-    "supernet_bench sweep_bench deadline_bench optimize_bench",
+    "supernet_bench sweep_bench step_bench deadline_bench optimize_bench",
     "plots",
     "reports widgets exercises headless doctor",
     "course editions",

@@ -1,0 +1,234 @@
+"""How fast is a step of the search? Ours beside the same mathematics written the obvious way, and beside the floor.
+
+A full UNAS step: two one-hot passes forward, two relaxed passes forward and backward (a training and a validation
+batch), a step of the logits and a step of the weights.
+"""
+
+import copy
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import reduce
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
+
+from labkit import memory
+from labkit.cards import Timing
+from labkit.complexity import count
+from labkit.data import ImageSet, ShuffledBatches
+from labkit.distributions import ArchDistribution
+from labkit.errors import InputError
+from labkit.latency import LatencyTable
+from labkit.networks import MixedOp, Supernet, frozen_statistics, seeded
+from labkit.objectives import generalisation_loss
+from labkit.search_config import SearchConfig
+from labkit.search_run import TEMPERATURE, SearchRun
+from labkit.spaces import SearchSpace
+from labkit.stopwatch import time_interleaved
+
+KIND, SCHEMA = "step bench", 1
+
+
+class ObviousStep:
+    """The oracle: the formula as it stands, every candidate run and added up in turn, in PyTorch's own layout.
+
+    So both relaxed passes are held until L_gen is known, and the weights' gradient is a way back of its own.
+    One call is one step; `architecture` and `weights` are the gradients that it followed.
+    """
+
+    def __init__(self, supernet: Supernet, data: ImageSet, config: SearchConfig, table: LatencyTable):
+        self.supernet, self.config, self.table = copy.deepcopy(supernet), config, table
+        self.parameters = list(self.supernet.parameters())
+        self.dist = ArchDistribution(supernet.space).to(self.parameters[0])
+        self.optimizer = torch.optim.AdamW(self.parameters, config.weight_lr, weight_decay=config.weight_decay)
+        self.logit_optimizer = torch.optim.Adam(self.dist.parameters(), config.logit_lr)
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.train_batches = ShuffledBatches(data.train, config.batch_size, self.generator, data.augment)
+        self.valid_batches = ShuffledBatches(data.valid, config.batch_size, self.generator)
+        self.steps = 0
+
+    def __call__(self) -> None:
+        with seeded(self.config.seed + self.steps):
+            train, valid = next(self.train_batches), next(self.valid_batches)
+        self.gradients(train, valid)
+        (latency,) = torch.autograd.grad(
+            self.config.latency_cost(self.table(self.dist.probs()[None])).sum(), self.dist.logits
+        )
+        self.dist.logits.grad = self.architecture + self.config.nats_per_error * latency
+        self.logit_optimizer.step()
+        for parameter, gradient in zip(self.parameters, self.weights):
+            parameter.grad = gradient
+        nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
+        self.optimizer.step()
+        self.steps += 1
+
+    def gradients(self, train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor]) -> None:
+        self.supernet.train()
+        sample = self.dist.sample(1, TEMPERATURE, self.generator)
+        with torch.no_grad(), frozen_statistics(self.supernet):
+            drawn = generalisation_loss(
+                self._loss(train, sample.hard), self._loss(valid, sample.hard), self.config.gap_weight
+            )
+        # Equal in value to the relaxed sample; its slope is that of the estimator's two pathwise terms.
+        at = sample.soft - sample.soft_given_hard + sample.soft_given_hard.detach()
+        train_loss = self._loss(train, at)
+        with frozen_statistics(self.supernet):
+            valid_loss = self._loss(valid, at)
+        relaxed = generalisation_loss(train_loss, valid_loss, self.config.gap_weight)
+        surrogate = ((drawn - relaxed).detach() * sample.log_prob + relaxed).sum()
+        (self.architecture,) = torch.autograd.grad(surrogate, self.dist.logits, retain_graph=True)
+        self.weights = torch.autograd.grad(train_loss, self.parameters)
+
+    def _loss(self, batch: tuple[Tensor, Tensor], weights: Tensor) -> Tensor:
+        images, labels = batch
+        return F.cross_entropy(self._forward(images, weights[0]), labels)
+
+    def _forward(self, x: Tensor, weights: Tensor) -> Tensor:
+        relaxed = weights.requires_grad
+        for edge, module in zip(self.supernet.space.edges, self.supernet.body):
+            if isinstance(module, MixedOp):
+                each = zip(weights[edge.slot], module.ops)
+                x = reduce(torch.add, [w * op(x) for w, op in each if relaxed or w != 0])
+            else:
+                x = module(x)
+        return self.supernet.head(x)
+
+
+class OurStep:
+    """A joint step of `searching.search`, as it is."""
+
+    def __init__(self, supernet: Supernet, data: ImageSet, config: SearchConfig, table: LatencyTable):
+        endless = replace(config, mixture_steps=0, weight_steps=0, joint_steps=10**9)
+        self.run = SearchRun(supernet, data, endless, table)
+
+    def __call__(self) -> None:
+        self.run.advance(self.run.step + 1)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison under one set of conditions."""
+
+    space: str
+    candidates: int  # of a slot, at most
+    slots: int
+    batch_size: int
+    threads: int
+    obvious: Timing  # of a step, in ms
+    ours: Timing
+    obvious_bytes: int  # allocated at most at one time during a step, beyond what was there before
+    our_bytes: int
+    floor_ms: float  # the convolutions' arithmetic alone, at the rate of the machine's own best convolution
+
+    @property
+    def speedup(self) -> float:
+        return self.obvious.best_ms / self.ours.best_ms
+
+    @property
+    def memory(self) -> float:
+        return self.our_bytes / self.obvious_bytes
+
+
+def measure(
+    spaces: Sequence[SearchSpace],
+    data: ImageSet,
+    table_of: Callable[[SearchSpace], LatencyTable],
+    *,
+    batch_sizes: Sequence[int] = (64,),
+    seconds: float = 10.0,
+    on_row: Callable[[Row], None] | None = None,
+) -> list[Row]:
+    """Both steps in turn, for every space and batch size.
+
+    PyTorch hands freed memory back to the system, and ours keeps it (`memory.keep_freed`). That cannot be undone inside
+    a process, so the obvious step has it too: what it is worth is not part of the ratio.
+    """
+    if not batch_sizes or min(batch_sizes) < 2:
+        raise InputError(f"a step needs batches of at least 2 images; got {list(batch_sizes)}")
+    memory.keep_freed()
+    rate, rows = macs_per_ms(), []
+    for space, batch_size in itertools.product(spaces, batch_sizes):
+        config, supernet = SearchConfig(batch_size=batch_size), Supernet(space)
+        steps = [make(supernet, data, config, table_of(space)) for make in (ObviousStep, OurStep)]
+        timings = time_interleaved(steps, seconds=seconds, rounds=8)
+        peaks = [peak_bytes(step) for step in steps]
+        rows.append(
+            Row(
+                space.name,
+                space.mask.shape[1],
+                len(space.slots),
+                batch_size,
+                torch.get_num_threads(),
+                *timings,
+                *peaks,
+                batch_size * step_macs(supernet) / rate,
+            )
+        )
+        if on_row is not None:
+            on_row(rows[-1])
+    return rows
+
+
+class _Mixture(nn.Module):
+    """The supernet as a network of images alone, so that its work can be counted."""
+
+    def __init__(self, supernet: Supernet):
+        super().__init__()
+        self.supernet = supernet
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights = self.supernet.space.mask.float() / self.supernet.space.mask.sum(-1, keepdim=True)
+        return self.supernet(x, weights[None])
+
+
+def step_macs(supernet: Supernet) -> float:
+    """Multiply-accumulates of a step, an image: two one-hot passes, and the relaxed ones with what they send back.
+
+    Backward, a layer does its work again for the slope in its input, and again for the slope in its weights; the
+    validation pass needs only the first. A one-hot pass is counted as the share that it has of the candidates.
+    """
+    mixed = count(_Mixture(supernet), supernet.space.image).macs
+    return mixed * (3 + 2) + 2 * mixed / supernet.mixed_passes
+
+
+def macs_per_ms(repeats: int = 20) -> float:
+    """Of a 3x3 convolution that suits the machine: 64 channels, 32 x 32, 64 images, channels last, no gradient."""
+    conv = nn.Conv2d(64, 64, 3, padding=1, bias=False).to(memory_format=torch.channels_last)
+    images = torch.randn(64, 64, 32, 32).contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        (timing,) = time_interleaved([lambda: conv(images)], seconds=repeats * 0.02, rounds=repeats)
+    return 64 * 32 * 32 * 64 * 64 * 9 / timing.best_ms
+
+
+def peak_bytes(call: Callable[[], object]) -> int:
+    """How far beyond where it began the memory of tensors rises during `call`, on the CPU."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as prof:
+        call()
+    events = [event for event in prof.profiler.kineto_results.events() if event.name() == "[memory]"]
+    changes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
+    return max(itertools.accumulate(changes), default=0)
+
+
+def to_text(rows: Iterable[Row]) -> str:
+    lines = [f"{'space':14} slots  most candidates  batch  obvious ms   ours ms  faster  memory  to the floor"]
+    for r in rows:
+        lines.append(
+            f"{r.space:14} {r.slots:5}  {r.candidates:15}  {r.batch_size:5}  {r.obvious.best_ms:10.0f}  "
+            f"{r.ours.best_ms:8.0f}  {r.speedup:5.2f}x  {r.memory:5.2f}x  {r.ours.best_ms / r.floor_ms:11.1f}x"
+        )
+    return "\n".join(lines)
+
+
+def to_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    return [asdict(row) | {"speedup": round(row.speedup, 3), "memory": round(row.memory, 3)} for row in rows]
+
+
+def fewer(space: SearchSpace, candidates: int) -> SearchSpace:
+    """The same space with at most so many candidates a slot: how a step's time grows with them."""
+    if candidates < 1:
+        raise InputError(f"a slot keeps at least one candidate; got {candidates}")
+    return replace(space, name=f"{space.name}-{candidates}", slots=tuple(slot[:candidates] for slot in space.slots))

@@ -1,0 +1,82 @@
+"""The step bench: both steps follow the same gradients, and what is counted is what there is."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+import labkit as lk
+from labkit import step_bench
+from labkit.errors import InputError
+from labkit.estimators import Unas
+from labkit.search_config import SearchConfig
+from labkit.search_gradients import TaskCost
+from labkit.step_bench import ObviousStep, OurStep, fewer, peak_bytes, step_macs
+
+
+@pytest.mark.parametrize("name", ["five_layer", "mobile-tiny"])
+def test_both_follow_the_same_gradients(name, data, make_table):
+    """In float64, from the same draw: the architecture's and every weight's."""
+    space, config = lk.spaces.by_name(name), SearchConfig(batch_size=8)
+    supernet = lk.Supernet(space).double()
+    batches = [
+        tuple(t.double() if t.is_floating_point() else t for t in next(part.batches(8)))
+        for part in (data.train, data.valid)
+    ]
+    obvious = ObviousStep(supernet, data, config, make_table(space))
+    obvious.dist.double()
+    obvious.gradients(*batches)
+    ours = TaskCost(supernet, list(supernet.parameters()), *batches, config)
+    dist, generator = lk.ArchDistribution(space).double(), torch.Generator().manual_seed(config.seed)
+    estimate = Unas()(ours, dist, 1, generator)
+    close = lambda a, b: torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-10)
+    close(estimate.gradient, obvious.architecture)
+    for mine, theirs in zip(ours.weight_gradients, obvious.weights, strict=True):
+        close(mine, theirs)
+    assert obvious.architecture.abs().max() > 1e-3
+    again = ObviousStep(supernet, data, replace(config, seed=1), make_table(space))
+    again.dist.double()
+    again.gradients(*batches)
+    assert not torch.allclose(again.architecture, obvious.architecture), "another draw, another gradient"
+
+
+def test_a_step_moves_logits_and_weights(space, data, table):
+    supernet, config = lk.Supernet(space), SearchConfig(batch_size=8, latency_weight=1.0)
+    for step in (ObviousStep(supernet, data, config, table), OurStep(supernet, data, config, table)):
+        step()
+        owner = getattr(step, "run", step)
+        dist = owner.controllers[0].dist if step is not owner else owner.dist
+        assert dist.logits.abs().max() > 0
+        before, after = dict(supernet.named_parameters()), dict(owner.supernet.named_parameters())
+        assert all(not torch.equal(before[name], after[name]) for name in before)
+
+
+def test_peak_memory_is_what_was_held_at_once():
+    def call():
+        first = torch.zeros(1_000, 1_000)  # 4 MB
+        second = first + 1  # 8 MB
+        del first
+        return second * 2  # 8 MB
+
+    assert 8_000_000 <= peak_bytes(call) < 8_100_000
+
+
+def test_the_floor_counts_every_candidate(space):
+    macs = lambda supernet: lk.complexity.count(lk.derive(supernet.space, supernet.space[0])).macs
+    one, two = (lk.Supernet(fewer(space, n)) for n in (1, 2))
+    assert step_macs(one) == 7 * macs(one), "one candidate: two passes forward, and five times the work of one"
+    small = replace(space, name="small", slots=tuple(slot[1:2] for slot in space.slots))
+    mixed = macs(one) + macs(lk.Supernet(small)) - lk.complexity.count(lk.derive(space, space[242])).macs
+    assert step_macs(two) == 5 * mixed + mixed, "both, with what is fixed counted once"
+    with pytest.raises(InputError, match="at least one candidate"):
+        fewer(space, 0)
+
+
+def test_rows_of_a_measurement(space, data, make_table):
+    rows = step_bench.measure([fewer(space, 2)], data, make_table, batch_sizes=(4,), seconds=0.05)
+    (row,) = rows
+    assert (row.space, row.candidates, row.slots, row.batch_size) == ("five_layer-2", 2, 5, 4)
+    assert row.speedup > 0 and row.memory > 0 and row.floor_ms > 0
+    assert "five_layer-2" in step_bench.to_text(rows) and step_bench.to_json(rows)[0]["batch_size"] == 4
+    with pytest.raises(InputError, match="at least 2 images"):
+        step_bench.measure([space], data, make_table, batch_sizes=(1,))
