@@ -33,10 +33,12 @@ from labkit.objectives import Deadline as Deadline
 from labkit.pareto import Frontier as Frontier
 from labkit.pareto import Point as Point
 from labkit.search_config import SearchConfig as SearchConfig
+from labkit.search_config import SelectionConfig as SelectionConfig
 from labkit.searching import SearchResult as SearchResult
 from labkit.searching import random_search as random_search
 from labkit.searching import search as search
 from labkit.searching import sweep as sweep
+from labkit.selection import select as select
 from labkit.spaces import Architecture as Architecture
 from labkit.spaces import Choices as Choices
 from labkit.spaces import SearchSpace as SearchSpace

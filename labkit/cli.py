@@ -72,7 +72,9 @@ def run(arguments: argparse.Namespace) -> Outcome:
 
 def search(arguments: argparse.Namespace) -> Outcome:
     from labkit import Checkpoints, Supernet, runs, searching, storage
-    from labkit.search_config import SearchConfig
+    from labkit.pareto import JUDGED
+    from labkit.search_config import SearchConfig, SelectionConfig
+    from labkit.selection import select
 
     config = (SearchConfig.fast if arguments.fast else SearchConfig)(
         estimator=arguments.estimator,
@@ -88,6 +90,8 @@ def search(arguments: argparse.Namespace) -> Outcome:
     checkpoints = Checkpoints(out / "checkpoints")
     supernet = Supernet(space, arguments.seed)
     result = go(supernet, data, table, config, checkpoints=checkpoints, progress=_on_terminal())
+    if arguments.select:
+        (result,) = select([result], data, table, SelectionConfig.fast() if arguments.fast else SelectionConfig())
     runs.save(result, out, data, table, data_name=arguments.data, small=arguments.fast)
     checkpoints.clear()
     point = result.point
@@ -103,7 +107,7 @@ def search(arguments: argparse.Namespace) -> Outcome:
         "seconds": round(result.seconds, 1),
     }
     text = (
-        f"{point.architecture}\n{100 * point.error:.1f} % error on validation images with the shared weights, "
+        f"{point.architecture}\n{100 * point.error:.1f} % error on validation images {JUDGED[point.error_from]}, "
         f"{point.latency_ms:.3f} ms by the table ({table.card})\nsaved in {out}; next: python -m labkit export {out}"
     )
     return value, text, True
@@ -677,6 +681,9 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--target-ms", type=float, help="with one, only milliseconds beyond it cost")
     p.add_argument("--deadline-ms", type=float, help="with one, what is chosen takes no longer")
     p.add_argument("--random", action="store_true", help="random search at the cost of a UNAS search")
+    p.add_argument(
+        "--select", action="store_true", help="then train the most probable ones briefly, and choose by that"
+    )
     p.add_argument("--out", required=True, help="folder of the run")
 
     p = verb("study", study, "search once a latency weight, beside random search, and save one JSON file")

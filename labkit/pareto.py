@@ -12,6 +12,12 @@ from torch import Tensor
 from labkit.errors import InputError
 from labkit.spaces import Architecture
 
+JUDGED = {  # what an error is of, in words
+    "supernet": "with the shared weights",
+    "short training": "after a short training of its own",
+    "trained": "trained from scratch",
+}
+
 
 @dataclass(frozen=True)
 class Point:
@@ -20,7 +26,7 @@ class Point:
     architecture: Architecture
     error: float  # fraction of images misclassified
     latency_ms: float
-    error_from: str = "supernet"  # or "trained"
+    error_from: str = "supernet"  # or another key of JUDGED
     latency_from: str = "table"  # or "measured"
 
     def to_json(self) -> dict[str, Any]:

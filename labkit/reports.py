@@ -22,8 +22,10 @@ from labkit.errors import InputError
 from labkit.judging import judge
 from labkit.latency import LatencyTable, card_of, measure
 from labkit.networks import Supernet, derive, weights_hash
-from labkit.search_config import SearchConfig
+from labkit.pareto import JUDGED
+from labkit.search_config import SearchConfig, SelectionConfig
 from labkit.searching import planned_passes, random_search, search
+from labkit.selection import select
 from labkit.stopwatch import threads
 from labkit.training import TrainConfig, error, train
 
@@ -66,6 +68,7 @@ def claims(run: runs.Run) -> tuple[Claim, ...]:
     data = {"made_by": run.data["made_by"], "digest": run.data["digest"]}
     about = {"space": space.name, "classes": space.classes, "ops": list(architecture.ops)}
     counted = asdict(count(derive(space, architecture), space.image))
+    judged = JUDGED[point.error_from]
     made = [
         Claim("images", f"the images are {run.data['name']} ({run.data['digest']})", data),
         Claim(
@@ -83,7 +86,7 @@ def claims(run: runs.Run) -> tuple[Claim, ...]:
         ),
         Claim(
             "search",
-            f"the {run.result.method} (seed {config.seed}) chose it: {point.error:.1%} error on shared weights",
+            f"the {run.result.method} (seed {config.seed}) chose it, at {point.error:.1%} error {judged}",
             {
                 **about,
                 **data,
@@ -92,6 +95,7 @@ def claims(run: runs.Run) -> tuple[Claim, ...]:
                 "config": asdict(config),
                 "error": point.error,
                 "first_weights": run.result.first_weights,
+                "selection": run.result.selection and asdict(run.result.selection),
                 "threads": run.threads,
             },
         ),
@@ -181,7 +185,10 @@ def _check_search(value: dict[str, Any], full: bool, download: bool) -> tuple[st
     images, table = _images(value, download), LatencyTable.from_json(value["table"])
     again = random_search if value["method"] == "random search" else search
     with threads(value["threads"]):
-        point = again(supernet, images, table, config).point
+        found = again(supernet, images, table, config)
+        if value["selection"]:
+            (found,) = select([found], images, table, SelectionConfig.from_json(value["selection"]))
+        point = found.point
     if point.architecture != architecture:
         return "drifted", f"it chooses {point.architecture} here, at {point.error:.1%}"
     near = math.isclose(point.error, value["error"], abs_tol=1e-9)
@@ -270,7 +277,7 @@ def _page(run: runs.Run, images: ImageSet, made: tuple[Claim, ...]) -> str:
     parts = [
         f"<h1>{escape(run.space.name)}: the network that was chosen</h1>",
         f"<p><code>{escape(chosen)}</code></p>",
-        f"<p>{result.point.error:.1%} error on validation images with the shared weights, "
+        f"<p>{result.point.error:.1%} error on validation images {JUDGED[result.point.error_from]}, "
         f"{result.point.latency_ms:.3f} ms by the table.</p>",
         _rows(facts.items()),
         "<h2>Where it lies</h2>",

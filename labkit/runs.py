@@ -27,12 +27,12 @@ from labkit.judging import judge
 from labkit.latency import LatencyTable
 from labkit.networks import Network, Supernet, derive
 from labkit.pareto import Frontier, Point
-from labkit.search_config import SearchConfig
+from labkit.search_config import SearchConfig, SelectionConfig
 from labkit.searching import SearchResult, random_search, sweep
 from labkit.spaces import SearchSpace
 from labkit.training import TrainConfig, error, train
 
-KIND, SCHEMA = "search run", 2
+KIND, SCHEMA = "search run", 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +86,7 @@ def save(
         "point": result.point.to_json(),
         "method": result.method,
         "first_weights": result.first_weights,
+        "selection": None if result.selection is None else asdict(result.selection),
         "passes": result.passes,
         "seconds": result.seconds,
         "threads": torch.get_num_threads(),  # the same search on another number ends a rounding away
@@ -108,6 +109,7 @@ def load(folder: str | Path) -> Run:
         point = Point.from_json(manifest["point"])
         passes, seconds, data = manifest["passes"], manifest["seconds"], manifest["data"]
         method, first_weights = manifest["method"], manifest["first_weights"]
+        selection = manifest["selection"] and SelectionConfig.from_json(manifest["selection"])
         made_by, date, threads = manifest["versions"], manifest["date"], manifest["threads"]
     except (KeyError, TypeError) as problem:
         raise InputError(f"{folder}/manifest.json is damaged: {type(problem).__name__} {problem}") from None
@@ -120,7 +122,9 @@ def load(folder: str | Path) -> Run:
         raise InputError(f"{folder}/weights.safetensors does not fit {space.name}: {problem}") from None
     rows = folder / "history.parquet"
     history = tuple(storage.read_rows(rows)) if rows.exists() else ()
-    result = SearchResult(config, point, logits, history, supernet, passes, seconds, (), method, first_weights)
+    result = SearchResult(
+        config, point, logits, history, supernet, passes, seconds, (), method, first_weights, selection
+    )
     return Run(folder, space, result, LatencyTable.load(folder / "latency_table.json"), data, made_by, date, threads)
 
 

@@ -1,4 +1,4 @@
-"""All that a search depends on besides the space, the data and the table."""
+"""All that a search and its second stage depend on besides the space, the data and the table."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from labkit.errors import InputError
 from labkit.estimators import ESTIMATORS
 from labkit.objectives import Deadline, LatencyCost
+from labkit.training import TrainConfig
 
 TASK_COSTS = ("cross-entropy", "error")
 ONE_HOT = ("reinforce", "reinforce-no-baseline")  # they make no relaxed pass for the weights to learn from
@@ -90,3 +91,32 @@ class SearchConfig:
         short = {"mixture_steps": 140, "weight_steps": 30, "joint_steps": 80, "batch_size": 64, "logit_lr": 0.1}
         short |= {"judge_images": 500, "calibration_images": 256}
         return cls(**{**short, **changes})
+
+
+BRIEFLY = TrainConfig(epochs=1, batch_size=64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectionConfig:
+    """The second stage of a search, `selection.select`: how many architectures are looked at, and for how long."""
+
+    scan: int = 32  # most probable architectures of each distribution that are judged on the shared weights
+    entrants: int = 8  # of those, trained on the first rung
+    images: int = 4_000  # that a network of the first rung learns from; twice as many on the next
+    rungs: int = 3
+    training: TrainConfig = BRIEFLY
+
+    def __post_init__(self) -> None:
+        if min(self.scan, self.entrants, self.rungs) < 1 or self.images < self.training.batch_size:
+            raise InputError(
+                "a selection scans, trains and has rungs: at least one; and a batch of images to learn from"
+            )
+
+    @classmethod
+    def fast(cls) -> "SelectionConfig":
+        """For a live demonstration: seconds, and less to decide by."""
+        return cls(scan=12, entrants=4, images=1_000, rungs=2)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "SelectionConfig":
+        return cls(**{**value, "training": TrainConfig(**value["training"])})

@@ -20,7 +20,7 @@ from labkit.judging import cheapest, distinct, judge
 from labkit.latency import LatencyTable
 from labkit.networks import Supernet
 from labkit.pareto import Point
-from labkit.search_config import SearchConfig
+from labkit.search_config import SearchConfig, SelectionConfig
 from labkit.search_run import SearchRun
 from labkit.spaces import Architecture
 
@@ -44,6 +44,7 @@ class SearchResult:
     judged: tuple[Point, ...] = ()  # every architecture that was judged on the way, the chosen one among them
     method: str = "search"  # or "sweep", "random search"
     first_weights: str = ""  # `networks.weights_hash` of the supernet passed in
+    selection: SelectionConfig | None = None  # of the second stage, where there was one
 
     @property
     def architecture(self) -> Architecture:

@@ -24,7 +24,7 @@ FLOORS = (
     "controllers",
     "search_run",
     "searching closed_loop",
-    "runs explorer engine_bench deploy_bench",
+    "runs explorer engine_bench deploy_bench selection",
     "truth",
     "truth_report estimator_bench",
     "supernet_bench sweep_bench step_bench deadline_bench optimize_bench",

@@ -135,3 +135,19 @@ def test_what_is_no_report_is_refused(page, tmp_path):
         with pytest.raises(lk.InputError, match=r"is not a report that labkit wrote|reads labkit report 1"):
             read(tmp_path / "odd.html")
     assert json.dumps([c.value for c in read(page)])
+
+
+def test_a_second_stage_is_said_and_done_again(space, table, tmp_path):
+    images = lk.data.digits(seed=0)
+    config = replace(CONFIG, seed=0, mixture_steps=5, joint_steps=5)
+    found = lk.search(lk.Supernet(space), images, table, config)
+    (chosen,) = lk.select([found], images, table, lk.SelectionConfig(scan=3, entrants=2, images=128, rungs=1))
+    runs.save(chosen, tmp_path / "run", images, table, data_name="digits")
+    assert runs.load(tmp_path / "run").result.selection == chosen.selection
+    page = reports.write(tmp_path / "run", tmp_path / "report.html")
+    assert "after a short training of its own" in page.read_text()
+    (claim,) = (c for c in read(page) if c.name == "search")
+    (verdict,) = verify([claim])
+    assert verdict.outcome == "reproduced"
+    (verdict,) = verify([replace(claim, value=claim.value | {"selection": None})])
+    assert verdict.outcome == "drifted"
