@@ -1,5 +1,6 @@
 """Optimise any Python cost over any factorised choices, with few calls: a table, a simulator, a stopwatch."""
 
+import functools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from labkit.model_proposer import Model
 from labkit.pareto import Frontier, Point, front
 from labkit.policy_proposer import Policy
 from labkit.proposals import Goal
-from labkit.rivals import ArchiveMutation, Evolution, Random
+from labkit.rivals import ArchiveMutation, Evolution, Library, LocalSearch, Random
 from labkit.spaces import Architecture, Choices
 
 METHODS = {
@@ -24,7 +25,11 @@ METHODS = {
     "random": Random,
     "evolution": Evolution,
     "archive-mutation": ArchiveMutation,
+    "local-search": LocalSearch,
+    "nsga2": functools.partial(Library, sampler="nsga2"),
+    "tpe": functools.partial(Library, sampler="tpe"),
 }
+LIBRARY = ("nsga2", "tpe")  # Optuna's, where it is installed
 REPEATING = ("policy",)  # the others evaluate nothing twice
 Cost = Callable[[Architecture], float | tuple[float, float]]
 
@@ -95,7 +100,7 @@ def optimize(
         deadline_ms: with one, the least error within it is looked for rather than the front.
         method: "model" proposes by a Gaussian process: for up to some hundred calls. It is not UNAS. "policy" is the
             unbiased gradient estimator with a learned control, and draws, so it may repeat itself: for noisy costs and
-            many calls. "random", "evolution" and "archive-mutation" are rivals to compare with.
+            many calls. The others are rivals to compare with; "nsga2" and "tpe" are Optuna's (`labkit[rivals]`).
         log: a file of lines. Every call is written to it; a later run with the same arguments goes on from there,
             exactly as if it had not been stopped.
 

@@ -802,7 +802,9 @@ def _parser() -> argparse.ArgumentParser:
     p = verb("optimize", bench_optimize, "black-box search and its rivals on tables whose front is known", acts)
     p.add_argument("--seeds", type=int, default=50)
     p.add_argument(
-        "--methods", default="model,policy,random,evolution,archive-mutation", help="also nsga2, tpe (Optuna)"
+        "--methods",
+        default="model,policy,random,evolution,archive-mutation,local-search",
+        help="also nsga2, tpe (Optuna)",
     )
     p.add_argument("--truth", default="five_layer", help="a truth table, or none for the made-up ones alone")
     p.add_argument("--out", help="file of the results, JSON")

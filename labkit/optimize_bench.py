@@ -6,7 +6,6 @@ known share of its variance in interactions, so that a model of parts alone cann
 
 import math
 import statistics
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -14,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from labkit.blackbox import METHODS, optimize
+from labkit.blackbox import LIBRARY, METHODS, optimize
 from labkit.errors import InputError
 from labkit.gaussian_process import Array, Rows
 from labkit.pareto import hypervolume
 from labkit.spaces import Architecture, Choices
 from labkit.truth import Truth
 
-LIBRARY = ("nsga2", "tpe")  # Optuna's, where it is installed
+OWN = tuple(method for method in METHODS if method not in LIBRARY)
 CALLS = (50, 100, 200)
 KIND, SCHEMA = "optimize bench", 1
 
@@ -155,17 +154,17 @@ def made_up() -> tuple[Table, ...]:
 
 def bench(
     tables: Iterable[Table],
-    methods: Sequence[str] = tuple(METHODS),
+    methods: Sequence[str] = OWN,
     *,
     seeds: int = 50,
     calls: Sequence[int] = CALLS,
     on_row: Callable[[Row], None] | None = None,
 ) -> tuple[Row, ...]:
     """Every method on every table with every seed."""
-    unknown = sorted(set(methods) - {*METHODS, *LIBRARY})
+    unknown = sorted(set(methods) - set(METHODS))
     if unknown or seeds < 1 or min(calls, default=0) < 1:
         raise InputError(
-            f"methods are {', '.join((*METHODS, *LIBRARY))}, and seeds and calls at least 1; got {list(methods)}, "
+            f"methods are {', '.join(METHODS)}, and seeds and calls at least 1; got {list(methods)}, "
             f"{seeds} seeds, {list(calls)} calls"
         )
     rows = []
@@ -181,18 +180,18 @@ def bench(
 
 def bench_deadlines(
     tables: Iterable[Table],
-    methods: Sequence[str] = tuple(METHODS),
+    methods: Sequence[str] = OWN,
     *,
     seeds: int = 50,
     calls: int = max(CALLS),
     on_row: Callable[[DeadlineRow], None] | None = None,
 ) -> tuple[DeadlineRow, ...]:
-    """Every method asked for the least error within the median latency of each table. A library's has no deadline."""
+    """Every method asked for the least error within the median latency of each table."""
     rows = []
     for table in tables:
         deadline = float(np.median(table.costs[:, 1]))
         best = table.costs[table.costs[:, 1] <= deadline, 0].min()
-        for method in (method for method in methods if method not in LIBRARY):
+        for method in methods:
             regrets = []
             for seed in range(seeds):
                 found = _costs(table, method, calls, seed, deadline)
@@ -235,30 +234,10 @@ def verdicts(
 
 def _costs(table: Table, method: str, calls: int, seed: int, deadline_ms: float | None = None) -> Array:
     """(N, 2) in the order of the calls."""
-    if method in LIBRARY:
-        return _by_library(table, method, calls, seed)
     found = optimize(
         table.space, table, calls=calls, worst=table.worst, method=method, seed=seed, deadline_ms=deadline_ms
     )
     return np.array([trial.costs for trial in found.trials])
-
-
-def _by_library(table: Table, method: str, calls: int, seed: int) -> Array:
-    try:
-        import optuna
-    except ImportError:
-        raise InputError(f"{method} is Optuna's: pip install labkit[rivals]") from None
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    ask = lambda trial: [trial.suggest_categorical(f"slot {s}", slot) for s, slot in enumerate(table.space.slots)]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what is experimental in Optuna
-        samplers = optuna.samplers
-        nsga2 = method == "nsga2"
-        sampler = samplers.NSGAIISampler(seed=seed, population_size=20) if nsga2 else samplers.TPESampler(seed=seed)
-        study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
-        study.optimize(lambda trial: table(table.space.architecture(ask(trial))), n_trials=calls)
-    return np.array([trial.values for trial in study.trials])
 
 
 def to_text(rows: Sequence[Row], within: Sequence[DeadlineRow], told: Sequence[tuple[str, bool]]) -> str:

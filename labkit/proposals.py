@@ -82,6 +82,15 @@ def mutations(parents: Rows, mask: NDArray[np.bool_], n: int, rng: np.random.Gen
     return rows
 
 
+def neighbours(row: NDArray[np.int64], mask: NDArray[np.bool_]) -> Rows:
+    """(N, S) every row that differs from `row` (S,) in one slot."""
+    found = np.repeat(row[None], int((mask.sum(1) - 1).sum()), 0)
+    places = [(s, k) for s, width in enumerate(mask.sum(1)) for k in range(width) if k != row[s]]
+    for i, (s, k) in enumerate(places):
+        found[i, s] = k
+    return found
+
+
 def fresh(rows: Rows, seen: set[bytes]) -> Rows:
     """Those that were not seen, once each, in their order."""
     kept = {row.tobytes(): row for row in rows if row.tobytes() not in seen}

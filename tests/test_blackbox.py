@@ -1,5 +1,6 @@
 """Optimising black boxes: it finds planted optima with few calls, keeps its log, and refuses what it cannot use."""
 
+import importlib.util
 import itertools
 import json
 
@@ -8,9 +9,14 @@ import pytest
 import torch
 
 import labkit as lk
-from labkit.blackbox import Trial, optimize
+from labkit.blackbox import LIBRARY, Trial, optimize
 
 SPACE = lk.Choices("planted", tuple(tuple(f"c{k}" for k in range(4)) for _ in range(6)))  # 4,096
+
+
+library = pytest.mark.skipif(importlib.util.find_spec("optuna") is None, reason="needs Optuna (labkit[rivals])")
+RIVALS = ["random", "evolution", "archive-mutation", "local-search"]
+RIVALS += [pytest.param(name, marks=library) for name in LIBRARY]
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +103,7 @@ def test_a_search_that_was_stopped_ends_as_one_that_was_not(tmp_path, cost, meth
         optimize(SPACE, cost, calls=33, method=method, seed=3, log=tmp_path / "log.jsonl")
 
 
-@pytest.mark.parametrize("method", ["model", "random", "evolution", "archive-mutation"])
+@pytest.mark.parametrize("method", ["model", *RIVALS])
 def test_nothing_is_evaluated_twice_and_a_small_space_ends_it(method):
     small = lk.Choices("small", (("a", "b"), ("x", "y", "z"), ("only",)))
     found = optimize(small, lambda a: (len(set(a.ops)), a.ops.index("only")), calls=50, method=method)
@@ -110,7 +116,7 @@ def test_a_large_space_is_never_listed():
     assert len(found.frontier.points) == 30
 
 
-@pytest.mark.parametrize("method", ["evolution", "archive-mutation"])
+@pytest.mark.parametrize("method", RIVALS[1:-1])  # TPE takes half a second a call
 def test_rivals_beat_chance_and_resume(tmp_path, cost, method):
     areas = {
         name: [
@@ -124,6 +130,29 @@ def test_rivals_beat_chance_and_resume(tmp_path, cost, method):
     for calls in (30, 60):
         found = optimize(SPACE, cost, calls=calls, method=method, seed=1, log=tmp_path / "log.jsonl")
     assert found.trials == whole
+
+
+@pytest.mark.parametrize("method", RIVALS)
+def test_rivals_mind_a_deadline(cost, method):
+    deadline = float(np.quantile(exact(cost)[:, 1], 0.2))
+    found = optimize(SPACE, cost, calls=80, deadline_ms=deadline, method=method, seed=0)
+    assert found.best.costs[1] <= deadline
+
+
+def test_local_search_leaves_a_place_only_when_no_neighbour_is_better(cost):
+    """Told again with a plain loop: every trial is a neighbour of the best of its start, until none is left."""
+    trials = optimize(SPACE, lambda a: cost(a)[0], calls=300, worst=9.0, method="local-search").trials
+    rows = [tuple(int(op[1]) for op in t.architecture.ops) for t in trials]
+    around = lambda row: {(*row[:s], k, *row[s + 1 :]) for s in range(6) for k in range(4)}
+    centre, bottoms = None, 0
+    for i, (row, trial) in enumerate(zip(rows, trials)):
+        if centre is not None:
+            assert sum(a != b for a, b in zip(row, rows[centre])) == 1
+        if centre is None or trial.costs < trials[centre].costs:
+            centre = i
+        if around(rows[centre]) <= set(rows[: i + 1]):
+            bottoms, centre = bottoms + 1, None
+    assert bottoms >= 2
 
 
 def test_every_trial_is_told_of(cost):
@@ -140,7 +169,10 @@ def test_the_log_is_lines_that_can_be_read(tmp_path, cost):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"method": "magic"}, "methods are model, policy, random, evolution, archive-mutation; got 'magic'"),
+        (
+            {"method": "magic"},
+            "methods are model, policy, random, .*, nsga2, tpe; got 'magic'",
+        ),
         ({"calls": 0}, "at least one call"),
         ({"deadline_ms": -1.0}, "a deadline is a positive number"),
         ({"worst": (1, 2, 3)}, "one or two finite numbers"),
