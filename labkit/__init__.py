@@ -9,6 +9,9 @@ result   = lk.search(supernet, data, table, lk.SearchConfig(latency_weight=0.1, 
 
 from labkit import data as data
 from labkit import spaces as spaces
+from labkit.baselines import random_search as random_search
+from labkit.baselines import reuse_search as reuse_search
+from labkit.baselines import scratch_search as scratch_search
 from labkit.blackbox import Optimum as Optimum
 from labkit.blackbox import optimize as optimize
 from labkit.cards import Card as Card
@@ -35,7 +38,6 @@ from labkit.pareto import Point as Point
 from labkit.search_config import SearchConfig as SearchConfig
 from labkit.search_config import SelectionConfig as SelectionConfig
 from labkit.searching import SearchResult as SearchResult
-from labkit.searching import random_search as random_search
 from labkit.searching import search as search
 from labkit.searching import sweep as sweep
 from labkit.selection import select as select

@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> Outcome:
 
 
 def search(arguments: argparse.Namespace) -> Outcome:
-    from labkit import Checkpoints, Supernet, runs, searching, storage
+    from labkit import Checkpoints, Supernet, random_search, runs, searching, storage
     from labkit.pareto import JUDGED
     from labkit.search_config import SearchConfig, SelectionConfig
     from labkit.selection import select
@@ -86,7 +86,7 @@ def search(arguments: argparse.Namespace) -> Outcome:
     )
     space, data, table = _space_data_table(arguments)
     out = storage.writable_folder(arguments.out)
-    go = searching.random_search if arguments.random else searching.search
+    go = random_search if arguments.random else searching.search
     checkpoints = Checkpoints(out / "checkpoints")
     supernet = Supernet(space, arguments.seed)
     result = go(supernet, data, table, config, checkpoints=checkpoints, progress=_on_terminal())

@@ -15,6 +15,7 @@ from typing import Any
 
 import labkit.data
 from labkit import closed_loop, plots, runs, spaces, storage
+from labkit.baselines import random_search
 from labkit.cards import Card
 from labkit.complexity import count
 from labkit.data import ImageSet
@@ -24,7 +25,7 @@ from labkit.latency import LatencyTable, card_of, measure
 from labkit.networks import Supernet, derive, weights_hash
 from labkit.pareto import JUDGED
 from labkit.search_config import SearchConfig, SelectionConfig
-from labkit.searching import planned_passes, random_search, search
+from labkit.searching import planned_passes, search
 from labkit.selection import select
 from labkit.stopwatch import threads
 from labkit.training import TrainConfig, error, train

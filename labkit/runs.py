@@ -20,6 +20,7 @@ import torch
 
 import labkit.data
 from labkit import spaces, storage
+from labkit.baselines import random_search
 from labkit.cards import today
 from labkit.data import ImageSet
 from labkit.errors import InputError
@@ -28,7 +29,7 @@ from labkit.latency import LatencyTable
 from labkit.networks import Network, Supernet, derive
 from labkit.pareto import Frontier, Point
 from labkit.search_config import SearchConfig, SelectionConfig
-from labkit.searching import SearchResult, random_search, sweep
+from labkit.searching import SearchResult, sweep
 from labkit.spaces import SearchSpace
 from labkit.training import TrainConfig, error, train
 

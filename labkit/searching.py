@@ -16,7 +16,7 @@ from labkit.data import ImageSet
 from labkit.descent import most_probable_in_time
 from labkit.errors import InputError
 from labkit.estimators import Cost
-from labkit.judging import cheapest, distinct, judge
+from labkit.judging import cheapest, judge
 from labkit.latency import LatencyTable
 from labkit.networks import Supernet
 from labkit.pareto import Point
@@ -78,7 +78,7 @@ def search(
     run = SearchRun(supernet, data, config, table, measured_ms, on_step=on_step, progress=progress)
     if start is not None:
         run.restore(start, changed=MAY_CHANGE)
-    return _found(_resumed(run, checkpoints))
+    return _found(resumed(run, checkpoints))
 
 
 def sweep(
@@ -111,38 +111,8 @@ def sweep(
         raise InputError("a sweep needs latency weights, targets or deadlines: at least one of any")
     longer = replace(config, joint_steps=min(len(aims), 2) * config.joint_steps)
     run = SearchRun(supernet, data, longer, table, aims=aims, on_step=on_step, progress=progress)
-    _resumed(run, checkpoints)
+    resumed(run, checkpoints)
     return tuple(_found(run, which) for which in range(len(aims)))
-
-
-def random_search(
-    supernet: Supernet,
-    data: ImageSet,
-    table: LatencyTable,
-    config: SearchConfig = SearchConfig(),
-    *,
-    budget: float | None = None,
-    checkpoints: Checkpoints | None = None,
-    progress: bool = False,
-) -> SearchResult:
-    """The baseline: train the shared weights on uniform one-hot samples, judge random architectures, keep the best.
-
-    It has as many weight steps as a search, and spends what the architecture steps would have cost on judging.
-    A space that the budget can scan whole is scanned whole.
-
-    Args:
-        budget: image passes; by default those of a UNAS search of the same config.
-        checkpoints: as `search` has them.
-    """
-    table.check(supernet.space)
-    budget = planned_passes(supernet, config) if budget is None else budget
-    run = _resumed(SearchRun(supernet, data, replace(config, estimator="reinforce"), progress=progress), checkpoints)
-    each = config.calibration_images + config.judge_images
-    n = max(1, min(int((budget - run.passes) / each), supernet.space.size))
-    candidates = distinct(supernet.space, n, table, config)
-    points = judge(run.supernet, candidates, data, table, config)
-    passes = run.passes + len(candidates) * each
-    return _result(run, config, cheapest(points, config), points, passes, "random search")
 
 
 def train_shared(
@@ -174,7 +144,7 @@ def planned_passes(supernet: Supernet, config: SearchConfig) -> float:
     return config.batch_size * (3 * mixed * steps + (2 + 6 * mixed) * config.joint_steps)
 
 
-def _resumed(run: SearchRun, checkpoints: Checkpoints | None) -> SearchRun:
+def resumed(run: SearchRun, checkpoints: Checkpoints | None) -> SearchRun:
     """The run at its last step, from the newest checkpoint if there is one."""
     if checkpoints is not None and (newest := checkpoints.newest()) is not None:
         run.restore(newest)
@@ -193,10 +163,10 @@ def _found(run: SearchRun, which: int = 0) -> SearchResult:
     points = judge(run.supernet, chosen, run.data, run.table, config)
     passes = run.passes / len(run.controllers) + judging  # each answers for its share
     method = "search" if len(run.controllers) == 1 else "sweep"
-    return _result(run, config, cheapest(points, config), points, passes, method, which)
+    return result_of(run, config, cheapest(points, config), points, passes, method, which)
 
 
-def _result(
+def result_of(
     run: SearchRun,
     config: SearchConfig,
     point: Point,

@@ -52,8 +52,10 @@ def select(
     proposed = [_proposed(result, table, config.scan) for result in found]
     everyone = list(dict.fromkeys(itertools.chain(*proposed)))
     # All results have one judging recipe: they come from one search or sweep.
-    scanned = {p.architecture: p for p in judge(supernet, everyone, data, table, found[0].config)}
-    cost = len(everyone) * (found[0].config.judge_images + found[0].config.calibration_images)
+    scanned = {p.architecture: p for result in found for p in _scanned(result)}
+    unknown = [architecture for architecture in everyone if architecture not in scanned]
+    scanned |= {p.architecture: p for p in judge(supernet, unknown, data, table, found[0].config)}
+    cost = len(unknown) * (found[0].config.judge_images + found[0].config.calibration_images)
     running = [_best(result, [scanned[a] for a in own], config.entrants) for result, own in zip(found, proposed)]
 
     trained: list[dict[Architecture, Point]] = [{} for _ in found]
@@ -89,8 +91,18 @@ def select(
     )
 
 
+def _scanned(result: SearchResult) -> tuple[Point, ...]:
+    """What was judged on the shared weights before."""
+    return tuple(p for p in result.judged if p.error_from == "supernet")
+
+
 def _proposed(result: SearchResult, table: LatencyTable, n: int) -> list[Architecture]:
-    """The most probable architectures, under a deadline those in time by the table; the search's own choice first."""
+    """The most probable architectures, under a deadline those in time by the table; the search's own choice first.
+
+    Where so many were judged already, as by a random search, the cheapest of those.
+    """
+    if len(_scanned(result)) >= n:
+        return _best(result, _scanned(result), n)
     dist = ArchDistribution(result.supernet.space)
     with torch.no_grad():
         dist.logits.copy_(result.logits)

@@ -14,9 +14,9 @@ import torch
 
 import labkit as lk
 from labkit import Checkpoint, Checkpoints, SearchConfig
+from labkit.baselines import random_search
 from labkit.checkpoints import interrupts_wait
 from labkit.search_run import SearchRun
-from labkit.searching import random_search
 
 TINY = SearchConfig(
     mixture_steps=6, weight_steps=4, joint_steps=10, batch_size=16, judge_images=100, calibration_images=64

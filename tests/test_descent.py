@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import labkit as lk
-from labkit import descent, searching
+from labkit import descent
 from labkit.descent import descend_in_time, most_probable_in_time
 from labkit.errors import InputError
 from labkit.estimators import GumbelSoftmax, Reinforce, Unas, exact_gradient
@@ -166,11 +166,11 @@ def test_a_stopwatch_may_hold_the_deadline(space, data, table):
 def test_random_search_keeps_the_deadline_and_pays_for_nothing_late(space, data, table):
     low, high = table.range_ms()
     config = replace(TINY, deadline_ms=low + 0.3 * (high - low))
-    found = searching.random_search(lk.Supernet(space), data, table, config, budget=1e9)
+    found = lk.random_search(lk.Supernet(space), data, table, config, budget=1e9)
     in_time = [a for a in space if table.table_ms(a) <= config.deadline_ms]
     assert {p.architecture for p in found.judged} == set(in_time)
     with pytest.raises(InputError, match="set a later deadline"):
-        searching.random_search(lk.Supernet(space), data, table, replace(config, deadline_ms=low / 2), budget=1e9)
+        lk.random_search(lk.Supernet(space), data, table, replace(config, deadline_ms=low / 2), budget=1e9)
 
 
 def test_the_latency_weight_may_rise_as_published():

@@ -24,6 +24,7 @@ FLOORS = (
     "controllers",
     "search_run",
     "searching closed_loop",
+    "baselines",
     "runs explorer engine_bench deploy_bench selection",
     "truth",
     "truth_report estimator_bench",

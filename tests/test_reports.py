@@ -7,8 +7,8 @@ import pytest
 
 import labkit as lk
 from labkit import reports, runs, storage
+from labkit.baselines import random_search
 from labkit.reports import Claim, read, verify
-from labkit.searching import random_search
 
 CONFIG = lk.SearchConfig(
     mixture_steps=20, weight_steps=5, joint_steps=10, batch_size=16, judge_images=100, calibration_images=64,

@@ -9,12 +9,13 @@ import torch.nn.functional as F
 
 import labkit as lk
 from labkit import SearchConfig, judge
+from labkit.baselines import random_search
 from labkit.errors import InputError
 from labkit.estimators import ESTIMATORS, Unas, exact_gradient
 from labkit.networks import frozen_statistics
 from labkit.objectives import LatencyCost, generalisation_loss
 from labkit.search_gradients import TaskCost, latency_gradient
-from labkit.searching import planned_passes, random_search, train_shared
+from labkit.searching import planned_passes, train_shared
 from labkit.training import error
 
 TINY = SearchConfig(
