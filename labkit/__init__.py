@@ -49,9 +49,9 @@ from labkit.training import error as error
 from labkit.training import train as train
 
 _ON_DEMAND = (
-    "closed_loop", "course", "deadline_bench", "deploy_bench", "editions", "engine_bench", "estimator_bench",
-    "explorer", "export", "flips", "fusion", "headless", "plots", "replays", "reports", "runs", "supernet_bench",
-    "tensorrt_engines", "truth", "truth_report", "widgets",
+    "closed_loop", "comparison", "course", "deadline_bench", "deploy_bench", "editions", "engine_bench",
+    "estimator_bench", "explorer", "export", "flips", "fusion", "headless", "plots", "replays", "reports", "runs",
+    "supernet_bench", "tensorrt_engines", "truth", "truth_report", "widgets",
 )  # fmt: skip
 
 

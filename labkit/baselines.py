@@ -145,7 +145,8 @@ def _each(config: SearchConfig) -> int:
 
 
 def _random(supernet: Supernet, table: LatencyTable, config: SearchConfig, passes: float) -> list[Architecture]:
-    return distinct(supernet.space, max(1, min(int(passes / _each(config)), supernet.space.size)), table, config)
+    n = max(1, int(min(passes / _each(config), supernet.space.size)))
+    return distinct(supernet.space, n, table, config)
 
 
 def _proposed(

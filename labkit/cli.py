@@ -114,6 +114,8 @@ def search(arguments: argparse.Namespace) -> Outcome:
 
 
 def study(arguments: argparse.Namespace) -> Outcome:
+    if arguments.seeds is not None:
+        return _compare(arguments)
     from labkit import Supernet, runs, storage
     from labkit.search_config import SearchConfig
 
@@ -138,6 +140,40 @@ def study(arguments: argparse.Namespace) -> Outcome:
         f"weight {w:<5g} {p.architecture}  {100 * p.error:.1f} %  {p.latency_ms:.3f} ms" for w, p in made.picks
     )
     return {"schema": 1, "study": str(arguments.out), "picks": picks}, text, True
+
+
+def _compare(arguments: argparse.Namespace) -> Outcome:
+    """A study of many seeds: is the search worth it?"""
+    from dataclasses import asdict
+
+    from labkit import comparison, storage, truth
+    from labkit.search_config import SearchConfig, SelectionConfig
+
+    weights = _numbers(arguments.latency_weights, "--latency-weights")
+    rivals = [name.strip() for name in arguments.rivals.split(",") if name.strip()]
+    storage.writable_folder(Path(arguments.out).parent)
+    space, data, table = _space_data_table(arguments)
+    known = None
+    if not arguments.train and (storage.DATA / "truth" / space.name).exists():
+        known = truth.load(space.name)
+        if known.recipe["data"]["digest"] != data.digest or known.space.digest != space.digest:
+            known = None
+    told = lambda row: print(f"seed {row.seed}: {row.method}, {row.seconds:.0f} s", file=sys.stderr, flush=True)
+    found = comparison.compare(
+        space, data, table, weights, arguments.out,
+        config=(SearchConfig.fast if arguments.fast else SearchConfig)(task_cost=arguments.task_cost),
+        selection=SelectionConfig.fast() if arguments.fast else SelectionConfig(),
+        training=truth.RECIPE, seeds=arguments.seeds, rivals=rivals, truth=known, data_name=arguments.data,
+        made=_made(), on_row=told,
+    )  # fmt: skip
+    latency = None if known is None else f"{table.card.runtime}-b{table.card.batch_size}"
+    value = {
+        "schema": 1,
+        "study": str(arguments.out),
+        "rows": [asdict(row) for row in found.rows],
+        "verdicts": [asdict(verdict) for verdict in comparison.verdicts(found, known, latency)],
+    }
+    return value, comparison.to_text(found, known, latency), True
 
 
 def latency_build(arguments: argparse.Namespace) -> Outcome:
@@ -690,6 +726,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_search_arguments(p)
     p.add_argument("--latency-weights", default="0,0.03,0.1,0.2,0.4,0.8", help="error fraction per millisecond")
     p.add_argument("--out", required=True, help="file of the study")
+    p.add_argument(
+        "--seeds", type=int, help="with it: so many sweeps beside their rivals, by what training makes of it"
+    )
+    p.add_argument("--rivals", default="random,evolution,local-search", help="also archive-mutation, model, nsga2, tpe")
+    p.add_argument("--task-cost", default="cross-entropy", help="of what is drawn: cross-entropy, or its error itself")
+    p.add_argument("--train", action="store_true", help="train what was chosen even if a truth table knows it")
     p.add_argument("--picture", help="file of its frontier, PNG")
 
     text = "what a millisecond is here: a latency table for this machine, and how far to trust it"

@@ -26,6 +26,7 @@ from PIL import Image
 
 from labkit.cards import Measurement
 from labkit.closed_loop import ClosedLoop
+from labkit.comparison import band
 from labkit.data import Images
 from labkit.estimator_bench import Row
 from labkit.export import RuntimeRow, speedup_text
@@ -548,6 +549,24 @@ def rank_agreement(rows: Mapping[str, Mapping[str, Sequence[Agreement]]]) -> Fig
         ax.set(xlim=(-0.4, 1), title=title, xlabel="Kendall's tau, 95 % interval")
         ax.set_yticks(range(len(lines)), lines)
         ax.grid(axis="y", visible=False)
+    table[0].invert_yaxis()
+    return table[0].figure
+
+
+@styled
+def comparison(costs: Mapping[str, np.ndarray], latency_weights: Sequence[float], ours: str, what: str) -> Figure:
+    """Costs (seeds, weights) of each method in points: a panel a weight, a dot a seed, a bar the band of the mean."""
+    table = grid_of_axes(1, len(latency_weights), width=9, height=1.1 + 0.32 * len(costs), sharey=True)[0]
+    for w, (ax, weight) in enumerate(zip(table, latency_weights)):
+        for y, (method, values) in enumerate(costs.items()):
+            colour, (low, high) = ORANGE if method == ours else BLUE, band(values[:, w])
+            at = y + np.linspace(-0.25, 0.25, len(values))
+            ax.plot(values[:, w], at, ".", color=GREY, ms=4)
+            ax.hlines(y, low, high, color=colour, lw=4, alpha=0.6)
+            ax.plot(values[:, w].mean(), y, "D" if method == ours else "o", color=colour, ms=5)
+        ax.set(title=f"weight {weight:g}", xlabel=what, xlim=(0 if "regret" in what else None, None))
+        ax.grid(axis="y", visible=False)
+    table[0].set_yticks(range(len(costs)), list(costs))
     table[0].invert_yaxis()
     return table[0].figure
 

@@ -223,7 +223,7 @@ def build(
     done = {(row["ops"], row["seed"]) for row in rows}
     jobs = [job for job in _jobs(space, seeds) if (str(job.architecture), job.seed) not in done]
     with tqdm(total=space.size * seeds, initial=len(rows), disable=not progress, desc="truth", mininterval=1) as bar:
-        for row in _trained(jobs, space, data_name, data_seed, config, workers):
+        for row in train_all(jobs, space, data_name, data_seed, config, workers):
             storage.append_line(path, row)
             bar.update()
     return len(jobs)
@@ -245,7 +245,7 @@ def retrain(truth: Truth, n: int, *, seed: int = 0, workers: int | None = None, 
     config = TrainConfig(**truth.recipe["training"])
     rows = []
     for row in tqdm(
-        _trained(jobs, truth.space, made_by["name"], made_by["seed"], config, workers),
+        train_all(jobs, truth.space, made_by["name"], made_by["seed"], config, workers),
         total=n,
         disable=not progress,
         desc="retrain",
@@ -262,7 +262,7 @@ def _jobs(space: SearchSpace, seeds: int) -> list[Job]:
     return [Job(architecture, seed) for architecture in order for seed in range(seeds)]
 
 
-def _trained(
+def train_all(
     jobs: Sequence[Job],
     space: SearchSpace,
     data_name: str,

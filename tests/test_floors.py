@@ -27,7 +27,7 @@ FLOORS = (
     "baselines",
     "runs explorer engine_bench deploy_bench selection",
     "truth",
-    "truth_report estimator_bench",
+    "truth_report estimator_bench comparison",
     "supernet_bench sweep_bench step_bench deadline_bench optimize_bench",
     "plots",
     "reports widgets exercises headless doctor",

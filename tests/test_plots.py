@@ -96,6 +96,19 @@ def test_estimates_beside_the_exact_gradient_have_their_own_bias_and_spread():
     assert [bar.get_width() for bar in right.patches[1:]] == pytest.approx([50, spread, np.hypot(50, spread)])
 
 
+def test_a_comparison_draws_every_seed_and_the_band_of_its_mean():
+    costs = {"ours": np.array([[1.0, 4.0], [2.0, 5.0], [3.0, 9.0]]), "random": np.array([[2.0, 8.0]] * 3)}
+    figure = plots.comparison(costs, (0.1, 0.4), "ours", "cost (points)")
+    assert len(figure.axes) == 2 and [ax.get_title() for ax in figure.axes] == ["weight 0.1", "weight 0.4"]
+    right = figure.axes[1]
+    dots = [sorted(line.get_xdata()) for line in right.lines if line.get_marker() == "."]
+    means = [line.get_xdata()[0] for line in right.lines if line.get_marker() in "Do"]
+    assert dots == [[4, 5, 9], [8, 8, 8]] and means == [6, 8]
+    (low, high), (same, again) = (lines.get_segments()[0][:, 0] for lines in right.collections)
+    assert 4 <= low < 6 < high <= 9 and same == again == 8
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["ours", "random"]
+
+
 def test_rank_agreement_draws_every_seed_with_its_interval():
     of = lambda tau: Agreement(tau, tau - 0.1, tau + 0.2, 243)
     panel = {"one-hot": [of(0.5), of(0.6)], "relaxed": [of(0.3), of(0.1)]}

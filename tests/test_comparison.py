@@ -1,0 +1,178 @@
+"""A comparison of searches: equal cost, pairs of the same seed, and rows that outlive a kill."""
+
+import itertools
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import labkit as lk
+from labkit import comparison, truth
+from labkit.cli import main
+from labkit.comparison import OURS, SCAN, SCRATCH, Row, compare
+from labkit.search_config import SearchConfig, SelectionConfig
+from labkit.training import TrainConfig
+
+TINY = SearchConfig(
+    mixture_steps=2, weight_steps=2, joint_steps=4, batch_size=16, judge_images=50, calibration_images=32
+)
+SHORT = SelectionConfig(scan=4, entrants=2, images=64, rungs=2)
+ONCE = TrainConfig(epochs=1, batch_size=64)
+WEIGHTS = (0.0, 2.0)
+
+
+@pytest.fixture(scope="module")
+def known(space, data, table):
+    """Errors and latencies made up for the test, with a seed's deviation each."""
+    draw = torch.Generator().manual_seed(0)
+    error = torch.rand(243, 3, generator=draw, dtype=torch.float64) * 0.1 + torch.linspace(0.05, 0.6, 243)[:, None]
+    timings = tuple(lk.Timing(x, x, 0.0, 5) for x in torch.linspace(0.1, 0.9, 243).tolist())
+    timed = truth.Timed("torch-b1", table.card, timings, tuple(t.best_ms for t in timings))
+    recipe = {"data": data.card(), "training": {"epochs": 1}}
+    seconds = torch.full((243, 3), 0.5, dtype=torch.float64)
+    return truth.Truth(space, error, error, (), seconds, (timed,), recipe, {})
+
+
+@pytest.fixture(scope="module")
+def found(space, data, table, known, tmp_path_factory):
+    out = tmp_path_factory.mktemp("c") / "c.json"
+    return compare(
+        space, data, table, WEIGHTS, out, config=TINY, selection=SHORT, training=ONCE, seeds=2, truth=known
+    ), out
+
+
+def test_every_method_has_a_row_a_seed_and_none_spends_more_than_ours(found, space):
+    rows = {(row.method, row.seed): row for row in found[0].rows}
+    methods = ["sweep", OURS, "random, selected", "random", "evolution", "local-search", SCRATCH, SCAN]
+    assert set(rows) == set(itertools.product(methods, (0, 1)))
+    for seed in (0, 1):
+        budget = rows[OURS, seed].passes
+        assert rows["sweep", seed].passes < budget and rows[SCAN, seed].judged == space.size
+        for method in ("random", "evolution", "local-search"):
+            assert budget - 82 < rows[method, seed].passes <= budget
+        assert rows[SCRATCH, seed].seconds == pytest.approx(rows[OURS, seed].seconds, abs=0.1)
+    assert all(len(row.ops) == len(WEIGHTS) for row in found[0].rows)
+
+
+def test_costs_and_regrets_are_those_of_the_truth(found, known):
+    made = found[0]
+    costs = made.costs(SCAN, known)
+    error, ms = known.error, known.ms()
+    for seed, w in itertools.product((0, 1), (0, 1)):
+        (row,) = (row for row in made.rows if (row.method, row.seed) == (SCAN, seed))
+        i = known.space.index(known.space.architecture(row.ops[w]))
+        assert costs[seed, w] == pytest.approx((error[i] + WEIGHTS[w] * ms[i]).item())
+    least = [(error + w * ms).min().item() for w in WEIGHTS]
+    assert comparison.regrets(made, SCAN, known) == pytest.approx(costs - np.array(least))
+    assert (comparison.regrets(made, OURS, known) >= 0).all()
+
+
+def test_it_goes_on_where_it_was_stopped(found, space, data, table, known, tmp_path):
+    out, noted = tmp_path / "c.json", []
+
+    def stop(row):
+        noted.append(row)
+        if len(noted) in (1, 3):
+            raise KeyboardInterrupt
+
+    again = lambda **more: compare(
+        space, data, table, WEIGHTS, out, config=TINY, selection=SHORT, training=ONCE, truth=known, **more
+    )
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            again(seeds=2, on_row=stop)
+    resumed = again(seeds=2, on_row=stop)
+    timeless = lambda rows: [replace(row, seconds=0.0) for row in rows if row.method != SCRATCH]
+    assert timeless(resumed.rows) == timeless(found[0].rows), "as if it had not been stopped"
+    assert len(noted) == len(resumed.rows) and not list(tmp_path.glob("*.checkpoints/*/*"))
+    assert again(seeds=2, on_row=stop).rows == resumed.rows and len(noted) == len(resumed.rows)
+    with pytest.raises(lk.InputError, match=r"another comparison \(search differ\)"):
+        compare(
+            space, data, table, WEIGHTS, out,
+            config=replace(TINY, joint_steps=5), selection=SHORT, training=ONCE, truth=known,
+        )  # fmt: skip
+
+
+def test_without_a_truth_what_was_chosen_is_trained(space, table, tmp_path):
+    images = lk.data.by_name("digits")
+    out = tmp_path / "c.json"
+    made = compare(
+        space, images, table, WEIGHTS, out, config=TINY, selection=SHORT, training=ONCE, seeds=2, rivals=("random",),
+        data_name="digits", workers=1,
+    )  # fmt: skip
+    assert not made.missing() and len(made.trained) == len({(row["ops"], row["seed"]) for row in made.trained})
+    row = made.trained[0]
+    alone = truth.train_row(truth.Job(space.architecture(row["ops"]), row["seed"]), space, images, ONCE)
+    assert alone["test_accuracy"] == row["test_accuracy"]
+    costs = made.costs(OURS)
+    (first,) = (r for r in made.rows if (r.method, r.seed) == (OURS, 0))
+    wrong = {(r["ops"], r["seed"]): 1 - r["test_accuracy"] for r in made.trained}
+    ms = table.table_ms(space.architecture(first.ops[1]))
+    assert costs.shape == (2, 2) and costs[0, 1] == pytest.approx(wrong[first.ops[1], 0] + 2.0 * ms)
+    loaded = comparison.load(out)
+    assert loaded.rows == made.rows and np.array_equal(loaded.costs(OURS), costs)
+    assert "verdicts" not in json.loads(out.read_text()) and "beats random" in comparison.to_text(loaded)
+
+
+# --- the statistics -----------------------------------------------------------------------------------------
+
+
+def test_sign_flips_against_all_flips_by_hand():
+    differences = np.array([0.4, 0.1, 0.3, -0.05, 0.2, 0.25])
+    means = [np.mean(differences * np.array(signs)) for signs in itertools.product((1, -1), repeat=6)]
+    by_hand = np.mean(np.abs(means) >= abs(differences.mean()) - 1e-12)
+    assert comparison.sign_flips(differences) == pytest.approx(by_hand)
+    assert comparison.sign_flips(np.zeros(4)) == 1.0
+    assert comparison.sign_flips(np.ones(6)) == pytest.approx(2 / 64)
+
+
+def test_the_band_covers_and_narrows():
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(200):
+        low, high = comparison.band(rng.normal(1.0, 1.0, 20), resamples=400)
+        covered += low <= 1.0 <= high
+    assert 0.86 <= covered / 200 <= 0.99
+    assert np.ptp(comparison.band(rng.normal(size=200))) < np.ptp(comparison.band(rng.normal(size=10)))
+
+
+def made_up(space, table, ours, theirs, known):
+    """A comparison whose choices cost so much more than the best, one number a seed."""
+    by_cost = [str(a) for a in known.space]
+    pick = lambda rank: (by_cost[rank],)
+    rows = [Row(OURS, s, pick(r), 1, 1, 1.0) for s, r in enumerate(ours)]
+    rows += [Row("random", s, pick(r), 1, 1, 1.0) for s, r in enumerate(theirs)]
+    return comparison.Comparison(space, table, (0.0,), {}, {}, tuple(rows))
+
+
+def test_verdicts_tell_better_from_worse_from_not_shown(space, table, known):
+    error = torch.linspace(0.1, 0.6, 243, dtype=torch.float64)
+    sure = replace(known, test_error=error[:, None].expand(-1, 3))
+    verdict = lambda ours, theirs: comparison.verdicts(made_up(space, table, ours, theirs, sure), sure)[0]
+    better = verdict([1, 2, 3, 1, 2, 3], [11, 13, 15, 14, 16, 19])
+    assert better.better and "beats random: yes" in str(better) and 0 < better.low <= better.gain <= better.high
+    assert "no, it is worse" in str(verdict([11, 13, 15, 14, 16, 19], [1, 2, 3, 1, 2, 3]))
+    assert "not shown" in str(verdict([5, 9, 2, 8, 1, 7], [6, 8, 3, 7, 2, 6]))
+    unpaired = verdict([1, 100, 200, 50, 150, 240], [3, 102, 202, 52, 152, 242])
+    assert unpaired.better, "pairs of a seed, so what the seeds differ by does not hide it"
+
+
+def test_what_cannot_be_compared_is_refused(space, data, table, known, tmp_path):
+    ask = lambda **more: compare(
+        space, data, table, WEIGHTS, tmp_path / "c.json", training=ONCE, **{"seeds": 2, "truth": known} | more
+    )
+    with pytest.raises(lk.InputError, match="two seeds"):
+        ask(seeds=1)
+    other = replace(known, recipe={"data": {"name": "other", "digest": "x"}})
+    with pytest.raises(lk.InputError, match="the truth was made on other"):
+        ask(truth=other)
+
+
+def test_the_command_refuses_what_it_cannot_do(capsys, tmp_path):
+    ask = ["study", "--fast", "--data", "digits", "--table", "five_layer-torch-b1", "--out", str(tmp_path / "c.json")]
+    assert main([*ask, "--seeds", "1"]) == 2
+    assert "two seeds" in capsys.readouterr().err
+    assert main([*ask, "--seeds", "2", "--rivals", "magic"]) == 2
+    assert "methods are" in capsys.readouterr().err
