@@ -99,7 +99,7 @@ def test_estimates_beside_the_exact_gradient_have_their_own_bias_and_spread():
 def test_a_comparison_draws_every_seed_and_the_band_of_its_mean():
     costs = {"ours": np.array([[1.0, 4.0], [2.0, 5.0], [3.0, 9.0]]), "random": np.array([[2.0, 8.0]] * 3)}
     figure = plots.comparison(costs, (0.1, 0.4), "ours", "cost (points)")
-    assert len(figure.axes) == 2 and [ax.get_title() for ax in figure.axes] == ["weight 0.1", "weight 0.4"]
+    assert len(figure.axes) == 2 and [ax.get_title("left") for ax in figure.axes] == ["weight 0.1", "weight 0.4"]
     right = figure.axes[1]
     dots = [sorted(line.get_xdata()) for line in right.lines if line.get_marker() == "."]
     means = [line.get_xdata()[0] for line in right.lines if line.get_marker() in "Do"]
