@@ -636,33 +636,61 @@ def bench_deadlines(arguments: argparse.Namespace) -> Outcome:
 def bench_optimize(arguments: argparse.Namespace) -> Outcome:
     from tqdm.auto import tqdm
 
-    from labkit import optimize_bench, storage, truth
+    from labkit import optimize_bench, truth
 
     methods = [name.strip() for name in arguments.methods.split(",") if name.strip()]
-    if arguments.out:
-        storage.writable_folder(Path(arguments.out).parent)
-    known = () if arguments.truth == "none" else optimize_bench.of_truth(truth.load(arguments.truth))
-    tables = (*known, *optimize_bench.made_up())
-    total = len(tables) * len(methods) * len(optimize_bench.CALLS)
-    told = lambda row: bar.update()
-    with tqdm(total=total + len(tables) * len(methods), disable=not _on_terminal(), desc="bench") as bar:
-        rows = optimize_bench.bench(tables, methods, seeds=arguments.seeds, calls=optimize_bench.CALLS, on_row=told)
-        within = optimize_bench.bench_deadlines(
-            tables, methods, seeds=arguments.seeds, calls=max(optimize_bench.CALLS), on_row=told
+    known = None if arguments.truth == "none" else truth.load(arguments.truth)
+    tables = (*(optimize_bench.of_truth(known) if known else ()), *optimize_bench.made_up())
+    areas = {table.name: round(table.hypervolume, 6) for table in tables}  # tells another table of the same name
+    asked = {"seeds": arguments.seeds, "calls": list(optimize_bench.CALLS), "tables": areas}
+    value = {"kind": optimize_bench.KIND, "schema": optimize_bench.SCHEMA, "made": _made(), "asked": asked}
+    rows, within = _optimize_rows(arguments.out, asked)
+
+    def keep(row: optimize_bench.Row | optimize_bench.DeadlineRow) -> None:
+        (rows if isinstance(row, optimize_bench.Row) else within).append(row)
+        bar.update()
+        if arguments.out:
+            _save_with_rows(arguments.out, value | _optimize_json(rows, within))
+
+    total = len(tables) * len(methods) * (len(optimize_bench.CALLS) + 1)
+    with tqdm(total=total, initial=len(rows) + len(within), disable=not _on_terminal(), desc="bench") as bar:
+        found = optimize_bench.bench(
+            tables, methods, seeds=arguments.seeds, calls=optimize_bench.CALLS, done=tuple(rows), on_row=keep
         )
-    verdicts = optimize_bench.verdicts(tables, rows, within)
+        in_time = optimize_bench.bench_deadlines(
+            tables, methods, seeds=arguments.seeds, calls=max(optimize_bench.CALLS), done=tuple(within), on_row=keep
+        )
+    verdicts = optimize_bench.verdicts(tables, found, in_time)
     passed = all(holds for _, holds in verdicts)
-    value = {
-        "kind": optimize_bench.KIND,
-        "schema": optimize_bench.SCHEMA,
+    value |= _optimize_json(found, in_time) | {
         "passed": passed,
-        "made": _made(),
-        "rows": optimize_bench.to_json(rows),
-        "within": optimize_bench.deadlines_to_json(within),
+        "verdicts": [{"says": sentence, "holds": holds} for sentence, holds in verdicts],
     }
     if arguments.out:
         _save_with_rows(arguments.out, value)
-    return value, optimize_bench.to_text(rows, within, verdicts), passed
+    return value, optimize_bench.to_text(found, in_time, verdicts), passed
+
+
+def _optimize_rows(out: str | None, asked: dict[str, Any]) -> tuple[list[Any], list[Any]]:
+    """What an earlier run of the same question left in `out`."""
+    from labkit import optimize_bench, storage
+
+    if not out:
+        return [], []
+    storage.writable_folder(Path(out).parent)
+    if not Path(out).exists():
+        return [], []
+    old = storage.read_json(out, optimize_bench.KIND, optimize_bench.SCHEMA)
+    if old.get("asked") != asked:
+        raise InputError(f"{out} holds a bench that asked something else: name another file, or delete that one")
+    rows, within = optimize_bench.from_json(old)
+    return list(rows), list(within)
+
+
+def _optimize_json(rows: Sequence[Any], within: Sequence[Any]) -> dict[str, Any]:
+    from labkit import optimize_bench
+
+    return {"rows": optimize_bench.to_json(rows), "within": optimize_bench.deadlines_to_json(within)}
 
 
 def notebooks(arguments: argparse.Namespace) -> Outcome:

@@ -158,18 +158,23 @@ def bench(
     *,
     seeds: int = 50,
     calls: Sequence[int] = CALLS,
+    done: Iterable[Row] = (),
     on_row: Callable[[Row], None] | None = None,
 ) -> tuple[Row, ...]:
-    """Every method on every table with every seed."""
+    """Every method on every table with every seed; `done` rows are kept and not repeated."""
     unknown = sorted(set(methods) - set(METHODS))
     if unknown or seeds < 1 or min(calls, default=0) < 1:
         raise InputError(
             f"methods are {', '.join(METHODS)}, and seeds and calls at least 1; got {list(methods)}, "
             f"{seeds} seeds, {list(calls)} calls"
         )
+    kept = {(row.table, row.method, row.calls): row for row in done}
     rows = []
     for table in tables:
         for method in methods:
+            if all((table.name, method, n) in kept for n in calls):
+                rows += [kept[table.name, method, n] for n in calls]
+                continue
             found = [_costs(table, method, max(calls), seed) for seed in range(seeds)]
             for n in calls:
                 rows.append(Row(table.name, method, n, tuple(round(table.share(costs[:n]), 5) for costs in found)))
@@ -184,14 +189,19 @@ def bench_deadlines(
     *,
     seeds: int = 50,
     calls: int = max(CALLS),
+    done: Iterable[DeadlineRow] = (),
     on_row: Callable[[DeadlineRow], None] | None = None,
 ) -> tuple[DeadlineRow, ...]:
-    """Every method asked for the least error within the median latency of each table."""
+    """Every method asked for the least error within the median latency of each table; `done` rows are kept."""
+    kept = {(row.table, row.method): row for row in done}
     rows = []
     for table in tables:
         deadline = float(np.median(table.costs[:, 1]))
         best = table.costs[table.costs[:, 1] <= deadline, 0].min()
         for method in methods:
+            if (table.name, method) in kept:
+                rows.append(kept[table.name, method])
+                continue
             regrets = []
             for seed in range(seeds):
                 found = _costs(table, method, calls, seed, deadline)
@@ -267,3 +277,12 @@ def to_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
 
 def deadlines_to_json(rows: Iterable[DeadlineRow]) -> list[dict[str, Any]]:
     return [asdict(row) for row in rows]
+
+
+def from_json(value: dict[str, Any]) -> tuple[tuple[Row, ...], tuple[DeadlineRow, ...]]:
+    """The rows of a bench that was saved, and those within a deadline."""
+    try:
+        rows = tuple(Row(r["table"], r["method"], r["calls"], tuple(r["shares"])) for r in value["rows"])
+        return rows, tuple(DeadlineRow(**{**row, "regrets": tuple(row["regrets"])}) for row in value["within"])
+    except (KeyError, TypeError) as problem:
+        raise InputError(f"a damaged optimize bench: {type(problem).__name__} {problem}") from None

@@ -92,4 +92,15 @@ def test_the_command_saves_what_it_prints(capsys, tmp_path, monkeypatch):
     out = tmp_path / "r.json"
     assert main(["bench", "optimize", "--truth", "none", "--methods", "random", "--seeds", "2", "--out", str(out)]) == 0
     assert "random" in capsys.readouterr().out
-    assert json.loads(out.read_text())["rows"][0]["method"] == "random"
+    saved = json.loads(out.read_text())
+    assert saved["rows"][0]["method"] == "random" and saved["passed"] and saved["verdicts"] == []
+
+    costs, made = ob._costs, []
+    monkeypatch.setattr(ob, "_costs", lambda table, method, *more: made.append(method) or costs(table, method, *more))
+    more = ["bench", "optimize", "--truth", "none", "--methods", "random,model", "--seeds", "2", "--out", str(out)]
+    assert main(more) == 1, "12 calls are too few for its regret"
+    assert set(made) == {"model"}, "what is on the disk is not done again"
+    again = json.loads(out.read_text())
+    assert again["rows"][0] == saved["rows"][0] and len(again["rows"]) == 2 and again["verdicts"]
+    assert main([*more[:-3], "3", *more[-2:]]) == 2
+    assert "asked something else" in capsys.readouterr().err
