@@ -50,8 +50,9 @@ from labkit.training import train as train
 
 _ON_DEMAND = (
     "closed_loop", "comparison", "course", "deadline_bench", "deploy_bench", "editions", "engine_bench",
-    "estimator_bench", "explorer", "export", "flips", "fusion", "headless", "plots", "replays", "reports", "runs",
-    "supernet_bench", "tensorrt_engines", "truth", "truth_report", "widgets",
+    "estimator_bench", "explorer", "export", "flips", "fusion", "headless", "optimize_bench", "plots", "ranking",
+    "replays", "reports", "runs", "step_bench", "supernet_bench", "sweep_bench", "tensorrt_engines", "truth",
+    "truth_report", "widgets",
 )  # fmt: skip
 
 

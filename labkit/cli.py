@@ -150,7 +150,10 @@ def _compare(arguments: argparse.Namespace) -> Outcome:
     from labkit.search_config import SearchConfig, SelectionConfig
 
     weights = _numbers(arguments.latency_weights, "--latency-weights")
-    rivals = [name.strip() for name in arguments.rivals.split(",") if name.strip()]
+    rivals, estimators = (
+        [name.strip() for name in names.split(",") if name.strip()]
+        for names in (arguments.rivals, arguments.estimators)
+    )
     storage.writable_folder(Path(arguments.out).parent)
     space, data, table = _space_data_table(arguments)
     known = None
@@ -163,8 +166,8 @@ def _compare(arguments: argparse.Namespace) -> Outcome:
         space, data, table, weights, arguments.out,
         config=(SearchConfig.fast if arguments.fast else SearchConfig)(task_cost=arguments.task_cost),
         selection=SelectionConfig.fast() if arguments.fast else SelectionConfig(),
-        training=truth.RECIPE, seeds=arguments.seeds, rivals=rivals, truth=known, data_name=arguments.data,
-        made=_made(), on_row=told,
+        training=truth.RECIPE, seeds=arguments.seeds, rivals=rivals, estimators=estimators, truth=known,
+        data_name=arguments.data, made=_made(), on_row=told,
     )  # fmt: skip
     latency = None if known is None else f"{table.card.runtime}-b{table.card.batch_size}"
     value = {
@@ -759,6 +762,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--rivals", default="random,evolution,local-search", help="also archive-mutation, model, nsga2, tpe")
     p.add_argument("--task-cost", default="cross-entropy", help="of what is drawn: cross-entropy, or its error itself")
+    p.add_argument("--estimators", default="", help="with --seeds: sweeps that follow these, at the same cost, too")
     p.add_argument("--train", action="store_true", help="train what was chosen even if a truth table knows it")
     p.add_argument("--picture", help="file of its frontier, PNG")
 

@@ -27,6 +27,7 @@ from labkit.latency import LatencyTable
 from labkit.networks import Supernet
 from labkit.pareto import Point
 from labkit.search_config import SearchConfig, SelectionConfig
+from labkit.search_run import SearchRun
 from labkit.searching import SearchResult, sweep
 from labkit.selection import select
 from labkit.spaces import SearchSpace
@@ -102,6 +103,7 @@ def compare(
     training: TrainConfig,
     seeds: int = 10,
     rivals: Sequence[str] = SHARED,
+    estimators: Sequence[str] = (),
     truth: Truth | None = None,
     data_name: str = "",
     made: dict[str, Any] | None = None,
@@ -113,6 +115,8 @@ def compare(
     Args:
         training: how chosen networks, and those of the search from scratch, are trained.
         rivals: methods of `blackbox.METHODS` that search on the sweep's shared weights.
+        estimators: names in `estimators.ESTIMATORS`: sweeps of the same first weights that follow these, with as many
+            joint steps as come to the same image passes.
         truth: of the same images; without one every chosen network is trained, `workers` at once.
         data_name: as in `data.by_name`, for the processes that train.
     """
@@ -120,6 +124,8 @@ def compare(
         raise InputError(f"a comparison needs two seeds and a latency weight; got {seeds} and {len(latency_weights)}")
     if unknown := sorted(set(rivals) - set(METHODS)):
         raise InputError(f"methods are {', '.join(METHODS)}; got {unknown[0]!r}")
+    for estimator in estimators:
+        replace(config, estimator=estimator)  # refuses an unknown one
     if truth is not None and truth.recipe["data"]["digest"] != data.digest:
         raise InputError(f"the truth was made on {truth.recipe['data']['name']}: hand over the same images")
     asked = {
@@ -133,7 +139,7 @@ def compare(
     notes = _Notes(found, out, workers or os.cpu_count() or 1, on_row)
     trainer = lambda jobs: train_all(jobs, space, data_name, data.seed, training, notes.cores)
     for seed in range(seeds):
-        _one_seed(seed, notes, data, replace(config, seed=seed), selection, rivals, truth, trainer)
+        _one_seed(seed, notes, data, replace(config, seed=seed), selection, rivals, estimators, truth, trainer)
     if truth is None and (jobs := notes.found.missing()):
         for trained in trainer(jobs):
             notes.train(trained)
@@ -156,11 +162,13 @@ class _Notes:
         save(self.found, self.out)
 
 
-def _one_seed(seed, notes, data, config, selection, rivals, truth, trainer) -> None:
+def _one_seed(seed, notes, data, config, selection, rivals, estimators, truth, trainer) -> None:
     """The rows of one seed that are not noted yet. The sweep goes on from its checkpoints, the rivals need it."""
     found = notes.found
     done = {row.method: row for row in found.rows if row.seed == seed}
     wanted = ["sweep", OURS, "random, selected", *rivals, SCRATCH, *[SCAN] * (found.space.size <= LARGEST)]
+    followed = {f"sweep, {estimator}": estimator for estimator in estimators}
+    wanted += followed
     if not set(wanted) - set(done):
         return
     checkpoints = Checkpoints(notes.out.with_suffix(".checkpoints") / f"seed-{seed}", every=50)
@@ -178,6 +186,10 @@ def _one_seed(seed, notes, data, config, selection, rivals, truth, trainer) -> N
             results = select(again(), data, found.table, selection)  # at the sweep's cost, and the second stage's own
         elif method == SCRATCH:
             results = _from_scratch(notes, supernet, config, truth, trainer, done[OURS].seconds)
+        elif method in followed:
+            steps = _joint_steps_at_equal_cost(supernet, data, found.table, config, followed[method])
+            other = replace(config, estimator=followed[method], joint_steps=steps)
+            results = sweep(supernet, data, found.table, found.latency_weights, other)
         elif method == SCAN:
             results = again(budget=float("inf"))
         else:
@@ -185,6 +197,16 @@ def _one_seed(seed, notes, data, config, selection, rivals, truth, trainer) -> N
         done[method] = _row(method, seed, results)
         notes.row(done[method])
     checkpoints.clear()
+
+
+def _joint_steps_at_equal_cost(supernet, data, table, config, estimator) -> int:
+    """As many joint steps of another estimator as cost what the config's own do, by one step of each."""
+
+    def passes(name: str) -> float:
+        one = replace(config, estimator=name, mixture_steps=0, weight_steps=0, joint_steps=1, batch_size=2)
+        return SearchRun(supernet, data, one, table).advance().passes
+
+    return max(1, round(config.joint_steps * passes(config.estimator) / passes(estimator)))
 
 
 def _row(method: str, seed: int, results: Sequence[SearchResult]) -> Row:

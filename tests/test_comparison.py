@@ -56,6 +56,15 @@ def test_every_method_has_a_row_a_seed_and_none_spends_more_than_ours(found, spa
     assert all(len(row.ops) == len(WEIGHTS) for row in found[0].rows)
 
 
+@pytest.mark.parametrize("estimator", ["reinforce", "gumbel", "rebar"])
+def test_another_estimator_gets_as_many_steps_as_cost_the_same(space, data, table, estimator):
+    supernet, config = lk.Supernet(space), replace(TINY, joint_steps=40)
+    steps = comparison._joint_steps_at_equal_cost(supernet, data, table, config, estimator)
+    joint = lambda c: lk.search(supernet, data, table, replace(c, mixture_steps=0, weight_steps=0)).passes
+    assert joint(replace(config, estimator=estimator, joint_steps=steps)) == pytest.approx(joint(config), rel=0.02)
+    assert (steps > 40) is (estimator != "rebar")
+
+
 def test_costs_and_regrets_are_those_of_the_truth(found, known):
     made = found[0]
     costs = made.costs(SCAN, known)
@@ -99,8 +108,8 @@ def test_without_a_truth_what_was_chosen_is_trained(space, table, tmp_path):
     images = lk.data.by_name("digits")
     out = tmp_path / "c.json"
     made = compare(
-        space, images, table, WEIGHTS, out, config=TINY, selection=SHORT, training=ONCE, seeds=2, rivals=("random",),
-        data_name="digits", workers=1,
+        space, images, table, WEIGHTS, out, config=TINY, selection=SHORT, training=ONCE, seeds=2,
+        rivals=("random",), estimators=("gumbel",), data_name="digits", workers=1,
     )  # fmt: skip
     assert not made.missing() and len(made.trained) == len({(row["ops"], row["seed"]) for row in made.trained})
     row = made.trained[0]
