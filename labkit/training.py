@@ -24,6 +24,7 @@ class TrainConfig:
     epochs: int = 6
     batch_size: int = 128
     lr: float = 4e-3  # at the top of the cycle
+    warmup: float = 0.3  # share of the steps on which the learning rate rises to it
     weight_decay: float = 1e-2
     clip: float = 1.0  # norm of the gradient
     seed: int = 0  # order of the images and augmentation
@@ -69,7 +70,9 @@ def _train(network, data, config, validate, progress) -> list[dict[str, Any]]:
             f"a batch of {config.batch_size} needs as many training images; {data.name} has {len(data.train)}"
         )
     optimizer = torch.optim.AdamW(network.parameters(), config.lr, weight_decay=config.weight_decay, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=config.epochs * batches)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, config.lr, total_steps=config.epochs * batches, pct_start=config.warmup
+    )
     generator = torch.Generator().manual_seed(config.seed)
     records = []
     with seeded(config.seed), tqdm(total=config.epochs * batches, disable=not progress, desc="train") as bar:

@@ -29,11 +29,9 @@ def known():
 # --- what ships ---------------------------------------------------------------------------------------------
 
 
-def test_the_shipped_table_is_whole_and_small_and_only_its_top_quarter_is_too_close(known):
+def test_the_shipped_table_is_whole_and_small_and_good_enough_to_judge_by(known):
     assert known.space.size == 243 and known.seeds >= 3 and len(known.complexity) == 243
-    failed = {bar.name for bar in truth_report.bars(known) if not bar.passed}
-    # Its best quarter is a near-tie, and the report says so. Whoever mends that deletes this line.
-    assert failed == {"the same inside the top quarter", "range inside the top quarter"}, truth_report.to_text(known)
+    assert all(bar.passed for bar in truth_report.bars(known)), truth_report.to_text(known)
     folder = storage.DATA / "truth" / "five_layer"
     assert sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) <= 1_000_000
     assert known.recipe["data"]["test"] >= 10_000
@@ -46,7 +44,7 @@ def test_the_shipped_table_is_of_the_images_that_are_made_here(known):
 
 def test_the_shipped_latencies_stand_beside_the_sums_of_parts(known):
     names = {timed.name for timed in known.latencies}
-    assert truth.DEFAULT_LATENCY in names
+    assert {f"{runtime}-b{batch}" for runtime in ("torch", "onnxruntime") for batch in (1, 32)} <= names
     for timed in known.latencies:
         assert len(timed.timings) == 243 and timed.card.origin == "recorded" and timed.card.device
         table = lk.LatencyTable.load(f"five_layer-{timed.name}")
