@@ -780,12 +780,13 @@ def estimator_bench(rows: Sequence[Row], temperature: float = 0.4) -> Figure:
         left = min(drawn) / 3
         for y, (row, price) in enumerate(zip(here, prices)):
             biased = not row.unbiased
-            note = f"biased, {100 * row.bias:.2g} % off" if biased else ""
+            off = 100 * row.bias
+            note = f"{off:.{0 if off >= 10 else 1}f} % off" if biased else ""
             if price > 1e-12:
                 ax.barh(y, price - left, left=left, color=TINTS[0] if biased else BLUE, hatch="//" if biased else "",
                         edgecolor=ORANGE if biased else BLUE)  # fmt: skip
             else:
-                note = f"no variance {note}".strip()
+                note = ", ".join(filter(None, ("no variance", note)))
             ax.text(max(price, left) * 1.15, y, note, va="center", fontsize=7)
         ax.set_xscale("log")
         ax.set_xlim(left, max(drawn) * 60)

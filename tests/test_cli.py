@@ -131,7 +131,7 @@ def test_the_main_job(tmp_path):
 
     search = ["search", "--space", "five_layer", "--data", "glyphs", "--estimator", "unas", "--latency-weight", "0.1"]
     found = labkit(*search, "--seed", "0", "--out", "RUN", "--json")
-    value = labkit("export", "RUN", "--runtimes", "torch,onnxruntime", "--json")
+    value = labkit("export", "RUN", "--runtimes", "torch,onnxruntime", "--epochs", "4", "--json")
     assert value["schema"] == 1 and value["passed"] is True
     assert value["architecture"] == found["architecture"] and len(value["architecture"]) == 5
     assert value["test_accuracy"] > 0.9

@@ -552,6 +552,43 @@ for name, estimates in {**shown, "REINFORCE": reinforce}.items():
     print(f"{name}: within four standard errors of the exact gradient? {quality(estimates)['worst z'] < 4}")
 
 # %% [markdown]
+# ## The whole witness stand
+#
+# Five estimators on one problem are an anecdote. The course ships the record of a bench: every estimator of the library
+# on problems whose gradient can be enumerated, real measured latencies and the truth table of all 243 trained networks
+# among them, with hundreds of thousands of draws a row. `labkit bench estimators` makes it again.
+
+# %%
+stand = lk.estimator_bench.load()  # recorded
+honest, biased = ([row for row in stand if row.unbiased is kind] for kind in (True, False))
+worst = max(honest, key=lambda row: row.worst_z)
+print(f"{len(stand)} rows on {len({row.problem for row in stand})} problems")
+print(f"unbiased estimators: at worst {worst.worst_z:.1f} standard errors off in a logit ({worst.samples:,} draws)")
+for name in dict.fromkeys(row.estimator for row in biased):
+    off = [row.bias for row in biased if row.estimator == name]
+    print(f"{name}: {100 * min(off):.1f} to {100 * max(off):.0f} % off")
+
+# %% tags=["keep_output"]
+four = ("toy network", "mixture trap", "measured latency", "truth table")
+lk.plots.picture(
+    lk.plots.estimator_bench([row for row in stand if row.problem in four]),
+    "Variance times cost of every estimator on four problems; the biased ones hatched, with their bias.",
+)
+
+# %% [markdown]
+# A bar is the price of certainty: the variance of one draw times the forward passes that a draw costs. Half the price
+# is half the computing for the same error bar, so compare bars, but only those that are not hatched. (A mixed pass
+# counts as three candidates forward and backward, as if it were made for the gradient alone.) Find
+#
+# 1. the problems on which REINFORCE with a leave-one-out baseline is the cheapest unbiased estimator: is it its
+#    variance that wins, or the price of its draw?
+# 2. the problem on which the *closed form* has no variance at all, and what its control must be like there;
+# 3. the estimator that is exact on the truth table and a third off or more on every network: what is special about how
+#    a table is relaxed?
+#
+# And mind the last hatched bar of the first problem: candidates of small weight were left out of the mixture to save
+# time. Two per cent look harmless, and no amount of draws takes them away.
+#
 # ## Defend a choice (O3.4)
 #
 # Which estimator would you take, and what would you say to someone who disagrees? Decide before you open the answers.
