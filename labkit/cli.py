@@ -144,8 +144,6 @@ def study(arguments: argparse.Namespace) -> Outcome:
 
 def _compare(arguments: argparse.Namespace) -> Outcome:
     """A study of many seeds: is the search worth it?"""
-    from dataclasses import asdict
-
     from labkit import comparison, storage, truth
     from labkit.search_config import SearchConfig, SelectionConfig
 
@@ -161,6 +159,7 @@ def _compare(arguments: argparse.Namespace) -> Outcome:
         known = truth.load(space.name)
         if known.recipe["data"]["digest"] != data.digest or known.space.digest != space.digest:
             known = None
+    latency = None if known is None else known.latency(f"{table.card.runtime}-b{table.card.batch_size}").name
     told = lambda row: print(f"seed {row.seed}: {row.method}, {row.seconds:.0f} s", file=sys.stderr, flush=True)
     found = comparison.compare(
         space, data, table, weights, arguments.out,
@@ -169,7 +168,12 @@ def _compare(arguments: argparse.Namespace) -> Outcome:
         training=truth.RECIPE, seeds=arguments.seeds, rivals=rivals, estimators=estimators, truth=known,
         data_name=arguments.data, made=_made(), on_row=told,
     )  # fmt: skip
-    latency = None if known is None else f"{table.card.runtime}-b{table.card.batch_size}"
+    if arguments.picture:
+        from labkit import plots
+
+        figure = plots.comparison(*comparison.drawn(found, known, latency))
+        alt = "What each method's choices cost, a dot a seed, at each latency weight."
+        storage.write_atomically(arguments.picture, lambda file: file.write_bytes(plots.picture(figure, alt).png))
     value = {
         "schema": 1,
         "study": str(arguments.out),
@@ -483,9 +487,7 @@ def bench_supernet(arguments: argparse.Namespace) -> Outcome:
 
 
 def bench_sweep(arguments: argparse.Namespace) -> Outcome:
-    from dataclasses import asdict
-
-    from labkit import data, storage, sweep_bench, truth
+    from labkit import data, sweep_bench, truth
     from labkit.latency import LatencyTable, shipped_table
     from labkit.search_config import SearchConfig
 
@@ -497,14 +499,8 @@ def bench_sweep(arguments: argparse.Namespace) -> Outcome:
     weights = _numbers(arguments.latency_weights, "--latency-weights")
     asked = {"config": asdict(config), "latency_weights": list(weights), "latency": latency, "data": images.digest}
     value = {"kind": sweep_bench.KIND, "schema": sweep_bench.SCHEMA, "made": _made(), "asked": asked}
-    done, out = [], arguments.out and Path(arguments.out)
-    if out and out.exists():
-        before = storage.read_json(out, sweep_bench.KIND, sweep_bench.SCHEMA)
-        if before.get("asked") != asked:
-            raise InputError(f"{out} is of another bench: name another file, or repeat that one")
-        done = sweep_bench.from_json(before)
-    elif out:
-        storage.writable_folder(out.parent)
+    before, out = _earlier(arguments.out, value), arguments.out
+    done = sweep_bench.from_json(before) if before else []
 
     def save(rows: list) -> None:
         print(sweep_bench.to_text(known, rows[-1:], latency).splitlines()[-1], file=sys.stderr, flush=True)
@@ -647,7 +643,8 @@ def bench_optimize(arguments: argparse.Namespace) -> Outcome:
     areas = {table.name: round(table.hypervolume, 6) for table in tables}  # tells another table of the same name
     asked = {"seeds": arguments.seeds, "calls": list(optimize_bench.CALLS), "tables": areas}
     value = {"kind": optimize_bench.KIND, "schema": optimize_bench.SCHEMA, "made": _made(), "asked": asked}
-    rows, within = _optimize_rows(arguments.out, asked)
+    before = _earlier(arguments.out, value)
+    rows, within = map(list, optimize_bench.from_json(before)) if before else ([], [])
 
     def keep(row: optimize_bench.Row | optimize_bench.DeadlineRow) -> None:
         (rows if isinstance(row, optimize_bench.Row) else within).append(row)
@@ -672,22 +669,6 @@ def bench_optimize(arguments: argparse.Namespace) -> Outcome:
     if arguments.out:
         _save_with_rows(arguments.out, value)
     return value, optimize_bench.to_text(found, in_time, verdicts), passed
-
-
-def _optimize_rows(out: str | None, asked: dict[str, Any]) -> tuple[list[Any], list[Any]]:
-    """What an earlier run of the same question left in `out`."""
-    from labkit import optimize_bench, storage
-
-    if not out:
-        return [], []
-    storage.writable_folder(Path(out).parent)
-    if not Path(out).exists():
-        return [], []
-    old = storage.read_json(out, optimize_bench.KIND, optimize_bench.SCHEMA)
-    if old.get("asked") != asked:
-        raise InputError(f"{out} holds a bench that asked something else: name another file, or delete that one")
-    rows, within = optimize_bench.from_json(old)
-    return list(rows), list(within)
 
 
 def _optimize_json(rows: Sequence[Any], within: Sequence[Any]) -> dict[str, Any]:
@@ -764,7 +745,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--task-cost", default="cross-entropy", help="of what is drawn: cross-entropy, or its error itself")
     p.add_argument("--estimators", default="", help="with --seeds: sweeps that follow these, at the same cost, too")
     p.add_argument("--train", action="store_true", help="train what was chosen even if a truth table knows it")
-    p.add_argument("--picture", help="file of its frontier, PNG")
+    p.add_argument("--picture", help="file of its frontier, PNG; with --seeds, of the costs")
 
     text = "what a millisecond is here: a latency table for this machine, and how far to trust it"
     acts = verbs.add_parser("latency", help=text, description=text).add_subparsers(required=True, metavar="ACT")
@@ -938,6 +919,21 @@ def _check_timing(arguments: argparse.Namespace) -> None:
         raise InputError(
             f"timing takes at least 2 rounds and some seconds; got {arguments.rounds}, {arguments.seconds}"
         )
+
+
+def _earlier(out: str | None, value: dict[str, Any]) -> dict[str, Any] | None:
+    """What an earlier run left in `out`, to go on from; refused when it was asked something else."""
+    from labkit import storage
+
+    if not out:
+        return None
+    storage.writable_folder(Path(out).parent)
+    if not Path(out).exists():
+        return None
+    old = storage.read_json(out, value["kind"], value["schema"])
+    if old.get("asked") != value["asked"]:
+        raise InputError(f"{out} is of another bench, that asked something else: name another file, or repeat that one")
+    return old
 
 
 def _save_with_rows(path: str, value: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ where one of the same space and images is known, else here.
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -59,7 +59,7 @@ class Comparison:
     space: SearchSpace
     table: LatencyTable
     latency_weights: tuple[float, ...]
-    asked: dict[str, Any]  # data, configs, methods: what a later run must repeat to go on
+    asked: dict[str, Any]  # data and configs: what a later run must repeat to go on
     made: dict[str, Any]
     rows: tuple[Row, ...] = ()
     trained: tuple[dict[str, Any], ...] = ()  # rows as of a truth table, without one; the seed is the search's
@@ -140,10 +140,17 @@ def compare(
     trainer = lambda jobs: train_all(jobs, space, data_name, data.seed, training, notes.cores)
     for seed in range(seeds):
         _one_seed(seed, notes, data, replace(config, seed=seed), selection, rivals, estimators, truth, trainer)
+    with suppress(OSError):  # not empty: of another comparison
+        _checkpoints(out).rmdir()
     if truth is None and (jobs := notes.found.missing()):
         for trained in trainer(jobs):
             notes.train(trained)
     return notes.found
+
+
+def _checkpoints(out: Path) -> Path:
+    """Folder of the sweeps that are under way."""
+    return out.with_suffix(".checkpoints")
 
 
 class _Notes:
@@ -171,7 +178,7 @@ def _one_seed(seed, notes, data, config, selection, rivals, estimators, truth, t
     wanted += followed
     if not set(wanted) - set(done):
         return
-    checkpoints = Checkpoints(notes.out.with_suffix(".checkpoints") / f"seed-{seed}", every=50)
+    checkpoints = Checkpoints(_checkpoints(notes.out) / f"seed-{seed}", every=50)
     supernet = Supernet(found.space, seed=seed)
     swept = sweep(supernet, data, found.table, found.latency_weights, config, checkpoints=checkpoints)
     again = partial(reuse_search, swept, data, found.table, seed=seed)
@@ -322,14 +329,25 @@ def sign_flips(differences: np.ndarray) -> float:
 
 def band(values: np.ndarray, resamples: int = 2_000) -> tuple[float, float]:
     """95 % bootstrap interval of the mean of `values` over seeds."""
-    drawn = np.random.default_rng(0).choice(values, (resamples, len(values))).mean(1)
-    return tuple(np.quantile(drawn, (0.025, 0.975)).tolist())
+    from scipy.stats import bootstrap
+
+    found = bootstrap((values,), np.mean, n_resamples=resamples, method="percentile", rng=0).confidence_interval
+    return float(found.low), float(found.high)
 
 
 def regrets(found: Comparison, method: str, truth: Truth, latency: str | None = None) -> np.ndarray:
     """(seeds, weights) how much more what `method` chose costs than the best architecture there is, as fractions."""
     best = [truth.as_cost(latency_weight=w, latency=latency).values.min().item() for w in found.latency_weights]
     return found.costs(method, truth, latency) - np.array(best)
+
+
+def drawn(
+    found: Comparison, truth: Truth | None = None, latency: str | None = None
+) -> tuple[dict[str, np.ndarray], tuple[float, ...], str, str]:
+    """What `plots.comparison` takes: regrets where the truth is known, else costs, in points."""
+    of = found.costs if truth is None else partial(regrets, found, truth=truth, latency=latency)
+    what = "test error + weight x ms (points)" if truth is None else "true regret (points)"
+    return {method: 100 * of(method) for method in found.methods}, found.latency_weights, OURS, what
 
 
 def to_text(found: Comparison, truth: Truth | None = None, latency: str | None = None) -> str:

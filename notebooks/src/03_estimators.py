@@ -578,7 +578,7 @@ lk.plots.picture(
 # %% [markdown]
 # A bar is the price of certainty: the variance of one draw times the forward passes that a draw costs. Half the price
 # is half the computing for the same error bar, so compare bars, but only those that are not hatched. (A mixed pass
-# counts as three candidates forward and backward, as if it were made for the gradient alone.) Find
+# counts as all candidates, forward and backward, as if it were made for the gradient alone.) Find
 #
 # 1. the problems on which REINFORCE with a leave-one-out baseline is the cheapest unbiased estimator: is it its
 #    variance that wins, or the price of its draw?
