@@ -209,7 +209,7 @@ def train(supernet, op_weights, steps, rise=0, seed=SEED):
 # %% tags=["predict"]
 lk.course.predict(
     "p2.2",
-    f"Both plans from the same first weights, the same images. After {MIXTURE // 3} steps, which loss is lower?",
+    f"Both plans from the same first weights, the same images. After {2 * MIXTURE // 3} steps, which loss is lower?",
     ["One-hot: it trains what will be judged", "The mixture", "They are about equal: neither has learnt anything"],
 )
 
@@ -219,7 +219,7 @@ mixture_weights = lambda generator: dist.probs().detach()[None]
 random_one_hot = lambda generator: dist.sample(1, 1.0, generator).hard
 
 plans = {"one-hot": random_one_hot, "mixture": mixture_weights}
-plateau = {name: train(lk.Supernet(space, seed=SEED), weights, MIXTURE // 3) for name, weights in plans.items()}
+plateau = {name: train(lk.Supernet(space, seed=SEED), weights, 2 * MIXTURE // 3) for name, weights in plans.items()}
 mean = lambda losses: sum(losses[-20:]) / 20
 for name, losses in plateau.items():
     print(f"{name:8} last 20 steps {mean(losses):.2f} nats; guessing {math.log(10):.2f}")
