@@ -4,7 +4,7 @@
 python lab.py            set up once, then open the course in JupyterLab
 python lab.py setup      only set up (.venv beside this file)
 python lab.py run 06     run a notebook headless; `run all` runs the course
-python lab.py test       set up if need be and run the whole suite; further words go to pytest
+python lab.py test       set up if need be and run the whole suite, a file a core; further words go to pytest
 
 Needs only Python 3.11 to 3.13. LAB_TORCH=cpu|cuda and LAB_INSTALLER=uv|pip override what is found here.
 """
@@ -46,7 +46,10 @@ def main(argv):
         return become([PYTHON, "-m", "labkit", "run", *rest])
     # The install is over: from here on nothing may be fetched, by the tests or by what they start.
     os.environ.update(LABKIT_OFFLINE="1", PYTHONPATH=str(OFFLINE))
-    return become([PYTHON, "-m", "pytest", *rest])
+    # Several files at once, a thread each: threads of programs that share a core wait for one another.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    together = ["-n", min(4, os.cpu_count() or 1), "--dist", "loadfile"]
+    return become([PYTHON, "-m", "pytest", *together, *rest])
 
 
 def say(text):

@@ -49,10 +49,10 @@ from labkit.training import error as error
 from labkit.training import train as train
 
 _ON_DEMAND = (
-    "closed_loop", "comparison", "course", "deadline_bench", "deploy_bench", "editions", "engine_bench",
-    "estimator_bench", "explorer", "export", "flips", "fusion", "headless", "optimize_bench", "plots", "ranking",
-    "replays", "reports", "runs", "step_bench", "supernet_bench", "sweep_bench", "tensorrt_engines", "truth",
-    "truth_report", "widgets",
+    "additivity", "closed_loop", "comparison", "course", "deadline_bench", "deploy_bench", "editions",
+    "engine_bench", "estimator_bench", "explorer", "export", "flips", "fusion", "headless", "optimize_bench",
+    "plots", "ranking", "replays", "reports", "runs", "step_bench", "supernet_bench", "sweep_bench",
+    "tensorrt_engines", "truth", "truth_report", "widgets",
 )  # fmt: skip
 
 

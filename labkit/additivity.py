@@ -9,12 +9,13 @@ import numpy as np
 import scipy.stats
 import torch
 
+from labkit import storage
 from labkit.cards import Card
 from labkit.complexity import count
 from labkit.errors import InputError
-from labkit.latency import LatencyTable
+from labkit.latency import LatencyTable, shipped_table
 from labkit.networks import derive
-from labkit.predictors import PairResidual, Predictor, Ridge, SumOfParts
+from labkit.predictors import PairResidual, Predictor, Ridge, ScaledSum, SumOfParts
 from labkit.spaces import Architecture, SearchSpace
 
 KIND, SCHEMA = "additivity report", 1
@@ -90,18 +91,19 @@ def choose(space: SearchSpace, n: int, seed: int = 0) -> list[Architecture]:
 
 
 def predictors(space: SearchSpace, table: LatencyTable, timed: Sequence[Timed]) -> tuple[Predictor, ...]:
-    """Every predictor, fitted to the first measurements of `timed`."""
+    """Every predictor, fitted to the mean of both measurements of `timed`: half of the noise to learn from."""
     table.check(space)
-    architectures, ms = [t.architecture for t in timed], [t.measured_ms for t in timed]
+    architectures, ms = [t.architecture for t in timed], [(t.measured_ms + t.again_ms) / 2 for t in timed]
     return (
         SumOfParts.fit(table, architectures, ms),
+        ScaledSum.fit(table, architectures, ms),
         Ridge.fit(space, architectures, ms),
         PairResidual.fit(space, table, architectures, ms),
     )
 
 
 def report(space: SearchSpace, table: LatencyTable, timed: Sequence[Timed], held_out: int = 60) -> Report:
-    """Fit on all but the last `held_out` networks, and hold every prediction of those against their measurement."""
+    """Fit on all but the last `held_out` networks; hold each prediction of those against their first measurement."""
     if len(timed) < held_out + 10:
         raise InputError(f"{held_out} networks to test on need at least 10 more to fit to; got {len(timed)} in all")
     fit, test = timed[:-held_out], timed[-held_out:]
@@ -121,6 +123,15 @@ def report(space: SearchSpace, table: LatencyTable, timed: Sequence[Timed], held
         tuple(standing(p.name, p(weights).numpy(), measured) for p in predictors(space, table, fit)),
         tuple(standing(name, np.array([of(c) for c in counts]), measured, ms=False) for name, of in rivals.items()),
     )
+
+
+def recorded(table: str) -> tuple[Standing, ...]:
+    """What stands beside a shipped table (`latency.shipped_table`): measuring again, every predictor, every rival."""
+    path = shipped_table(table).with_suffix(".additivity.json")
+    try:
+        return tuple(Standing(**row) for row in storage.read_json(path, KIND, SCHEMA)["standings"])
+    except (KeyError, TypeError) as problem:
+        raise InputError(f"{path} is a damaged additivity report: {type(problem).__name__} {problem}") from None
 
 
 def standing(name: str, predicted: np.ndarray, measured: np.ndarray, *, ms: bool = True) -> Standing:

@@ -6,6 +6,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
@@ -159,7 +160,7 @@ def _compare(arguments: argparse.Namespace) -> Outcome:
         known = truth.load(space.name)
         if known.recipe["data"]["digest"] != data.digest or known.space.digest != space.digest:
             known = None
-    latency = None if known is None else known.latency(f"{table.card.runtime}-b{table.card.batch_size}").name
+    latency = None if known is None else known.latency_like(table.card).name
     told = lambda row: print(f"seed {row.seed}: {row.method}, {row.seconds:.0f} s", file=sys.stderr, flush=True)
     found = comparison.compare(
         space, data, table, weights, arguments.out,
@@ -215,11 +216,11 @@ def latency_build(arguments: argparse.Namespace) -> Outcome:
     low, high = table.range_ms()
     unsteady = [f"{op} in layer {s + 1}" for s, slot in enumerate(table.slots) for op, t in slot if not t.steady]
     lines = [f"{space.name}: {low:.3f} to {high:.3f} ms by the table ({table.card})", additivity.to_text(report)]
-    if unsteady or built.drift > latency_build.DRIFT:
-        lines.append(
-            f"the machine was not quiet: the blocks of {len(unsteady)} parts spread over 10 %, and its speed changed "
-            f"by up to {built.drift:.0%} on the way"
-        )
+    seen = [f"the blocks of {len(unsteady)} parts spread over 10 %"] * bool(unsteady)
+    if built.drift > latency_build.DRIFT:
+        seen.append(f"its speed changed by up to {built.drift:.0%} on the way")
+    if seen:
+        lines.append(f"the machine was not quiet: {', and '.join(seen)}")
     value = {"schema": 1, "table": str(built.path), "range_ms": [low, high], "unsteady": unsteady}
     value |= {"drift": built.drift, "additivity": additivity.to_json(report), "card": table.card.to_json()}
     if built.path != Path(arguments.out):
@@ -488,12 +489,11 @@ def bench_supernet(arguments: argparse.Namespace) -> Outcome:
 
 def bench_sweep(arguments: argparse.Namespace) -> Outcome:
     from labkit import data, sweep_bench, truth
-    from labkit.latency import LatencyTable, shipped_table
     from labkit.search_config import SearchConfig
 
     known = truth.load(arguments.truth)
     latency = known.latency(arguments.latency).name
-    table = LatencyTable.load(shipped_table(f"{known.space.name}-{latency}"))
+    table = truth.table_of(known.space, known.latency(latency))
     images = data.by_name(known.recipe["data"]["name"])
     config = SearchConfig.fast() if arguments.fast else SearchConfig()
     weights = _numbers(arguments.latency_weights, "--latency-weights")
@@ -757,7 +757,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--threads", type=int, default=1, help="cores a network may use; with one, others disturb least")
     p.add_argument("--dtype", default="float32", help="or float16, bfloat16, where the runtime takes them")
     p.add_argument("--device", default="cpu", help="or cuda")
-    p.add_argument("--seconds", type=float, default=0.3, help="of timing a part, or a whole network")
+    p.add_argument("--seconds", type=float, default=0.25, help="of timing a part, or a whole network")
     p.add_argument("--rounds", type=int, default=45, help="blocks that a part's seconds are cut into")
     p.add_argument("--networks", type=int, default=120, help="timed whole: half to fit predictors, half to test them")
     p.add_argument("--out", required=True, help="file of the table, .json")
@@ -884,17 +884,16 @@ def _add_search_arguments(parser: argparse.ArgumentParser) -> None:
 def _space_data_table(arguments: argparse.Namespace):
     """The three things that every search starts from. What can be refused at once is refused first."""
     from labkit import data, spaces
-    from labkit.latency import LatencyTable, shipped_tables
+    from labkit.latency import LatencyTable
 
     spaces.by_name(arguments.space)
     chosen = None if arguments.table in (None, "measure") else LatencyTable.load(arguments.table)
     images = data.by_name(arguments.data, seed=arguments.seed, download=arguments.download, small=arguments.fast)
     space = spaces.by_name(arguments.space, len(images.classes))
     if chosen is None and arguments.table is None:  # a recorded table: the same seed gives the same architecture
-        for name, path in shipped_tables().items():
-            if name.endswith(f"/{space.name}-torch-b1"):
-                recorded = LatencyTable.load(path)
-                chosen = recorded if recorded.space_digest == space.digest else None
+        with suppress(InputError):  # none is shipped
+            recorded = LatencyTable.load(f"{space.name}-torch-b1")
+            chosen = recorded if recorded.space_digest == space.digest else None
     if chosen is None:
         print(f"measuring a latency table of {space.name} on this machine", file=sys.stderr)
         chosen = LatencyTable.measure(space)

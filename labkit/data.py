@@ -236,8 +236,7 @@ def _draw_glyph_chunk(n: int, stamps: Tensor, look: _Look, generator: torch.Gene
             shift = shift + off_centre * F.normalize(torch.randn(n, 2, generator=generator), dim=1)
         cos, sin = angle.cos() * zoom, angle.sin() * zoom
         rows = [torch.stack([cos, -sin + shear, shift[:, 0]], -1), torch.stack([sin, cos, shift[:, 1]], -1)]
-        grid = F.affine_grid(torch.stack(rows, 1), (n, 1, SIDE, SIDE), align_corners=False)
-        return labels, F.grid_sample(stamps[labels, fonts][:, None], grid, align_corners=False)
+        return labels, F.grid_sample(stamps[labels, fonts][:, None], _grid(torch.stack(rows, 1)), align_corners=False)
 
     labels, ink = letters(look.turn)
     paper = uniform(n, 3, 1, 1)
@@ -252,6 +251,20 @@ def _draw_glyph_chunk(n: int, stamps: Tensor, look: _Look, generator: torch.Gene
     picture = picture + beneath * (1 - ink)
     picture = picture + look.noise * torch.randn(n, 3, SIDE, SIDE, generator=generator)
     return (picture.clamp(0, 1) * 255).round().to(torch.uint8), labels
+
+
+def _grid(maps: Tensor) -> Tensor:
+    """Where each pixel comes from under affine maps (n, 2, 3): (n, SIDE, SIDE, 2), as `F.affine_grid` gives it.
+
+    That leaves its sums to the processor's library: one rounds each product before adding it, another does not, and a
+    pixel here and there comes out another. The truth table is of the latter's images. Here a product of two float32
+    numbers is taken in float64, where it is exact, so every processor draws them.
+    """
+    line = torch.linspace(-1, 1, SIDE) * ((SIDE - 1) / SIDE)  # centres of the pixels
+    across, down, moved = (maps[:, None, None, :, k].double() for k in range(3))
+    first = (line[None, None, :, None].double() * across).float()
+    second = (line[None, :, None, None].double() * down + first.double()).float()
+    return (second.double() + moved).float()
 
 
 # --- real -----------------------------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 """Is a deadline kept, and at what price? Descent under a deadline, the hinge and a sweep of weights, on a truth table.
 
-All three see the same black boxes and draw as many architectures a step.
+All see the same black boxes and draw as many architectures a step. A descent under a deadline is shown twice: with what
+it drew on the way, and by its distribution alone, as the hinge and the sweep are. Beside it stands the best of as many
+architectures as it asked for, drawn at random.
 """
 
 import itertools
@@ -13,7 +15,7 @@ import torch
 from torch import Tensor
 
 from labkit import storage
-from labkit.descent import descend, descend_in_time
+from labkit.descent import InTime, descend, descend_in_time
 from labkit.distributions import ArchDistribution
 from labkit.errors import InputError
 from labkit.estimators import Unas
@@ -22,7 +24,7 @@ from labkit.pareto import Frontier, supported
 from labkit.spaces import Architecture
 from labkit.truth import Truth
 
-METHODS = ("deadline", "hinge", "weight sweep")
+METHODS = ("deadline", "policy alone", "random", "hinge", "weight sweep")
 NEAR = 0.01  # error fraction: as good as the best that is in time
 
 
@@ -37,6 +39,7 @@ class Row:
     in_time: float  # share of the seeds
     near_best: float  # share of the seeds in time and within NEAR of the best that is
     worst_gap: float  # error fraction, among those in time
+    evaluated: float | None = None  # architectures whose cost a descent under the deadline asked for, on average
 
 
 @dataclass(frozen=True)
@@ -72,13 +75,17 @@ def measure(
     rows = []
     for quantile in at:
         deadline = Deadline(box.ms.values.quantile(quantile).item())
+        under = [box.under(deadline, seed) for seed in range(seeds)]
         found = {
-            "deadline": [box.under(deadline, seed) for seed in range(seeds)],
+            "deadline": [ended.architecture for ended in under],
+            "policy alone": [ended.most_probable for ended in under],
+            "random": [box.drawn_at_random(ended.evaluated, deadline, seed) for seed, ended in enumerate(under)],
             "hinge": [box.hinge(deadline, seed) for seed in range(seeds)],
             "weight sweep": [box.best_in_time(architectures, deadline) for architectures in swept],
         }
         for method in METHODS:
-            rows.append(box.row(method, quantile, deadline, found[method]))
+            evaluated = sum(ended.evaluated for ended in under) / seeds if method == "deadline" else None
+            rows.append(box.row(method, quantile, deadline, found[method], evaluated))
             if on_row is not None:
                 on_row(rows[-1])
     return tuple(rows)
@@ -97,7 +104,7 @@ class _Box:
         self.weights = [slopes[0] * 2, *between, 0.0] if slopes else [0.0]
         self.steepest = max(slopes, default=0.0)
 
-    def under(self, deadline: Deadline, seed: int) -> Architecture:
+    def under(self, deadline: Deadline, seed: int) -> InTime:
         return descend_in_time(
             self.cost,
             self.ms,
@@ -107,7 +114,12 @@ class _Box:
             draws=self.draws,
             generator=torch.Generator().manual_seed(seed),
             latency_control=self.parts,
-        ).architecture
+        )
+
+    def drawn_at_random(self, n: int, deadline: Deadline, seed: int) -> Architecture | None:
+        """The best in time of `n` different architectures."""
+        order = torch.randperm(self.known.space.size, generator=torch.Generator().manual_seed(seed))
+        return self.best_in_time([self.known.space[i] for i in order[:n].tolist()], deadline)
 
     def hinge(self, deadline: Deadline, seed: int) -> Architecture | None:
         """The published objective at the steepest weight that the hull has, which no user would know."""
@@ -123,7 +135,14 @@ class _Box:
         in_time = [a for a in architectures if self.ms.of(a) <= deadline.deadline_ms]
         return min(in_time, key=self.cost.of, default=None)
 
-    def row(self, method: str, quantile: float, deadline: Deadline, found: Sequence[Architecture | None]) -> Row:
+    def row(
+        self,
+        method: str,
+        quantile: float,
+        deadline: Deadline,
+        found: Sequence[Architecture | None],
+        evaluated: float | None,
+    ) -> Row:
         best = self.cost.values[self.ms.values <= deadline.deadline_ms].min().item()
         gaps = [self.cost.of(a) - best for a in found if a is not None and self.ms.of(a) <= deadline.deadline_ms]
         return Row(
@@ -134,6 +153,7 @@ class _Box:
             len(gaps) / len(found),
             sum(gap <= NEAR for gap in gaps) / len(found),
             max(gaps, default=0.0),
+            evaluated,
         )
 
     def _weighted(self, price: LatencyCost, seed: int) -> Architecture:
@@ -170,17 +190,21 @@ def passed(over: Iterable[Summary]) -> bool:
 
 
 def to_text(rows: Sequence[Row], over: Iterable[Summary]) -> str:
-    lines = ["deadline (quantile)        " + "".join(f"{method:>26}" for method in METHODS)]
+    lines = ["share of the seeds in time, and within a point of the best that is, in %"]
+    lines.append(f"{'deadline (quantile)':23}" + "".join(f"{method:>14}" for method in METHODS))
     for deadline_ms in dict.fromkeys(row.deadline_ms for row in rows):
         of = {row.method: row for row in rows if row.deadline_ms == deadline_ms}
-        cells = [f"{100 * r.in_time:.0f} % in time, {100 * r.near_best:.0f} % best" for r in of.values()]
-        quantile = next(iter(of.values())).quantile
-        lines.append(f"{deadline_ms:8.3f} ms ({quantile:.2f})         " + "".join(f"{cell:>26}" for cell in cells))
+        cells = [f"{100 * of[m].in_time:.0f}, {100 * of[m].near_best:.0f}" if m in of else "" for m in METHODS]
+        where = f"{deadline_ms:.3f} ms ({next(iter(of.values())).quantile:.2f})"
+        lines.append(f"{where:23}" + "".join(f"{cell:>14}" for cell in cells))
     for s in over:
         lines.append(
             f"{s.method}: in time {100 * s.in_time:.1f} %, within a point of the best {100 * s.near_best:.1f} %, "
             f"{100 * s.reached:.0f} % of the exact front found"
         )
+    evaluated = [row.evaluated for row in rows if row.evaluated is not None]
+    if evaluated:
+        lines.append(f"a descent under a deadline asked for the cost of {sum(evaluated) / len(evaluated):.0f} of them")
     return "\n".join(lines)
 
 

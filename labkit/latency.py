@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from labkit import storage
 from labkit.cards import (
+    PROTOCOL,
     Card,
     Measurement,
     Timing,
@@ -264,11 +265,17 @@ class LatencyTable:
 
     @classmethod
     def load(cls, path: str | Path) -> "LatencyTable":
-        """A table that `save` wrote. A bare name is looked up among the shipped tables."""
+        """A table that `save` wrote. A name without .json is looked up among the shipped tables (`shipped_table`)."""
         path = Path(path)
-        if not path.exists() and len(path.parts) == 1:
-            path = shipped_table(path.name)
-        return cls.from_json(storage.read_json(path, "latency table", 1))
+        if not path.exists() and path.suffix != ".json":
+            path = shipped_table(path.as_posix())
+        table = cls.from_json(storage.read_json(path, "latency table", 1))
+        if table.card.protocol != PROTOCOL:
+            raise InputError(
+                f"{path} was timed by protocol {table.card.protocol}, and this labkit times by {PROTOCOL}: such "
+                f"numbers do not compare; measure it anew (python -m labkit latency build)"
+            )
+        return table
 
 
 def shipped_tables() -> dict[str, Path]:
@@ -279,12 +286,15 @@ def shipped_tables() -> dict[str, Path]:
 
 
 def shipped_table(name: str) -> Path:
-    """The file of the shipped table called `name`, with or without its device."""
+    """The file of the shipped table called `name`, such as "five_layer-torch-b1".
+
+    Of several devices it is the first by name; "cpu-intel-xeon-2-cores/five_layer-torch-b32" names the device too.
+    """
     tables = shipped_tables()
-    found = [path for key, path in tables.items() if name in (key, key.split("/")[1])]
-    if not found:
+    found = storage.of_a_device(tables, name)
+    if found is None:
         raise InputError(f"no latency table is called {name!r}; shipped: {', '.join(tables) or 'none'}; or name a file")
-    return found[0]
+    return tables[found]
 
 
 def _key(name: str, edge: Edge, side: int) -> str:

@@ -47,7 +47,7 @@ def build(
     dtype: str = "float32",
     device: str = "cpu",
     threads: int = 1,
-    seconds: float = 0.3,
+    seconds: float = 0.25,
     rounds: int = 3 * ROUNDS,
     fit: int = 60,
     held_out: int = 60,

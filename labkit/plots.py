@@ -28,6 +28,7 @@ from labkit.cards import Measurement
 from labkit.closed_loop import ClosedLoop
 from labkit.comparison import band
 from labkit.data import Images
+from labkit.errors import InputError
 from labkit.estimator_bench import Row
 from labkit.export import RuntimeRow, speedup_text
 from labkit.flips import Flips
@@ -744,6 +745,34 @@ def reached(shares: Mapping[str, float], ax: Axes | None = None) -> Axes:
     ax.invert_yaxis()
     ax.set(xlabel="share of the frontier that can be chosen (%)", xlim=(0, 112))
     ax.grid(axis="y", visible=False)
+    return ax
+
+
+@styled
+def shares(
+    rows: Mapping[str, Sequence[float]],
+    columns: Sequence[str],
+    what: str,
+    ax: Axes | None = None,
+    *,
+    wide: float = 0.52,
+) -> Axes:
+    """A share for each row and column, as a number on a tint: which way of asking holds where.
+
+    Args:
+        wide: inches of a column.
+    """
+    matrix = np.array(list(rows.values()), dtype=float)
+    if matrix.shape != (len(rows), len(columns)):
+        raise InputError(f"a share for each of {len(rows)} rows and {len(columns)} columns; got {matrix.shape}")
+    ax = axes(ax, width=1.6 + wide * len(columns), height=1.1 + 0.4 * len(rows))
+    ax.imshow(matrix, cmap="Blues", vmin=0, vmax=1.4, aspect="auto")  # light enough for black text
+    for (row, column), share in np.ndenumerate(matrix):
+        ax.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=8)
+    ax.set_xticks(range(len(columns)), columns, fontsize=8)
+    ax.set_yticks(range(len(rows)), list(rows))
+    ax.set_title(what, fontsize=9)
+    ax.grid(False)
     return ax
 
 

@@ -4,8 +4,9 @@ All are called alike: `predictor(weights)` gives milliseconds (N,) of op weights
 them, `predictor.interval(weights)` what 90 % of new architectures should lie between.
 
     SumOfParts   the latency table as it is
+    ScaledSum    the table's sum times a factor plus a constant: what calling a part by itself costs or saves
     Ridge        linear in the op weights, fitted to whole networks (UNAS, section 3.3)
-    PairResidual the table, plus what ridge makes of each candidate and each pair of neighbours: fusion, caches
+    PairResidual that, plus what ridge makes of each candidate and each pair of neighbours: fusion, caches
 
 In shapes: N architectures, S slots, K candidates, F features.
 """
@@ -64,6 +65,27 @@ class SumOfParts(_Predicted):
 
 
 @dataclass(frozen=True, eq=False)
+class ScaledSum(_Predicted):
+    """The table's sum on the scale of whole networks: a factor and a constant by least squares."""
+
+    table: LatencyTable
+    factor: float
+    constant: float  # ms
+    name: str = "scaled sum"
+
+    @classmethod
+    def fit(cls, table: LatencyTable, architectures: Sequence[Architecture], ms: Sequence[float]) -> "ScaledSum":
+        measured = _checked(architectures, ms)
+        sums = torch.tensor([[table.table_ms(a)] for a in architectures], dtype=torch.float64)
+        found = _ridge(sums, measured, (1e-12,))  # no penalty, and no division by 0 where all sums are equal
+        errors = _errors(measured, measured - found.left_out)
+        return cls(errors, table, found.coefficients.item(), found.constant)
+
+    def __call__(self, weights: Tensor) -> Tensor:
+        return self.factor * self.table(weights) + self.constant
+
+
+@dataclass(frozen=True, eq=False)
 class Ridge(_Predicted):
     """Linear least squares on the op weights, large coefficients penalised and the constant not (UNAS, section 3.3)."""
 
@@ -93,9 +115,9 @@ class Ridge(_Predicted):
 
 @dataclass(frozen=True, eq=False)
 class PairResidual(_Predicted):
-    """The table's sum, corrected by what its errors on whole networks say of candidates and neighbouring pairs."""
+    """The scaled sum, corrected by what its errors on whole networks say of candidates and neighbouring pairs."""
 
-    table: LatencyTable
+    scaled: ScaledSum
     coefficients: Tensor  # (F,) ms
     constant: float  # ms
     penalty: float
@@ -106,14 +128,13 @@ class PairResidual(_Predicted):
         cls, space: SearchSpace, table: LatencyTable, architectures: Sequence[Architecture], ms: Sequence[float]
     ) -> "PairResidual":
         measured = _checked(architectures, ms)
-        weights = _encoded(space, architectures)
-        rest = measured - table(weights)
-        found = _ridge(_pairs(weights), rest, PENALTIES)
+        weights, scaled = _encoded(space, architectures), ScaledSum.fit(table, architectures, ms)
+        found = _ridge(_pairs(weights), measured - scaled(weights), PENALTIES)
         errors = _errors(measured, measured - found.left_out)
-        return cls(errors, table, found.coefficients, found.constant, found.penalty)
+        return cls(errors, scaled, found.coefficients, found.constant, found.penalty)
 
     def __call__(self, weights: Tensor) -> Tensor:
-        return self.table(weights) + _pairs(weights) @ self.coefficients.to(weights) + self.constant
+        return self.scaled(weights) + _pairs(weights) @ self.coefficients.to(weights) + self.constant
 
 
 # --- fitting ------------------------------------------------------------------------------------------------

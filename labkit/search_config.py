@@ -94,19 +94,29 @@ class SearchConfig:
 
 
 BRIEFLY = TrainConfig(epochs=1, batch_size=64)
+FIRST_WEIGHTS = ("shared", "fresh")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SelectionConfig:
-    """The second stage of a search, `selection.select`: how many architectures are looked at, and for how long."""
+    """The second stage of a search, `selection.select`: how many architectures are looked at, and for how long.
+
+    On letters that a fresh network needs a thousand steps to make anything of, a short training from "fresh" weights
+    ranks by luck; one from the "shared" weights goes on from what they have learnt.
+    """
 
     scan: int = 32  # most probable architectures of each distribution that are judged on the shared weights
     entrants: int = 8  # of those, trained on the first rung
     images: int = 4_000  # that a network of the first rung learns from; twice as many on the next
     rungs: int = 3
     training: TrainConfig = BRIEFLY
+    first_weights: str = "shared"  # of every rung's networks: the search's own, or "fresh" ones
 
     def __post_init__(self) -> None:
+        if self.first_weights not in FIRST_WEIGHTS:
+            raise InputError(
+                f"a selection's first weights are {' or '.join(FIRST_WEIGHTS)}; got {self.first_weights!r}"
+            )
         if min(self.scan, self.entrants, self.rungs) < 1 or self.images < self.training.batch_size:
             raise InputError(
                 "a selection scans, trains and has rungs: at least one; and a batch of images to learn from"
@@ -119,4 +129,5 @@ class SelectionConfig:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "SelectionConfig":
-        return cls(**{**value, "training": TrainConfig(**value["training"])})
+        first = {"first_weights": "fresh"}  # as it was before there was a choice
+        return cls(**{**first, **value, "training": TrainConfig(**value["training"])})

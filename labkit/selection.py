@@ -1,8 +1,9 @@
-"""The second stage: a search's distribution proposes, short training from scratch decides.
+"""The second stage: a search's distribution proposes, short training of each by itself decides.
 
 Shared weights tell good architectures from bad ones and hardly order the good ones among themselves. So the most
-probable are judged on the shared weights, and the best of those are trained for a short while each; every rung trains
-half as many for twice as long (successive halving, Jamieson and Talwalkar 2016). All of it is charged.
+probable are judged on the shared weights, and the best of those go on from a copy of them for a short while, each by
+itself; every rung trains half as many for twice as long (successive halving, Jamieson and Talwalkar 2016). All of it
+is charged.
 """
 
 import itertools
@@ -64,7 +65,8 @@ def select(
         part = replace(data, train=data.train[:images])
         points = {}
         for architecture in dict.fromkeys(itertools.chain(*running)):
-            network = derive(supernet.space, architecture, seed=found[0].config.seed)
+            source = supernet if config.first_weights == "shared" else supernet.space
+            network = derive(source, architecture, seed=found[0].config.seed)
             train(network, part, config.training, validate="at the end")
             wrong = error(network, data.valid)
             points[architecture] = Point(architecture, wrong, table.table_ms(architecture), "short training")

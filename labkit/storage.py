@@ -17,6 +17,11 @@ from labkit.errors import InputError
 DATA = Path(__file__).resolve().parent.parent / "data"  # what ships with the clone: tables and recorded results
 
 
+def of_a_device(names: Iterable[str], wanted: str) -> str | None:
+    """The name called "device/wanted" or, of several devices' "device/wanted", the first; None without any."""
+    return next((name for name in sorted(names) if wanted in (name, name.partition("/")[2])), None)
+
+
 def writable_folder(path: str | Path) -> Path:
     """`path` as a folder that exists and takes files; made if need be."""
     folder = Path(path)

@@ -52,7 +52,7 @@ DEFAULT_LATENCY = "onnxruntime-b1"  # nearest to pooling < 3x3 < 5x5 at batch 1;
 class Timed:
     """Every architecture's end-to-end latency under one card, beside the sum of its parts."""
 
-    name: str  # such as "onnxruntime-b1"
+    name: str  # such as "cpu-amd-epyc-2-cores/onnxruntime-b1"
     card: Card
     timings: tuple[Timing, ...]  # A
     table_ms: tuple[float, ...]  # A
@@ -86,14 +86,27 @@ class Truth:
         return self.test_error.mean(1)
 
     def latency(self, name: str | None = None) -> Timed:
-        """The end-to-end latencies called `name`, such as "torch-b32"; by default those that the course uses."""
+        """The end-to-end latencies called `name`, such as "torch-b32"; by default those that the course uses.
+
+        Of several devices the first by name, or the one that is named: "cpu-intel-xeon-2-cores/torch-b32".
+        """
         known = {timed.name: timed for timed in self.latencies}
-        wanted = name or (DEFAULT_LATENCY if DEFAULT_LATENCY in known else next(iter(known), ""))
-        if wanted not in known:
+        found = storage.of_a_device(known, name or DEFAULT_LATENCY) or (None if name else next(iter(known), None))
+        if found is None:
             raise InputError(
                 f"the truth of {self.space.name} has latencies of {', '.join(known) or 'no runtime'}; got {name!r}"
             )
-        return known[wanted]
+        return known[found]
+
+    def latency_like(self, card: Card) -> Timed:
+        """The end-to-end latencies measured under the same conditions as `card`."""
+        for timed in self.latencies:
+            if not timed.card.differences(card):
+                return timed
+        raise InputError(
+            f"the truth of {self.space.name} has no latencies like the table's ({card}): time its architectures on "
+            f"this device (python -m labkit truth latency), or judge by training"
+        )
 
     def ms(self, latency: str | None = None, by: str = "measured") -> Tensor:
         """(A,) milliseconds: "measured" end to end, or the "table" sum of parts."""
@@ -164,7 +177,8 @@ def load(source: str | Path = "five_layer") -> Truth:
         column = lambda key: torch.tensor([[row[key] for row in line] for line in table], dtype=torch.float64)
         complexity = tuple(Complexity(*(line[0][key] for key in Complexity.__annotations__)) for line in table)
         files = sorted((folder / "latency").glob("*/*.json"))
-        latencies = tuple(_load_timed(file, space) for file in files)
+        named = lambda file: f"{file.parent.name}/{file.stem}"
+        latencies = tuple(replace(_load_timed(file, space), name=named(file)) for file in files)
         return Truth(
             space=space,
             valid_error=1 - column("valid_accuracy"),
@@ -382,6 +396,13 @@ def time_all(
     name = f"{card.runtime}-b{card.batch_size}" + f"-{card.dtype}" * (card.dtype != "float32")
     timings = tuple(m.timing for m in measured)
     return Timed(name, measured[0].card, timings, tuple(map(table.table_ms, space)))
+
+
+def table_of(space: SearchSpace, timed: Timed) -> LatencyTable:
+    """The shipped table whose sums stand beside these latencies."""
+    device, _, kind = timed.name.rpartition("/")
+    name = f"{space.name}-{kind}"
+    return LatencyTable.load(f"{device}/{name}" if device else name)
 
 
 def space_of(table: LatencyTable) -> SearchSpace:

@@ -52,6 +52,14 @@ def test_clutter_lies_at_the_edges_and_leaves_letters_alone():
     assert changed[edges].mean() > 0.1 > 5 * changed[12:20, 12:20].mean()
 
 
+def test_letters_are_moved_as_torch_moves_them():
+    maps = torch.randn(50, 2, 3, generator=torch.Generator().manual_seed(0))
+    there = torch.nn.functional.affine_grid(maps, (50, 1, 32, 32), align_corners=False)
+    assert torch.allclose(lk.data._grid(maps), there, atol=1e-6)
+    exact = torch.nn.functional.affine_grid(maps.double(), (50, 1, 32, 32), align_corners=False)
+    assert (lk.data._grid(maps) - exact).abs().max() < 1e-6
+
+
 def test_letters_turn_as_far_as_they_are_told():
     straight, turned = (
         glyphs(200, 1, 1, noise=0.0, texture=0.0, turn=turn).train.pixels.float() for turn in (0.0, 3.1)

@@ -10,7 +10,7 @@ from labkit import descent
 from labkit.descent import descend_in_time, most_probable_in_time
 from labkit.errors import InputError
 from labkit.estimators import GumbelSoftmax, Reinforce, Unas, exact_gradient
-from labkit.objectives import Deadline, DualWeight
+from labkit.objectives import Deadline, DualWeight, TabularCost
 from labkit.search_config import SearchConfig
 
 # --- the deadline ---------------------------------------------------------------------------------------------
@@ -75,6 +75,40 @@ def test_what_is_found_is_in_time_and_nearly_the_best_that_is(box):
             assert found.cost == cost.of(found.architecture)
             gaps.append(found.cost - best)
     assert sum(gap <= 0.01 for gap in gaps) >= 8 and max(gaps) <= 0.02, gaps
+
+
+@pytest.fixture(scope="module")
+def trap():
+    """A cost that two slots lower together and raise alone: from the middle, each does best to leave."""
+    space = lk.spaces.five_layer()
+    by_count = torch.tensor([0.05, 0.25, 0.0], dtype=torch.float64)
+    cost = by_count[[sum(name == "conv5x5" for name in a.ops[:2]) for a in space]]
+    return TabularCost(space, cost), TabularCost(space, torch.ones_like(cost))
+
+
+def test_what_was_drawn_is_not_forgotten(trap):
+    cost, ms = trap
+    found = [
+        descend_in_time(
+            cost, ms, Deadline(2.0), lk.ArchDistribution(cost.space).double(), steps=60, draws=16,
+            generator=torch.Generator().manual_seed(seed), finalists=4,
+        )
+        for seed in range(3)
+    ]  # fmt: skip
+    assert all(cost.regret(f.most_probable) == 0.05 for f in found), "the distribution alone ends in the other corner"
+    assert all(cost.regret(f.architecture) == f.cost == 0 for f in found)
+    assert all(f.evaluated < 243 for f in found), "and it did not ask for all of them"
+
+
+def test_a_noisy_box_is_remembered_by_its_means(trap):
+    cost, _ = trap
+    said = iter([[0.2, 0.5], [0.4, 0.1]])
+    box = descent.Remembered(lambda z: torch.tensor(next(said)), cost.space)
+    first, second = cost.space[0], cost.space[1]
+    z = torch.stack([cost.space.encode(first), cost.space.encode(second)])
+    assert box(z).tolist() == pytest.approx([0.2, 0.5]) and list(box.cheapest()) == [first, second]
+    box(z.flip(0))  # the second says .4, the first .1
+    assert box.means == pytest.approx({first: 0.15, second: 0.45}) and len(box.means) == 2
 
 
 def test_without_a_price_the_deadline_is_not_found(box):

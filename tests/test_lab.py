@@ -1,6 +1,7 @@
 """lab.py with the installs and the final program replaced by recorders; a fresh clone is what CI itself is."""
 
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -31,7 +32,7 @@ def lab(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "installers", lambda: ([["uv"], ["pip"]], {}))
     monkeypatch.setattr(module, "reachable", lambda host: False)
     monkeypatch.setenv("LAB_TORCH", "cpu")
-    for name in ("LABKIT_OFFLINE", "PYTHONPATH"):
+    for name in ("LABKIT_OFFLINE", "PYTHONPATH", "OMP_NUM_THREADS"):
         monkeypatch.setenv(name, "")
     return module
 
@@ -46,7 +47,9 @@ def test_sets_up_once_with_torch_pinned_and_first(lab):
 def test_tests_bring_their_own_packages_and_block_the_network(lab):
     lab.main(["setup"])
     lab.main(["test", "-k", "x"])
-    assert lab.calls[-1][2] == ".[test]" and lab.became == [[str(lab.PYTHON), "-m", "pytest", "-k", "x"]]
+    cores = str(min(4, os.cpu_count()))
+    pytest_command = [str(lab.PYTHON), "-m", "pytest", "-n", cores, "--dist", "loadfile", "-k", "x"]
+    assert lab.calls[-1][2] == ".[test]" and lab.became == [pytest_command]
     assert lab.os.environ["LABKIT_OFFLINE"] == "1" and Path(lab.os.environ["PYTHONPATH"], "sitecustomize.py").is_file()
 
 

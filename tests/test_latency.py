@@ -59,6 +59,14 @@ def test_a_table_with_impossible_milliseconds_is_refused(tmp_path, table, ms):
         LatencyTable.load(tmp_path / "t.json")
 
 
+def test_a_table_of_another_protocol_is_refused(tmp_path, table):
+    value = table.to_json()
+    value["card"]["protocol"] = 1
+    (tmp_path / "t.json").write_text(json.dumps(value))
+    with pytest.raises(lk.InputError, match=r"timed by protocol 1, and this labkit times by 2.*measure it anew"):
+        LatencyTable.load(tmp_path / "t.json")
+
+
 @pytest.mark.parametrize("key", ["card", "floor", "slots", "space_digest"])
 def test_a_table_with_a_part_missing_is_refused(table, key):
     value = table.to_json()
@@ -123,5 +131,8 @@ def test_shipped_tables_load_and_fit_their_spaces():
         table = LatencyTable.load(path)
         table.check(lk.spaces.by_name(table.space))
         assert table.card.origin == "recorded" and shipped_table(name) == path
+        assert LatencyTable.load(name).to_json() == table.to_json(), "its device may be named"
+        assert shipped_table(name.split("/")[1]).parent.name <= path.parent.name, "of several devices the first"
+        assert path.with_suffix(".additivity.json").exists(), "how far to trust it"
     with pytest.raises(lk.InputError, match="no latency table is called 'nonsense'"):
         LatencyTable.load("nonsense")

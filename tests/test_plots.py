@@ -10,6 +10,7 @@ from PIL import Image
 import labkit as lk
 from labkit import plots
 from labkit.cards import Measurement, Timing
+from labkit.errors import InputError
 from labkit.export import RuntimeRow
 from labkit.latency import card_of
 from labkit.ranking import Agreement
@@ -107,6 +108,14 @@ def test_a_comparison_draws_every_seed_and_the_band_of_its_mean():
     (low, high), (same, again) = (lines.get_segments()[0][:, 0] for lines in right.collections)
     assert 4 <= low < 6 < high <= 9 and same == again == 8
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["ours", "random"]
+
+
+def test_shares_write_every_number_where_it_belongs():
+    ax = plots.shares({"a": [0.25, 1.0], "b": [0.0, 0.5]}, ["x", "y"], "what")
+    written = {text.get_position(): text.get_text() for text in ax.texts}
+    assert written == {(0, 0): "25", (1, 0): "100", (0, 1): "0", (1, 1): "50"}
+    with pytest.raises(InputError, match=r"2 rows and 1 columns; got \(2, 2\)"):
+        plots.shares({"a": [0.25, 1.0], "b": [0.0, 0.5]}, ["x"], "what")
 
 
 def test_rank_agreement_draws_every_seed_with_its_interval():

@@ -9,7 +9,9 @@ import labkit as lk
 from labkit import additivity, predictors
 from labkit.additivity import Timed, report, standing
 from labkit.errors import InputError
-from labkit.predictors import PairResidual, Ridge, SumOfParts
+from labkit.latency import shipped_table
+from labkit.latency_build import load_networks
+from labkit.predictors import PairResidual, Ridge, ScaledSum, SumOfParts
 
 
 def planted(space, table, *, noise=0.0, pair=0.03, seed=0):
@@ -68,6 +70,28 @@ def test_the_penalty_is_the_one_that_errs_least_when_left_out(space, table, spli
     assert chosen.penalty == predictors.PENALTIES[int(torch.stack(errors).argmin())]
 
 
+def test_a_scaled_sum_is_the_straight_line_of_numpy(space, table, split):
+    fit, test = split
+    ms = planted(space, table, noise=0.03)
+    ours = ScaledSum.fit(table, [space[i] for i in fit], ms[fit].tolist())
+    sums = lambda rows: np.array([table.table_ms(space[i]) for i in rows])
+    factor, constant = np.polyfit(sums(fit), ms[fit].numpy(), 1)
+    assert (ours.factor, ours.constant) == pytest.approx((factor, constant), rel=1e-6)
+    assert ours(encoded(space, test)).numpy() == pytest.approx(factor * sums(test) + constant)
+
+
+def test_a_scaled_sum_takes_out_what_calling_parts_alone_costs(space, table, split):
+    """Every part timed alone pays for a call that the whole network saves: a factor and a constant mend that."""
+    fit, test = split
+    whole = torch.tensor([0.7 * table.table_ms(a) + 0.01 for a in space], dtype=torch.float64)
+    architectures, timed = [space[i] for i in fit], whole[fit].tolist()
+    worst = lambda p: ((p(encoded(space, test)) - whole[test]).abs() / whole[test]).max().item()
+    assert worst(ScaledSum.fit(table, architectures, timed)) < 1e-9
+    assert worst(SumOfParts.fit(table, architectures, timed)) > 0.1
+    same = ScaledSum.fit(table, [space[0]] * 12, [1.0] * 12)
+    assert (same.factor, same.constant) == (0.0, 1.0), "one network says nothing of a factor"
+
+
 def test_pairs_find_what_neighbours_do_to_each_other_and_a_sum_cannot(space, table, split):
     fit, test = split
     ms = planted(space, table)
@@ -78,7 +102,7 @@ def test_pairs_find_what_neighbours_do_to_each_other_and_a_sum_cannot(space, tab
     assert worst(SumOfParts.fit(table, architectures, timed)) > 0.05
 
 
-@pytest.mark.parametrize("kind", ["sum", "ridge", "pairs"])
+@pytest.mark.parametrize("kind", ["sum", "scaled", "ridge", "pairs"])
 def test_nine_new_networks_in_ten_lie_in_the_interval(space, table, split, kind):
     """By the binomial law 90 % of 123 is 111 +- 3.3; four of those are allowed."""
     fit, test = split
@@ -86,6 +110,7 @@ def test_nine_new_networks_in_ten_lie_in_the_interval(space, table, split, kind)
     architectures, timed = [space[i] for i in fit], ms[fit].tolist()
     predictor = {
         "sum": lambda: SumOfParts.fit(table, architectures, timed),
+        "scaled": lambda: ScaledSum.fit(table, architectures, timed),
         "ridge": lambda: Ridge.fit(space, architectures, timed),
         "pairs": lambda: PairResidual.fit(space, table, architectures, timed),
     }[kind]()
@@ -159,6 +184,21 @@ def test_a_text_and_a_json_say_the_same(space, table):
     assert value["standings"][0]["name"] == "measured again"
     with pytest.raises(InputError, match="at least 10 more"):
         report(space, table, twice(space, table, 65, 0.0), held_out=60)
+
+
+def test_what_stands_beside_a_shipped_table_follows_from_its_networks():
+    name = "five_layer-onnxruntime-b32"
+    table, path = lk.LatencyTable.load(name), shipped_table(name)
+    space = lk.spaces.five_layer()
+    timed = load_networks(path.with_suffix(".additivity.json"), space)
+    again = report(space, table, timed)
+    recorded = {s.name: s for s in additivity.recorded(name)}
+    assert list(recorded) == [s.name for s in (again.ceiling, *again.predictors, *again.rivals)]
+    for one in (again.ceiling, *again.predictors):
+        assert recorded[one.name].spearman == pytest.approx(one.spearman, abs=1e-3)
+        assert recorded[one.name].within_10 == pytest.approx(one.within_10, abs=1e-3)
+    with pytest.raises(InputError, match="no latency table is called"):
+        additivity.recorded("nonsense")
 
 
 def test_networks_are_chosen_once_each(space):

@@ -6,6 +6,7 @@ import pytest
 
 import labkit as lk
 from labkit import selection
+from labkit.networks import weights_hash
 from labkit.search_config import SearchConfig, SelectionConfig
 from labkit.selection import select
 
@@ -67,15 +68,18 @@ def test_a_sweep_trains_what_several_want_once(supernet, data, table, taught):
     assert sum(b.passes - f.passes for b, f in zip(both, same)) == 5 * 82 + 3 * 768 + 7 * len(data.valid)
 
 
-def test_it_really_trains(supernet, data, table):
+@pytest.mark.parametrize("first_weights", ["shared", "fresh"])
+def test_it_really_trains(supernet, data, table, first_weights):
     found = lk.search(supernet, data, table, TINY)
-    rungs = []
-    small = SelectionConfig(scan=2, entrants=2, images=128, rungs=2)
+    before, rungs = weights_hash(found.supernet), []
+    small = SelectionConfig(scan=2, entrants=2, images=128, rungs=2, first_weights=first_weights)
     (chosen,) = select([found], data, table, small, on_rung=lambda rung, points: rungs.append((rung, len(points))))
     assert rungs == [(0, 2), (1, 1)] and 0 < chosen.point.error < 1
-    network = lk.derive(supernet.space, chosen.architecture, seed=TINY.seed)
+    source = found.supernet if first_weights == "shared" else supernet.space
+    network = lk.derive(source, chosen.architecture, seed=TINY.seed)
     lk.train(network, replace(data, train=data.train[:256]), small.training)
     assert chosen.point.error == lk.error(network, data.valid)
+    assert weights_hash(found.supernet) == before, "what all share is left alone"
 
 
 def test_what_cannot_be_selected_is_refused(space, supernet, data, table):
@@ -86,3 +90,5 @@ def test_what_cannot_be_selected_is_refused(space, supernet, data, table):
         select(apart, data, table)
     with pytest.raises(lk.InputError, match="at least one"):
         SelectionConfig(rungs=0)
+    with pytest.raises(lk.InputError, match="shared or fresh; got 'new'"):
+        SelectionConfig(first_weights="new")

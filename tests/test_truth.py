@@ -43,11 +43,12 @@ def test_the_shipped_table_is_of_the_images_that_are_made_here(known):
 
 
 def test_the_shipped_latencies_stand_beside_the_sums_of_parts(known):
-    names = {timed.name for timed in known.latencies}
+    names = {timed.name.partition("/")[2] for timed in known.latencies}
     assert {f"{runtime}-b{batch}" for runtime in ("torch", "onnxruntime") for batch in (1, 32)} <= names
     for timed in known.latencies:
         assert len(timed.timings) == 243 and timed.card.origin == "recorded" and timed.card.device
-        table = lk.LatencyTable.load(f"five_layer-{timed.name}")
+        table = truth.table_of(known.space, timed)
+        assert known.latency_like(table.card) is timed
         assert list(timed.table_ms) == pytest.approx([table.table_ms(a) for a in known.space], abs=1e-5)
 
 
@@ -57,6 +58,19 @@ def test_the_default_latency_rises_from_pooling_to_the_large_convolution(known):
 
 
 # --- asking it ----------------------------------------------------------------------------------------------
+
+
+def test_latencies_are_those_of_a_device(known):
+    names = [timed.name for timed in known.latencies]
+    twice = next(kind for kind in ("onnxruntime-b1", "torch-b32") if sum(n.endswith("/" + kind) for n in names) > 1)
+    both = sorted(name for name in names if name.endswith("/" + twice))
+    assert known.latency(twice).name == both[0], "the first by name"
+    assert [known.latency(name).name for name in both] == both
+    assert not torch.equal(known.ms(both[0]), known.ms(both[1]))
+    with pytest.raises(lk.InputError, match=r"has latencies of .*; got 'torch-b7'"):
+        known.latency("torch-b7")
+    with pytest.raises(lk.InputError, match="time its architectures on this device"):
+        known.latency_like(dataclasses.replace(known.latency().card, device="a toaster"))
 
 
 @pytest.mark.parametrize("latency", [None, "onnxruntime-b1"])

@@ -260,7 +260,7 @@ print("conditions that differ:", ", ".join(card.differences(stopwatch.card)) or 
 # %% [markdown]
 # **What to notice.** The table was made under other conditions than those of this minute: perhaps on another machine,
 # with other versions, with more threads. So the two numbers need not agree, and the *cards* beside them say why. On
-# your own device you would measure a table first; that takes about a minute (notebook 04), and then the loop closes
+# your own device you would measure a table first; that takes some minutes (notebook 04), and then the loop closes
 # (notebook 07).
 #
 # ## A common wrong idea
@@ -276,7 +276,7 @@ for name in ("torch-b1", "torch-b32", "onnxruntime-b1", "onnxruntime-b32"):
     print(f"{name:16} {len(theirs):2} on its frontier, {len(theirs & mine):2} of them on the one above")
 
 # %% [markdown]
-# Another runtime or another batch size, the same machine, and other networks are worth having. Hardware-aware means:
+# Another machine, another runtime or another batch size, and other networks are worth having. Hardware-aware means:
 # aware of *this* hardware, with *this* software on it.
 #
 # ## Where to find what
