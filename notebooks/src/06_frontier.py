@@ -263,11 +263,11 @@ lk.plots.picture(ax, "Five ways to ask for ten deadlines: only a deadline with a
 print(lk.deadline_bench.to_text(bench, lk.deadline_bench.summaries(known, bench)))
 
 # %% [markdown]
-# **What to notice.** The searches under a deadline *keep* it, every one. What that costs is another matter: at the second
-# deadline two policies in five end in a wrong corner, which no single slot gains by leaving. A memory of what was drawn
-# mends that. The sweep has no weight for what lies in a dent, and the hinge, with a weight that must forbid overrunning,
-# hears little else. And look at "random" before you praise anybody: 243 architectures are few, and whoever has looked at
-# two thirds of them is hard to beat.
+# **What to notice.** The searches under a deadline *keep* it, every one. What that costs is another matter: at the
+# second deadline two policies in five end in a wrong corner, which no single slot gains by leaving. A memory of what
+# was drawn mends that. The sweep has no weight for what lies in a dent, and the hinge, with a weight that must forbid
+# overrunning, hears little else. And look at "random" before you praise anybody: 243 architectures are few, and
+# whoever has looked at two thirds of them is hard to beat.
 #
 # ## Drag and see
 #
