@@ -766,7 +766,7 @@ def shares(
     if matrix.shape != (len(rows), len(columns)):
         raise InputError(f"a share for each of {len(rows)} rows and {len(columns)} columns; got {matrix.shape}")
     ax = axes(ax, width=1.6 + wide * len(columns), height=1.1 + 0.4 * len(rows))
-    ax.imshow(matrix, cmap="Blues", vmin=0, vmax=1.4, aspect="auto")  # light enough for black text
+    ax.imshow(matrix, cmap="Blues", vmin=0, vmax=1.8, aspect="auto")  # light enough for black text
     for (row, column), share in np.ndenumerate(matrix):
         ax.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=8)
     ax.set_xticks(range(len(columns)), columns, fontsize=8)

@@ -64,7 +64,9 @@ def test_a_build_goes_on_under_its_own_conditions_only(tmp_path, space):
     (tmp_path / "t.json").rename(tmp_path / "t.measuring.json")  # as if it had been stopped at its last step
     with pytest.raises(InputError, match=r"other conditions \(batch_size differ\)"):
         build(tmp_path / "t.json", space, batch_size=2, **SHORT)
-    storage.append_line(tmp_path / "t.networks.jsonl", {"again": 0, "chunk": 0, "ops": [], "anchor_ms": 1, "ms": []})
+    storage.append_line(
+        tmp_path / "t.networks.jsonl", {"again": 0, "chunk": 0, "ops": [], "anchors_ms": [1, 1], "ms": []}
+    )
     with pytest.raises(InputError, match="is of another build"):
         build(tmp_path / "t.json", space, **SHORT)
 
@@ -88,12 +90,13 @@ def test_only_finished_tables_are_offered_as_shipped(tmp_path, monkeypatch):
     assert list(shipped_tables()) == ["device/t"]
 
 
-def test_what_the_anchor_drifts_by_is_divided_out_beyond_its_own_noise(space):
+def test_what_both_anchors_drift_by_is_divided_out_beyond_their_own_noise(space):
     chosen = [space[i] for i in range(4)]
-    row = lambda again, chunk, anchor, ms: {"again": again, "chunk": chunk, "anchor_ms": anchor, "ms": ms}
-    rows = [row(0, 0, 1.0, [1, 2]), row(0, 1, 1.0, [3, 4]), row(1, 0, 1.02, [1, 2]), row(1, 1, 1.5, [4.5, 6])]
+    row = lambda again, chunk, anchors, ms: {"again": again, "chunk": chunk, "anchors_ms": anchors, "ms": ms}
+    rows = [row(0, 0, [1.0, 1.0], [1, 2]), row(0, 1, [1.9, 1.01], [3, 4])]  # one anchor was slowed down by itself
+    rows += [row(1, 0, [1.02, 1.02], [1, 2]), row(1, 1, [1.5, 1.6], [4.5, 6])]
     timed, drift = _joined(space, chosen, rows)
-    usual = 1.01  # median of the anchors
+    usual = 1.02  # median of the anchors
     assert [t.measured_ms for t in timed] == pytest.approx([1, 2, 3, 4])
     assert [t.again_ms for t in timed] == pytest.approx([1, 2, 4.5 * usual / 1.5, 6 * usual / 1.5])
     assert drift == pytest.approx(1.5 / usual - 1)
