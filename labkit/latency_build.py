@@ -24,7 +24,7 @@ from labkit.networks import derive
 from labkit.runtimes import usable
 from labkit.spaces import Architecture, SearchSpace
 
-CHUNK = 12  # networks timed in turn with each other, and with the anchors
+CHUNK = 24  # networks timed in turn with each other, and with the anchors
 DRIFT = 0.03  # of the anchor: what lies within it is the anchor's own noise and is left alone
 
 

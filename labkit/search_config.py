@@ -106,8 +106,8 @@ class SelectionConfig:
     """
 
     scan: int = 32  # most probable architectures of each distribution that are judged on the shared weights
-    entrants: int = 8  # of those, trained on the first rung
-    images: int = 4_000  # that a network of the first rung learns from; twice as many on the next
+    entrants: int = 10  # of those, trained on the first rung
+    images: int = 8_000  # that a network of the first rung learns from; twice as many on the next
     rungs: int = 3
     training: TrainConfig = BRIEFLY
     first_weights: str = "shared"  # of every rung's networks: the search's own, or "fresh" ones
