@@ -129,7 +129,8 @@ def descend_in_time(
     ms = latency_control or latency_ms
     width = deadline.deadline_ms / 20 if width_ms is None else width_ms
     smooth = lambda weights: deadline.smooth_penalty(ms(weights), width)
-    penalty, drawn = Penalty(latency_ms, deadline), Remembered(cost, dist.space)
+    drawn, timed = Remembered(cost, dist.space), Remembered(latency_ms, dist.space)
+    penalty = Penalty(timed, deadline)
     of_cost, of_late, dual = estimator(), estimator(), dual or DualWeight()
     optimizer = torch.optim.Adam(dist.parameters(), lr)
     for step in range(steps):
@@ -144,7 +145,8 @@ def descend_in_time(
     optimizer.zero_grad(set_to_none=True)
     latest = penalty.shares[-max(1, steps // 10) :]
     probable = dict(most_probable_in_time(dist, latency_ms, deadline, finalists))
-    in_time = probable | _in_time(drawn.cheapest(), dist, latency_ms, deadline, finalists)[0]
+    hopeful = (a for a in drawn.cheapest() if timed.means.get(a, 0.0) <= deadline.deadline_ms)  # not seen late before
+    in_time = probable | _in_time(hopeful, dist, latency_ms, deadline, finalists)[0]
     costs = dict(zip(in_time, drawn(_encoded(dist, list(in_time))).tolist()))
     found = min(in_time, key=costs.__getitem__)
     late = sum(latest) / len(latest) if latest else 0.0

@@ -100,6 +100,25 @@ def test_what_was_drawn_is_not_forgotten(trap):
     assert all(f.evaluated < 243 for f in found), "and it did not ask for all of them"
 
 
+def test_a_stopwatch_is_not_asked_again_of_what_was_seen_late(trap):
+    """Nearly everything drawn is late: at the end only the most probable, and what was never timed, are timed."""
+    cost, _ = trap
+    pools = lambda z: 1.0 + z[..., 2].sum(-1)
+    asked = []
+
+    def watch(z):
+        asked.append(len(z))
+        return pools(z)
+
+    found = descend_in_time(
+        cost, watch, Deadline(1.5), lk.ArchDistribution(cost.space).double(), steps=60, draws=16,
+        generator=torch.Generator().manual_seed(0), latency_control=pools, finalists=4,
+    )  # fmt: skip
+    assert found.latency_ms == 1.0
+    alone = [n for n in asked if n == 1]  # during the descent 16 at a time
+    assert len(alone) < found.evaluated / 2
+
+
 def test_a_noisy_box_is_remembered_by_its_means(trap):
     cost, _ = trap
     said = iter([[0.2, 0.5], [0.4, 0.1]])

@@ -34,6 +34,7 @@ def test_a_build_that_was_stopped_times_nothing_twice(tmp_path, space, monkeypat
         calls.append(len(networks))
         return real(networks, *args, **kwargs)
 
+    monkeypatch.setattr(latency_build, "CHUNK", 12)  # so that 14 networks are two
     monkeypatch.setattr(latency_build, "measure", stopping)
     with pytest.raises(KeyboardInterrupt):
         build(tmp_path / "t.json", space, **SHORT)
