@@ -91,7 +91,7 @@ def choose(space: SearchSpace, n: int, seed: int = 0) -> list[Architecture]:
 
 
 def predictors(space: SearchSpace, table: LatencyTable, timed: Sequence[Timed]) -> tuple[Predictor, ...]:
-    """Every predictor, fitted to the mean of both measurements of `timed`: half of the noise to learn from."""
+    """Every predictor, fitted to the mean of both measurements of `timed`: half the variance of one."""
     table.check(space)
     architectures, ms = [t.architecture for t in timed], [(t.measured_ms + t.again_ms) / 2 for t in timed]
     return (

@@ -6,7 +6,6 @@ import shlex
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
@@ -883,17 +882,17 @@ def _add_search_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _space_data_table(arguments: argparse.Namespace):
     """The three things that every search starts from. What can be refused at once is refused first."""
-    from labkit import data, spaces
-    from labkit.latency import LatencyTable
+    from labkit import data, spaces, storage
+    from labkit.latency import LatencyTable, shipped_tables
 
     spaces.by_name(arguments.space)
     chosen = None if arguments.table in (None, "measure") else LatencyTable.load(arguments.table)
     images = data.by_name(arguments.data, seed=arguments.seed, download=arguments.download, small=arguments.fast)
     space = spaces.by_name(arguments.space, len(images.classes))
     if chosen is None and arguments.table is None:  # a recorded table: the same seed gives the same architecture
-        with suppress(InputError):  # none is shipped
-            recorded = LatencyTable.load(f"{space.name}-torch-b1")
-            chosen = recorded if recorded.space_digest == space.digest else None
+        name = storage.of_a_device(shipped_tables(), f"{space.name}-torch-b1")
+        recorded = name and LatencyTable.load(name)
+        chosen = recorded if recorded and recorded.space_digest == space.digest else None
     if chosen is None:
         print(f"measuring a latency table of {space.name} on this machine", file=sys.stderr)
         chosen = LatencyTable.measure(space)

@@ -105,7 +105,7 @@ class Truth:
                 return timed
         raise InputError(
             f"the truth of {self.space.name} has no latencies like the table's ({card}): time its architectures on "
-            f"this device (python -m labkit truth latency), or judge by training"
+            f"this device (python -m labkit truth latency), or judge by training (study --train)"
         )
 
     def ms(self, latency: str | None = None, by: str = "measured") -> Tensor:

@@ -421,10 +421,10 @@ print(f"rank correlation of {len(some)} networks: {rho:.2f}")
 # runtime fuses, what a call costs. A constant factor would not matter for choosing; an order that differs does. So
 # search with the table, and **measure what you have chosen**, end to end, before you believe it. Notebook 07 does.
 #
-# So few networks say little. Each recorded table was held against 60 or more, timed whole on a quiet machine and then
-# timed *again*: no measurement is surer than that. Beside it stand the plain sum, and three models fitted to as many
-# other networks: the sum times a factor plus a constant, a ridge regression on the op weights (the paper's own table),
-# and a correction of the sum for pairs of neighbours:
+# So few networks say little. Each recorded table was held against 60 or more, timed whole while nothing else ran, and
+# then timed *again*: no measurement is surer than that. Beside it stand the plain sum, and three models fitted to as
+# many other networks: the sum times a factor plus a constant, a ridge regression on the op weights (the paper's own
+# table), and a correction of the sum for pairs of neighbours:
 
 # %% tags=["keep_output"]
 names = [name for name in lk.latency.shipped_tables() if name.startswith("cpu-amd")]
@@ -442,10 +442,9 @@ for name, of in beside.items():
 
 # %% [markdown]
 # **What to notice.** Where a plain sum is off, it is off by much the same factor everywhere: two numbers mend most of
-# that.
-# The models come as near as measuring again does: what is left is the machine. (How can a model be *better*? It
-# learnt from many measurements, and their errors cancel.) And the count of operations, a popular stand-in for latency,
-# orders these networks well in one runtime, and badly or even backwards in another.
+# that. The best model of each row comes about as near as measuring again does: what is left is the machine. (How can a
+# model be *better*? It learnt from many measurements, and their errors cancel.) And the count of operations, a popular
+# stand-in for latency, orders these networks well in one runtime, and badly or even backwards in another.
 #
 # ## Another runtime, another order
 #
