@@ -146,6 +146,7 @@ def _compare(arguments: argparse.Namespace) -> Outcome:
     """A study of many seeds: is the search worth it?"""
     from labkit import comparison, storage, truth
     from labkit.search_config import SearchConfig, SelectionConfig
+    from labkit.training import RECIPE
 
     weights = _numbers(arguments.latency_weights, "--latency-weights")
     rivals, estimators = (
@@ -165,8 +166,8 @@ def _compare(arguments: argparse.Namespace) -> Outcome:
         space, data, table, weights, arguments.out,
         config=(SearchConfig.fast if arguments.fast else SearchConfig)(task_cost=arguments.task_cost),
         selection=SelectionConfig.fast() if arguments.fast else SelectionConfig(),
-        training=truth.RECIPE, seeds=arguments.seeds, rivals=rivals, estimators=estimators, truth=known,
-        data_name=arguments.data, made=_made(), on_row=told,
+        training=RECIPE, seeds=arguments.seeds, rivals=rivals, estimators=estimators, truth=known,
+        made=_made(), on_row=told,
     )  # fmt: skip
     if arguments.picture:
         from labkit import plots

@@ -32,7 +32,8 @@ from labkit.searching import SearchResult, sweep
 from labkit.selection import select
 from labkit.spaces import SearchSpace
 from labkit.training import TrainConfig
-from labkit.truth import LARGEST, Job, Truth, train_all
+from labkit.training_pool import Job, train_all
+from labkit.truth import LARGEST, Truth
 
 KIND, SCHEMA = "comparison", 1
 OURS = "sweep, selected"
@@ -105,7 +106,6 @@ def compare(
     rivals: Sequence[str] = SHARED,
     estimators: Sequence[str] = (),
     truth: Truth | None = None,
-    data_name: str = "",
     made: dict[str, Any] | None = None,
     workers: int | None = None,
     on_row: Callable[[Row], None] = lambda row: None,
@@ -118,7 +118,6 @@ def compare(
         estimators: names in `estimators.ESTIMATORS`: sweeps of the same first weights that follow these, with as many
             joint steps as come to the same image passes.
         truth: of the same images; without one every chosen network is trained, `workers` at once.
-        data_name: as in `data.by_name`, for the processes that train.
     """
     if seeds < 2 or not latency_weights:
         raise InputError(f"a comparison needs two seeds and a latency weight; got {seeds} and {len(latency_weights)}")
@@ -137,7 +136,7 @@ def compare(
     out = Path(out)
     found = _resumed(out, Comparison(space, table, tuple(latency_weights), asked, made or {}))
     notes = _Notes(found, out, workers or os.cpu_count() or 1, on_row)
-    trainer = lambda jobs: train_all(jobs, space, data_name, data.seed, training, notes.cores)
+    trainer = lambda jobs: train_all(jobs, space, data, training, notes.cores)
     for seed in range(seeds):
         _one_seed(seed, notes, data, replace(config, seed=seed), selection, rivals, estimators, truth, trainer)
     with suppress(OSError):  # not empty: of another comparison
@@ -182,15 +181,16 @@ def _one_seed(seed, notes, data, config, selection, rivals, estimators, truth, t
     supernet = Supernet(found.space, seed=seed)
     swept = sweep(supernet, data, found.table, found.latency_weights, config, checkpoints=checkpoints)
     again = partial(reuse_search, swept, data, found.table, seed=seed)
+    second = partial(select, data=data, table=found.table, config=selection, trained={}, workers=notes.cores)
     for method in wanted:
         if method in done:
             continue
         if method == "sweep":
             results = swept
         elif method == OURS:
-            results = select(swept, data, found.table, selection)
+            results = second(swept)
         elif method == "random, selected":
-            results = select(again(), data, found.table, selection)  # at the sweep's cost, and the second stage's own
+            results = second(again())  # at the sweep's cost, and the second stage's own
         elif method == SCRATCH:
             results = _from_scratch(notes, supernet, config, truth, trainer, done[OURS].seconds)
         elif method in followed:

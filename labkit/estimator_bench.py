@@ -33,6 +33,7 @@ from labkit.estimators import (
 )
 from labkit.objectives import Deadline, TabularCost
 from labkit.spaces import Edge, SearchSpace, five_layer
+from labkit.training_pool import one_thread
 
 DRAWS = 2_000  # of a call; the variance of a single draw follows from that of the calls
 SUSPICIOUS = 4.0  # standard errors: beyond it an estimator is called biased, once a larger sample has agreed
@@ -347,7 +348,7 @@ def milliseconds_per_estimate(draws: int = 10_000, repeats: int = 20) -> float:
     space, generator = five_layer(), torch.Generator().manual_seed(0)
     cost, dist = TabularCost(space, torch.rand(space.size, generator=generator)), ArchDistribution(space)
     best = math.inf
-    with truth.one_thread():
+    with one_thread():
         for _ in range(repeats):
             started = time.perf_counter()
             Unas()(cost, dist, draws, generator)

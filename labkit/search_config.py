@@ -6,7 +6,7 @@ from typing import Any
 from labkit.errors import InputError
 from labkit.estimators import ESTIMATORS
 from labkit.objectives import Deadline, LatencyCost
-from labkit.training import TrainConfig
+from labkit.training import RECIPE, TrainConfig
 
 TASK_COSTS = ("cross-entropy", "error")
 ONE_HOT = ("reinforce", "reinforce-no-baseline")  # they make no relaxed pass for the weights to learn from
@@ -27,7 +27,7 @@ class SearchConfig:
     nats_per_error: float = 6.0  # cross-entropy of a supernet that one unit of error is worth; five_layer: 5 to 10
     mixture_steps: int = 200  # all candidates at equal weights: gets every operation off the plateau
     weight_steps: int = 100  # weights only, on samples
-    joint_steps: int = 400  # weights and architecture
+    joint_steps: int = 250  # weights and architecture
     batch_size: int = 128
     weight_lr: float = 4e-3  # at the end of the mixture phase, over which it rises
     weight_decay: float = 1e-2
@@ -94,30 +94,30 @@ class SearchConfig:
 
 
 BRIEFLY = TrainConfig(epochs=1, batch_size=64)
-FIRST_WEIGHTS = ("shared", "fresh")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SelectionConfig:
     """The second stage of a search, `selection.select`: how many architectures are looked at, and for how long.
 
-    On letters that a fresh network needs a thousand steps to make anything of, a short training from "fresh" weights
-    ranks by luck; one from the "shared" weights goes on from what they have learnt.
+    The short trainings go on from the shared weights: on letters that a fresh network needs a thousand steps to make
+    anything of, short ones from fresh weights rank by luck. They still think too little of what learns slowly, so the
+    last few are trained in full.
     """
 
     scan: int = 32  # most probable architectures of each distribution that are judged on the shared weights
-    entrants: int = 10  # of those, trained on the first rung
+    entrants: int = 8  # of those, trained on the first rung
     images: int = 8_000  # that a network of the first rung learns from; twice as many on the next
-    rungs: int = 3
-    training: TrainConfig = BRIEFLY
-    first_weights: str = "shared"  # of every rung's networks: the search's own, or "fresh" ones
+    rungs: int = 1
+    training: TrainConfig = BRIEFLY  # of a rung
+    finalists: int = 4  # of the last rung, trained from scratch on all images
+    final: TrainConfig | None = RECIPE  # how; None takes the best of the last rung
+    stretches: tuple[float, ...] = (1.0, 2.0, 4.0)  # of errors before the final: times too far apart that they may be
 
     def __post_init__(self) -> None:
-        if self.first_weights not in FIRST_WEIGHTS:
-            raise InputError(
-                f"a selection's first weights are {' or '.join(FIRST_WEIGHTS)}; got {self.first_weights!r}"
-            )
-        if min(self.scan, self.entrants, self.rungs) < 1 or self.images < self.training.batch_size:
+        if not self.stretches or min(self.stretches) <= 0:
+            raise InputError(f"errors are stretched by factors above 0, one at least; got {self.stretches}")
+        if min(self.scan, self.entrants, self.rungs, self.finalists) < 1 or self.images < self.training.batch_size:
             raise InputError(
                 "a selection scans, trains and has rungs: at least one; and a batch of images to learn from"
             )
@@ -125,9 +125,10 @@ class SelectionConfig:
     @classmethod
     def fast(cls) -> "SelectionConfig":
         """For a live demonstration: seconds, and less to decide by."""
-        return cls(scan=12, entrants=4, images=1_000, rungs=2)
+        return cls(scan=12, entrants=4, images=1_000, rungs=2, final=None)
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "SelectionConfig":
-        first = {"first_weights": "fresh"}  # as it was before there was a choice
-        return cls(**{**first, **value, "training": TrainConfig(**value["training"])})
+        final = value["final"] and TrainConfig(**value["final"])
+        changed = {"training": TrainConfig(**value["training"]), "final": final, "stretches": tuple(value["stretches"])}
+        return cls(**{**value, **changed})

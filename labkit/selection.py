@@ -1,15 +1,19 @@
-"""The second stage: a search's distribution proposes, short training of each by itself decides.
+"""The second stage: a search's distribution proposes, training each by itself decides.
 
 Shared weights tell good architectures from bad ones and hardly order the good ones among themselves. So the most
 probable are judged on the shared weights, and the best of those go on from a copy of them for a short while, each by
-itself; every rung trains half as many for twice as long (successive halving, Jamieson and Talwalkar 2016). All of it
-is charged.
+itself; every rung trains half as many for twice as long (successive halving, Jamieson and Talwalkar 2016). The last
+few are trained from scratch, as the one that is chosen will be. All of it is charged.
+
+On shared weights, and after a short training still, errors lie further apart than they will in the end, so a latency
+weight weighs too little there. By how much nobody knows beforehand. So who goes on is the best under one stretch of
+the errors after the other, see `SelectionConfig.stretches`; without a latency cost they all agree.
 """
 
 import itertools
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -18,14 +22,29 @@ from labkit.distributions import ArchDistribution
 from labkit.errors import InputError
 from labkit.judging import cheapest, judge
 from labkit.latency import LatencyTable
-from labkit.networks import derive
+from labkit.networks import Supernet, derive
 from labkit.pareto import Point
 from labkit.search_config import SelectionConfig
 from labkit.searching import SearchResult
-from labkit.spaces import Architecture
-from labkit.training import error, train
+from labkit.spaces import Architecture, SearchSpace
+from labkit.training import TrainConfig, error, train
+from labkit.training_pool import Job, train_all
 
 LOOK = 1_000  # most probable architectures among which those in time are looked for
+
+
+@dataclass(frozen=True)
+class Round:
+    """One kind of training, and how many of each result's best so far have it."""
+
+    networks: int
+    images: int
+    training: TrainConfig
+    first_weights: Supernet | SearchSpace  # a copy of the shared ones, or fresh ones
+    error_from: str  # as a point has it
+
+
+Trained = dict[tuple[Architecture, Round], tuple[float, float]]  # validation error, and seconds that it took
 
 
 def select(
@@ -34,63 +53,98 @@ def select(
     table: LatencyTable,
     config: SelectionConfig = SelectionConfig(),
     *,
-    on_rung: Callable[[int, tuple[Point, ...]], None] | None = None,
+    trained: Trained | None = None,
+    workers: int | None = None,
+    on_round: Callable[[int, tuple[Point, ...]], None] | None = None,
 ) -> tuple[SearchResult, ...]:
     """Each result again, with the architecture that the second stage chose, and its share of what that cost added.
 
-    The results are one search's, or those of one sweep: a network that several of them want is trained once. The error
-    of the chosen one is of validation images after the last rung, so "short training"; what was trained on the way to
-    it is in `judged`.
+    The results are one search's, or those of one sweep: a network that several of them want is trained once, and each
+    chooses among all that had the last round. The error of the chosen one is of validation images after that; what was
+    trained on the way is in `judged`.
 
     Args:
-        on_rung: called with a rung's number, from 0, and its trained points.
+        trained: what other selections from the same shared weights have trained, which this one looks up, charged as
+            it was then, and adds to.
+        workers: processes that train the finalists, one each at a time; all cores by default.
+        on_round: called with a round's number, from 0, and its trained points.
     """
     if not found:
         raise InputError("a selection needs at least one search result")
     started, supernet = time.perf_counter(), found[0].supernet
     if any(result.supernet is not supernet for result in found):
         raise InputError("results of different shared weights cannot be selected together: select each by itself")
-    proposed = [_proposed(result, table, config.scan) for result in found]
+    proposed = [_proposed(result, table, config) for result in found]
     everyone = list(dict.fromkeys(itertools.chain(*proposed)))
     # All results have one judging recipe: they come from one search or sweep.
     scanned = {p.architecture: p for result in found for p in _scanned(result)}
     unknown = [architecture for architecture in everyone if architecture not in scanned]
     scanned |= {p.architecture: p for p in judge(supernet, unknown, data, table, found[0].config)}
-    cost = len(unknown) * (found[0].config.judge_images + found[0].config.calibration_images)
-    running = [_best(result, [scanned[a] for a in own], config.entrants) for result, own in zip(found, proposed)]
+    passes = len(unknown) * (found[0].config.judge_images + found[0].config.calibration_images)
 
-    trained: list[dict[Architecture, Point]] = [{} for _ in found]
-    for rung in range(config.rungs):
-        images = min(config.images << rung, len(data.train))
-        part = replace(data, train=data.train[:images])
-        points = {}
-        for architecture in dict.fromkeys(itertools.chain(*running)):
-            source = supernet if config.first_weights == "shared" else supernet.space
-            network = derive(source, architecture, seed=found[0].config.seed)
-            train(network, part, config.training, validate="at the end")
-            wrong = error(network, data.valid)
-            points[architecture] = Point(architecture, wrong, table.table_ms(architecture), "short training")
-            cost += 3 * images * config.training.epochs + len(data.valid)
-        for own, architectures in zip(trained, running):
-            own.update({a: points[a] for a in architectures})
-        if on_rung is not None:
-            on_rung(rung, tuple(points.values()))
-        if rung < config.rungs - 1:
-            running = [
-                _best(result, [points[a] for a in own], (len(own) + 1) // 2) for result, own in zip(found, running)
-            ]
-    seconds = time.perf_counter() - started
+    trained, looked_up = {} if trained is None else trained, 0.0
+    left = [[scanned[a] for a in own] for own in proposed]
+    judged: dict[Architecture, Point] = {}  # as last trained
+    for number, round in enumerate(rounds(config, supernet, data)):
+        left = [_best(result, own, round.networks, config.stretches) for result, own in zip(found, left)]
+        entered = list(dict.fromkeys(p.architecture for own in left for p in own))
+        looked_up += sum(trained[a, round][1] for a in entered if (a, round) in trained)
+        missing = [a for a in entered if (a, round) not in trained]
+        errors = _train(missing, round, data, found[0].config.seed, workers)
+        trained |= {(a, round): outcome for a, outcome in errors.items()}
+        points = {a: Point(a, trained[a, round][0], table.table_ms(a), round.error_from) for a in entered}
+        passes += len(entered) * (3 * round.images * round.training.epochs + len(data.valid))
+        left = [[points[p.architecture] for p in own] for own in left]
+        judged |= points
+        if on_round is not None:
+            on_round(number, tuple(points.values()))
+    seconds = time.perf_counter() - started + looked_up
     return tuple(
         replace(
             result,
-            point=cheapest([own[a] for a in last], result.config),
-            judged=tuple(own.values()),
-            passes=result.passes + cost / len(found),
+            point=cheapest([p for p in points.values() if _in_time(p.latency_ms, result)], result.config),
+            judged=tuple(judged.values()),
+            passes=result.passes + passes / len(found),
             seconds=result.seconds + seconds / len(found),
             selection=config,
         )
-        for result, own, last in zip(found, trained, running)
+        for result in found
     )
+
+
+def rounds(config: SelectionConfig, supernet: Supernet, data: ImageSet) -> tuple[Round, ...]:
+    """The rungs, each of half as many networks with twice as many images, and the final where there is one."""
+    whole, networks, made = len(data.train), config.entrants, []
+    for rung in range(config.rungs):
+        images = min(config.images << rung, whole)
+        made.append(Round(networks, images, config.training, supernet, "short training"))
+        networks = (networks + 1) // 2
+    if config.final is not None:
+        made.append(Round(config.finalists, whole, config.final, supernet.space, "trained"))
+    return tuple(made)
+
+
+def _train(
+    architectures: Sequence[Architecture], round: Round, data: ImageSet, seed: int, workers: int | None
+) -> dict[Architecture, tuple[float, float]]:
+    """Validation error of each after the round's training, and its share of the seconds.
+
+    Short trainings follow each other on all cores, which is over sooner than processes have begun; long ones have a
+    core each.
+    """
+    started, part = time.perf_counter(), replace(data, train=data.train[: round.images])
+    if isinstance(round.first_weights, SearchSpace) and data.train.pixels.device.type == "cpu":
+        space, blind = round.first_weights, replace(part, test=data.test[:0])  # test images are not for choosing by
+        rows = train_all([Job(a, seed) for a in architectures], space, blind, round.training, workers)
+        errors = {space.architecture(row["ops"]): 1 - row["valid_accuracy"] for row in rows}
+    else:
+        errors = {}
+        for architecture in architectures:
+            network = derive(round.first_weights, architecture, seed=seed)
+            train(network, part, replace(round.training, seed=seed), validate="at the end")
+            errors[architecture] = error(network, data.valid)
+    share = (time.perf_counter() - started) / max(1, len(architectures))
+    return {architecture: (wrong, share) for architecture, wrong in errors.items()}
 
 
 def _scanned(result: SearchResult) -> tuple[Point, ...]:
@@ -98,26 +152,31 @@ def _scanned(result: SearchResult) -> tuple[Point, ...]:
     return tuple(p for p in result.judged if p.error_from == "supernet")
 
 
-def _proposed(result: SearchResult, table: LatencyTable, n: int) -> list[Architecture]:
+def _proposed(result: SearchResult, table: LatencyTable, config: SelectionConfig) -> list[Architecture]:
     """The most probable architectures, under a deadline those in time by the table; the search's own choice first.
 
     Where so many were judged already, as by a random search, the cheapest of those.
     """
-    if len(_scanned(result)) >= n:
-        return _best(result, _scanned(result), n)
+    scanned = [p for p in _scanned(result) if _in_time(p.latency_ms, result)]
+    if len(scanned) >= config.scan:
+        return [p.architecture for p in _best(result, scanned, config.scan, config.stretches)]
     dist = ArchDistribution(result.supernet.space)
     with torch.no_grad():
         dist.logits.copy_(result.logits)
     likely = itertools.islice(dist.by_probability(), LOOK)
-    deadline = result.config.deadline_ms
-    fit = (a for a in likely if deadline is None or table.table_ms(a) <= deadline)
-    return list(itertools.islice(dict.fromkeys(itertools.chain([result.architecture], fit)), n))
+    fit = (a for a in likely if _in_time(table.table_ms(a), result))
+    return list(itertools.islice(dict.fromkeys(itertools.chain([result.architecture], fit)), config.scan))
 
 
-def _best(result: SearchResult, points: Sequence[Point], n: int) -> list[Architecture]:
-    """The `n` of least error plus latency cost, the best first."""
+def _in_time(ms: float, result: SearchResult) -> bool:
+    return result.config.deadline_ms is None or ms <= result.config.deadline_ms
+
+
+def _best(result: SearchResult, points: Sequence[Point], n: int, stretches: Sequence[float] = (1.0,)) -> list[Point]:
+    """The `n` of least error plus latency cost, the best first; errors are stretched by each of `stretches` in turn."""
     left, chosen = list(points), []
-    while left and len(chosen) < n:
-        chosen.append(cheapest(left, result.config))
+    for stretch in itertools.islice(itertools.cycle(stretches), min(n, len(points))):
+        config = replace(result.config, latency_weight=stretch * result.config.latency_weight)
+        chosen.append(cheapest(left, config))
         left.remove(chosen[-1])
-    return [point.architecture for point in chosen]
+    return chosen

@@ -1,10 +1,16 @@
-"""What does sharing cost? One sweep of latency weights beside a search for each of them, judged by the truth table."""
+"""What does sharing cost, and does a latency weight mean what it says?
+
+One sweep of latency weights beside a search for each of them, and a sweep that minimises error itself beside one that
+minimises cross-entropy; all judged by the truth table.
+"""
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import mean
 from typing import Any
+
+import numpy as np
 
 from labkit.data import ImageSet
 from labkit.errors import InputError
@@ -15,18 +21,10 @@ from labkit.search_config import SearchConfig
 from labkit.searching import SearchResult, search, sweep
 from labkit.truth import Truth
 
-WAYS = ("one sweep", "a search each")
-KIND, SCHEMA = "sweep bench", 1
-LATENCY_WEIGHTS = (
-    0.0,
-    0.3,
-    0.8,
-    1.5,
-    2.5,
-    7.0,
-    14.0,
-    50.0,
-)  # error fraction per ms: from one end of the front to the other
+ONE, BY_ERROR, EACH = WAYS = ("one sweep", "one sweep, by error", "a search each")
+KIND, SCHEMA = "sweep bench", 2
+# Error fraction per ms: from one end of the front to the other.
+LATENCY_WEIGHTS = (0.0, 0.3, 0.8, 1.5, 2.5, 7.0, 14.0, 50.0)
 
 
 @dataclass(frozen=True)
@@ -35,6 +33,7 @@ class Row:
 
     way: str
     seed: int
+    latency_weights: tuple[float, ...]
     architectures: tuple[str, ...]
     passes: float  # image passes, of all of it
     seconds: float
@@ -45,6 +44,28 @@ class Row:
         worst = max(p.error for p in points), max(p.latency_ms for p in points)
         found = [points[known.space.index(known.space.architecture(ops))] for ops in self.architectures]
         return Frontier.of(found).hypervolume(worst) / Frontier.of(points).hypervolume(worst)
+
+    def realised(self, known: Truth, latency: str | None = None) -> tuple[float, ...]:
+        """For each latency weight, what share of it its choice is worth in truth, where that is known."""
+        worth = [realised_weight(known, ops, latency) for ops in self.architectures]
+        return tuple(w / asked for w, asked in zip(worth, self.latency_weights) if asked > 0 and w is not None)
+
+
+def realised_weight(known: Truth, ops: str, latency: str | None = None) -> float | None:
+    """The latency weight under which an architecture comes nearest to the least true error + weight x ms.
+
+    Where it does so under a range of weights, the geometric middle. The most accurate and the fastest architecture do
+    under any weight that is small or large enough, which says nothing: None. Who chooses as if errors were six times as
+    large realises a sixth of the weight that was asked for.
+    """
+    error, ms = known.error.numpy(), known.ms(latency).numpy()
+    place = known.space.index(known.space.architecture(ops))
+    weights = np.ptp(error) / np.ptp(ms) * np.logspace(-3, 3, 1201)
+    regrets = error[place] + weights * ms[place] - (error + weights[:, None] * ms).min(1)
+    near = np.flatnonzero(regrets <= regrets.min() + 1e-9)
+    if near[0] == 0 or near[-1] == len(weights) - 1:
+        return None
+    return float(np.sqrt(weights[near[0]] * weights[near[-1]]))
 
 
 def measure(
@@ -75,25 +96,27 @@ def measure(
             continue
         found = _found(way, Supernet(known.space, seed=seed), data, table, latency_weights, replace(config, seed=seed))
         passes, seconds = sum(result.passes for result in found), sum(result.seconds for result in found)
-        rows.append(Row(way, seed, tuple(str(r.architecture) for r in found), passes, round(seconds, 1)))
+        ops = tuple(str(result.architecture) for result in found)
+        rows.append(Row(way, seed, tuple(latency_weights), ops, passes, round(seconds, 1)))
         if on_row is not None:
             on_row(rows)
     return rows
 
 
 def _found(way, supernet, data, table, latency_weights, config) -> Sequence[SearchResult]:
-    if way == "one sweep":
-        return sweep(supernet, data, table, latency_weights, config)
+    if way in (ONE, BY_ERROR):
+        task_cost = "error" if way == BY_ERROR else config.task_cost
+        return sweep(supernet, data, table, latency_weights, replace(config, task_cost=task_cost))
     return [search(supernet, data, table, replace(config, latency_weight=weight)) for weight in latency_weights]
 
 
 def to_text(known: Truth, rows: Sequence[Row], latency: str | None = None) -> str:
     """A line a row, then how the two ways compare over the seeds that both have."""
-    lines = [f"{'way':14} seed  {'of the front':>12}  {'image passes':>12}  seconds"]
+    lines = [f"{'way':20} seed  {'of the front':>12}  {'image passes':>12}  seconds"]
     for row in rows:
         share = row.share(known, latency)
-        lines.append(f"{row.way:14} {row.seed:4}  {share:12.1%}  {row.passes:12,.0f}  {row.seconds:7.0f}")
-    one, each = ({row.seed: row for row in rows if row.way == way} for way in WAYS)
+        lines.append(f"{row.way:20} {row.seed:4}  {share:12.1%}  {row.passes:12,.0f}  {row.seconds:7.0f}")
+    one, each = ({row.seed: row for row in rows if row.way == way} for way in (ONE, EACH))
     both = sorted(set(one) & set(each))
     if both:
         ratios = [one[s].share(known, latency) / each[s].share(known, latency) for s in both]
@@ -102,7 +125,28 @@ def to_text(known: Truth, rows: Sequence[Row], latency: str | None = None) -> st
             f"over {len(both)} seeds one sweep reaches {mean(ratios):.1%} of what a search each reaches "
             f"({min(ratios):.1%} to {max(ratios):.1%}), for the cost of {cost:.2f} searches"
         )
+    for way in WAYS:
+        if (found := realised(known, rows, way, latency)) is not None:
+            low, middle, high = found
+            lines.append(f"{way}: {middle:.2f} of the weight asked for is realised ({low:.2f} to {high:.2f})")
     return "\n".join(lines)
+
+
+def realised(
+    known: Truth, rows: Iterable[Row], way: str, latency: str | None = None, resamples: int = 2_000
+) -> tuple[float, float, float] | None:
+    """What share of the weight that was asked for `way` realises, and its 95 % bootstrap interval over the seeds.
+
+    The geometric mean over weights and seeds: 1 is what a weight in points of error per millisecond promises. Low end,
+    mean, high end; None where no choice says anything.
+    """
+    shares = [row.realised(known, latency) for row in rows if row.way == way]
+    logs = np.array([np.log(own).mean() for own in shares if own])
+    if not logs.size:
+        return None
+    draws = np.random.default_rng(0).choice(logs, (resamples, len(logs))).mean(1)
+    low, high = np.quantile(draws, (0.025, 0.975))
+    return float(np.exp(low)), float(np.exp(logs.mean())), float(np.exp(high))
 
 
 def to_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
@@ -112,6 +156,7 @@ def to_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
 def from_json(value: dict[str, Any]) -> list[Row]:
     """The rows of a bench that was saved."""
     try:
-        return [Row(**{**row, "architectures": tuple(row["architectures"])}) for row in value["rows"]]
+        lists = ("architectures", "latency_weights")
+        return [Row(**{**row, **{name: tuple(row[name]) for name in lists}}) for row in value["rows"]]
     except (KeyError, TypeError) as problem:
         raise InputError(f"a damaged sweep bench: {type(problem).__name__} {problem}") from None

@@ -34,6 +34,9 @@ class TrainConfig:
             raise InputError(f"training needs an epoch and a batch of two; got {self.epochs} and {self.batch_size}")
 
 
+RECIPE = TrainConfig(epochs=3, batch_size=64, warmup=0.6)  # many images and a long rise: seeds rank alike
+
+
 @contextmanager
 def trained_fast(network: nn.Module) -> Iterator[None]:
     """Inside the block the weights lie channels last: the same sums sooner, above all in pooling (up to five times)."""

@@ -10,16 +10,9 @@ latency/<device>/<runtime>-b<batch>.json   all architectures timed end to end un
 In shapes: A architectures in the order in which the space is iterated, R seeds.
 """
 
-import os
 import random
-import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +23,19 @@ from tqdm.auto import tqdm
 import labkit.data
 from labkit import spaces, storage
 from labkit.cards import Card, Timing, device_name, today
-from labkit.complexity import Complexity, count
-from labkit.data import ImageSet
+from labkit.complexity import Complexity
 from labkit.errors import InputError
 from labkit.latency import LatencyTable, measure
 from labkit.networks import derive
 from labkit.objectives import LatencyCost, TabularCost
 from labkit.pareto import Frontier, Point
 from labkit.runs import versions
-from labkit.spaces import Architecture, SearchSpace
+from labkit.spaces import SearchSpace
 from labkit.stopwatch import threads
-from labkit.training import TrainConfig, error, train
+from labkit.training import RECIPE, TrainConfig
+from labkit.training_pool import Job, train_all
 
 KIND, SCHEMA = "truth", 1
-RECIPE = TrainConfig(epochs=3, batch_size=64, warmup=0.6)  # many images and a long rise: seeds rank alike
 LARGEST = 5_000  # architectures; beyond that training all of them is no longer an afternoon
 DEFAULT_LATENCY = "onnxruntime-b1"  # nearest to pooling < 3x3 < 5x5 at batch 1; eager PyTorch pools slowly
 
@@ -196,14 +188,6 @@ def load(source: str | Path = "five_layer") -> Truth:
 # --- training all of it -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Job:
-    """One network to train."""
-
-    architecture: Architecture
-    seed: int  # of its first weights and the order of its images; the images themselves are the same for all
-
-
 def build(
     folder: str | Path,
     space: SearchSpace,
@@ -218,8 +202,7 @@ def build(
 ) -> int:
     """Train what `folder` lacks of `space`, `seeds` times each; how many networks were trained now.
 
-    Each network is trained on one thread in a process of its own kind, so all cores are used and a row does not depend
-    on their number. A row is on the disk as soon as it is done; a later call trains the others.
+    A row is on the disk as soon as it is done; a later call trains the others.
     """
     if space.size > LARGEST:
         raise InputError(f"{space.name} has {space.size:,} architectures; at most {LARGEST:,} can all be trained")
@@ -237,7 +220,7 @@ def build(
     done = {(row["ops"], row["seed"]) for row in rows}
     jobs = [job for job in _jobs(space, seeds) if (str(job.architecture), job.seed) not in done]
     with tqdm(total=space.size * seeds, initial=len(rows), disable=not progress, desc="truth", mininterval=1) as bar:
-        for row in train_all(jobs, space, data_name, data_seed, config, workers):
+        for row in train_all(jobs, space, images, config, workers):
             storage.append_line(path, row)
             bar.update()
     return len(jobs)
@@ -259,7 +242,7 @@ def retrain(truth: Truth, n: int, *, seed: int = 0, workers: int | None = None, 
     config = TrainConfig(**truth.recipe["training"])
     rows = []
     for row in tqdm(
-        train_all(jobs, truth.space, made_by["name"], made_by["seed"], config, workers),
+        train_all(jobs, truth.space, images, config, workers),
         total=n,
         disable=not progress,
         desc="retrain",
@@ -274,75 +257,6 @@ def _jobs(space: SearchSpace, seeds: int) -> list[Job]:
     order = list(space)
     random.Random(0).shuffle(order)
     return [Job(architecture, seed) for architecture in order for seed in range(seeds)]
-
-
-def train_all(
-    jobs: Sequence[Job],
-    space: SearchSpace,
-    data_name: str,
-    data_seed: int,
-    config: TrainConfig,
-    workers: int | None,
-) -> Iterator[dict[str, Any]]:
-    """Rows as they are finished, by `workers` processes (all cores by default); a single worker is this process."""
-    if not jobs:
-        return
-    workers = min(workers or os.cpu_count() or 1, len(jobs))
-    start = (space, data_name, data_seed, config)
-    if workers == 1:
-        with one_thread():
-            images = labkit.data.by_name(data_name, seed=data_seed)
-            yield from (train_row(job, space, images, config) for job in jobs)
-        return
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start_worker, initargs=start)
-    try:
-        for done in as_completed([pool.submit(_train_one, job) for job in jobs]):
-            yield done.result()
-    except BrokenProcessPool:
-        raise InputError(
-            "a training process died, most likely for want of memory: take fewer --workers; "
-            "what was finished is kept, and the same command goes on"
-        ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def one_thread() -> AbstractContextManager[None]:
-    """Networks this small train fastest on one thread each, and then a row does not depend on the cores."""
-    return threads(1)
-
-
-_worker: Callable[[Job], dict[str, Any]] | None = None  # set once a process, so that the images are made once
-
-
-def _start_worker(space: SearchSpace, data_name: str, data_seed: int, config: TrainConfig) -> None:
-    global _worker
-    torch.set_num_threads(1)
-    images = labkit.data.by_name(data_name, seed=data_seed)
-    _worker = lambda job: train_row(job, space, images, config)
-
-
-def _train_one(job: Job) -> dict[str, Any]:
-    assert _worker is not None
-    return _worker(job)
-
-
-def train_row(job: Job, space: SearchSpace, images: ImageSet, config: TrainConfig) -> dict[str, Any]:
-    """Train one network from scratch; its row of the table."""
-    network = derive(space, job.architecture, seed=job.seed)
-    numbers = asdict(count(network, space.image))
-    started = time.perf_counter()
-    records = train(network, images, replace(config, seed=job.seed), validate="at the end")
-    seconds = time.perf_counter() - started
-    return {
-        "ops": str(job.architecture),
-        "seed": job.seed,
-        "valid_accuracy": round(1 - records[-1]["valid_error"], 6),
-        "test_accuracy": round(1 - error(network, images.test), 6),
-        "epochs": config.epochs,
-        **numbers,
-        "seconds": round(seconds, 2),
-    }
 
 
 def _open(folder: Path, space: SearchSpace, recipe: dict[str, Any], seeds: int, command: str) -> None:

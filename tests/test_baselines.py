@@ -71,7 +71,7 @@ def test_a_second_stage_takes_the_best_that_a_rival_judged(data, table, swept, m
     looked_at = []
     monkeypatch.setattr("labkit.selection.train", lambda network, *_, **__: looked_at.append(network.architecture))
     found = reuse_search(swept, data, table, budget=weight_passes(swept) + 40 * 82)
-    small = SelectionConfig(scan=6, entrants=4, images=64, rungs=1)
+    small = SelectionConfig(scan=6, entrants=4, images=64, final=None)
     lk.select(found, data, table, small)
     best = [sorted(found[0].judged, key=lambda p, w=w: p.error + w * p.latency_ms)[:4] for w in WEIGHTS]
     assert set(looked_at) == {p.architecture for four in best for p in four}

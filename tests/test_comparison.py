@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import labkit as lk
-from labkit import comparison, truth
+from labkit import comparison, training_pool, truth
 from labkit.cli import main
 from labkit.comparison import OURS, SCAN, SCRATCH, Row, compare
 from labkit.search_config import SearchConfig, SelectionConfig
@@ -18,7 +18,7 @@ from labkit.training import TrainConfig
 TINY = SearchConfig(
     mixture_steps=2, weight_steps=2, joint_steps=4, batch_size=16, judge_images=50, calibration_images=32
 )
-SHORT = SelectionConfig(scan=4, entrants=2, images=64, rungs=2)
+SHORT = SelectionConfig(scan=4, entrants=2, images=64, rungs=2, final=None)
 ONCE = TrainConfig(epochs=1, batch_size=64)
 WEIGHTS = (0.0, 2.0)
 
@@ -104,17 +104,26 @@ def test_it_goes_on_where_it_was_stopped(found, space, data, table, known, tmp_p
         )  # fmt: skip
 
 
-def test_without_a_truth_what_was_chosen_is_trained(space, table, tmp_path):
+def test_without_a_truth_what_was_chosen_is_trained(space, table, tmp_path, monkeypatch):
     images = lk.data.by_name("digits")
-    out = tmp_path / "c.json"
+    out, reads, batches = tmp_path / "c.json", [], lk.data.Images.batches
+
+    def watched(self, *arguments):
+        if self.pixels.data_ptr() == images.test.pixels.data_ptr() and len(self):
+            reads.append(self)
+        return batches(self, *arguments)
+
+    monkeypatch.setattr(lk.data.Images, "batches", watched)
     made = compare(
         space, images, table, WEIGHTS, out, config=TINY, selection=SHORT, training=ONCE, seeds=2,
-        rivals=("random",), estimators=("gumbel",), data_name="digits", workers=1,
+        rivals=("random",), estimators=("gumbel",), workers=1,
     )  # fmt: skip
+    assert len(reads) == len(made.trained), "the test part is read once a network, when it is trained in full"
     assert not made.missing() and len(made.trained) == len({(row["ops"], row["seed"]) for row in made.trained})
     row = made.trained[0]
-    with truth.one_thread():
-        alone = truth.train_row(truth.Job(space.architecture(row["ops"]), row["seed"]), space, images, ONCE)
+    with training_pool.one_thread():
+        job = training_pool.Job(space.architecture(row["ops"]), row["seed"])
+        alone = training_pool.train_row(job, space, images, ONCE)
     assert alone["test_accuracy"] == row["test_accuracy"]
     costs = made.costs(OURS)
     (first,) = (r for r in made.rows if (r.method, r.seed) == (OURS, 0))

@@ -14,7 +14,7 @@ FLOORS = (
     "spaces",
     "networks distributions pareto runtimes objectives fusion",
     "estimators latency training",
-    "predictors flips replays",
+    "predictors flips replays training_pool",
     "additivity",
     "latency_build",
     "proposals",

@@ -141,7 +141,7 @@ def test_a_second_stage_is_said_and_done_again(space, table, tmp_path):
     images = lk.data.digits(seed=0)
     config = replace(CONFIG, seed=0, mixture_steps=5, joint_steps=5)
     found = lk.search(lk.Supernet(space), images, table, config)
-    (chosen,) = lk.select([found], images, table, lk.SelectionConfig(scan=3, entrants=2, images=128, rungs=1))
+    (chosen,) = lk.select([found], images, table, lk.SelectionConfig(scan=3, entrants=2, images=128, final=None))
     runs.save(chosen, tmp_path / "run", images, table, data_name="digits")
     assert runs.load(tmp_path / "run").result.selection == chosen.selection
     page = reports.write(tmp_path / "run", tmp_path / "report.html")

@@ -1,19 +1,24 @@
 """The second stage of a search: who is proposed, who is trained for how long, and what it is charged."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 
 import pytest
+import torch
 
 import labkit as lk
 from labkit import selection
 from labkit.networks import weights_hash
 from labkit.search_config import SearchConfig, SelectionConfig
 from labkit.selection import select
+from labkit.training import TrainConfig
+from labkit.training_pool import one_thread
 
 TINY = SearchConfig(
     mixture_steps=2, weight_steps=2, joint_steps=4, batch_size=16, judge_images=50, calibration_images=32
 )
-SHORT = SelectionConfig(scan=6, entrants=4, images=64, rungs=3)
+SHORT = SelectionConfig(scan=6, entrants=4, images=64, rungs=3, final=None)
+WHOLE = TrainConfig(epochs=2, batch_size=64)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +34,14 @@ def taught(monkeypatch, space):
     def train(network, data, config, **_):
         log.append((network.architecture, len(data.train)))
 
+    def train_all(jobs, space, images, config, workers):
+        assert len(images.test) == 0, "test images are not for choosing by"
+        for job in reversed(jobs):  # as they are finished, in any order
+            log.append((job.architecture, len(images.train)))
+            yield {"ops": str(job.architecture), "valid_accuracy": 1 - space.index(job.architecture) / 1000}
+
     monkeypatch.setattr(selection, "train", train)
+    monkeypatch.setattr(selection, "train_all", train_all)
     monkeypatch.setattr(selection, "error", lambda network, images: space.index(network.architecture) / 1000)
     return log
 
@@ -68,17 +80,70 @@ def test_a_sweep_trains_what_several_want_once(supernet, data, table, taught):
     assert sum(b.passes - f.passes for b, f in zip(both, same)) == 5 * 82 + 3 * 768 + 7 * len(data.valid)
 
 
-@pytest.mark.parametrize("first_weights", ["shared", "fresh"])
-def test_it_really_trains(supernet, data, table, first_weights):
+def test_the_last_few_are_trained_in_full(supernet, data, table, space, taught):
     found = lk.search(supernet, data, table, TINY)
-    before, rungs = weights_hash(found.supernet), []
-    small = SelectionConfig(scan=2, entrants=2, images=128, rungs=2, first_weights=first_weights)
-    (chosen,) = select([found], data, table, small, on_rung=lambda rung, points: rungs.append((rung, len(points))))
-    assert rungs == [(0, 2), (1, 1)] and 0 < chosen.point.error < 1
-    source = found.supernet if first_weights == "shared" else supernet.space
-    network = lk.derive(source, chosen.architecture, seed=TINY.seed)
-    lk.train(network, replace(data, train=data.train[:256]), small.training)
-    assert chosen.point.error == lk.error(network, data.valid)
+    (chosen,) = select([found], data, table, replace(SHORT, rungs=1, finalists=3, final=WHOLE))
+    rung, final = taught[:4], taught[4:]
+    assert [n for _, n in rung] == [64] * 4 and [n for _, n in final] == [len(data.train)] * 3
+    best = sorted((a for a, _ in rung), key=space.index)
+    assert [a for a, _ in reversed(final)] == best[:3] and chosen.architecture == best[0]
+    last = {p.architecture: p.error_from for p in chosen.judged}
+    assert last == dict.fromkeys(best[:3], "trained") | {best[3]: "short training"}
+    charged = 5 * (50 + 32) + 3 * (4 * 64 + 3 * 2 * len(data.train)) + 7 * len(data.valid)
+    assert chosen.passes == found.passes + charged and chosen.point.error_from == "trained"
+
+
+def test_who_goes_on_hedges_against_stretched_errors(supernet, data, table, space):
+    """With errors six times too far apart the true best is at six times the weight; a stretch of 4 comes near it."""
+    rng, ms = torch.Generator().manual_seed(0), [table.table_ms(a) for a in space]
+    truth = torch.rand(243, generator=rng).mul(0.1).add(0.3 - torch.tensor(ms) / max(ms) * 0.1).tolist()
+    points = [lk.Point(a, 6 * e, t) for a, e, t in zip(space, truth, ms)]
+    weight = 0.2 / (max(ms) - min(ms))
+    found = replace(lk.search(supernet, data, table, TINY), config=replace(TINY, latency_weight=weight))
+    cost = lambda p: p.error / 6 + weight * p.latency_ms
+    alone = selection._best(found, points, 6)
+    hedged = selection._best(found, points, 6, (1.0, 2.0, 4.0))
+    assert alone == sorted(points, key=lambda p: p.error + weight * p.latency_ms)[:6]
+    assert hedged[0] == alone[0] and len(set(hedged)) == 6 and min(map(cost, hedged)) < min(map(cost, alone))
+    free = replace(found, config=TINY)
+    assert selection._best(free, points, 6, (1.0, 2.0, 4.0)) == selection._best(free, points, 6)
+
+
+def test_a_sweep_chooses_among_all_that_were_trained_and_are_in_time(supernet, data, table, space, taught):
+    low, high = table.range_ms()
+    deadlines = [low + share * (high - low) for share in (0.3, 0.9)]
+    found = lk.sweep(supernet, data, table, (), TINY, deadlines_ms=deadlines)
+    chosen = select(found, data, table, SHORT)
+    last = {a for a, images in taught if images == 256}
+    for result, deadline in zip(chosen, deadlines):
+        in_time = [a for a in last if table.table_ms(a) <= deadline]
+        assert result.architecture == min(in_time, key=space.index)
+        assert {p.architecture for p in result.judged} == {a for a, _ in taught}
+
+
+def test_what_another_selection_has_trained_is_looked_up_and_charged(supernet, data, table, taught):
+    found, trained = lk.search(supernet, data, table, TINY), {}
+    (first,) = select([found], data, table, SHORT, trained=trained)
+    assert len(taught) == len(trained) == 7
+    trained |= {key: (error, seconds + 100) for key, (error, seconds) in trained.items()}
+    (second,) = select([found], data, table, SHORT, trained=trained)
+    assert len(taught) == 7 and (second.point, second.passes) == (first.point, first.passes)
+    assert second.seconds > 700, "as if it had trained them itself"
+
+
+@pytest.mark.parametrize("final", [None, WHOLE])
+def test_it_really_trains(supernet, data, table, final):
+    found = lk.search(supernet, data, table, replace(TINY, seed=3))
+    before, rounds = weights_hash(found.supernet), []
+    small = SelectionConfig(scan=2, entrants=2, images=128, rungs=2, finalists=1, final=final)
+    note = lambda n, points: rounds.append((n, len(points)))
+    with one_thread():
+        (chosen,) = select([found], data, table, small, workers=1, on_round=note)
+        assert rounds == [(0, 2), (1, 1), (2, 1)][: 3 if final else 2] and 0 < chosen.point.error < 1
+        network = lk.derive(supernet.space if final else found.supernet, chosen.architecture, seed=3)
+        part = data if final else replace(data, train=data.train[:256])
+        lk.train(network, part, replace(final or small.training, seed=3))
+    assert chosen.point.error == pytest.approx(lk.error(network, data.valid), abs=1e-6)
     assert weights_hash(found.supernet) == before, "what all share is left alone"
 
 
@@ -90,5 +155,12 @@ def test_what_cannot_be_selected_is_refused(space, supernet, data, table):
         select(apart, data, table)
     with pytest.raises(lk.InputError, match="at least one"):
         SelectionConfig(rungs=0)
-    with pytest.raises(lk.InputError, match="shared or fresh; got 'new'"):
-        SelectionConfig(first_weights="new")
+    with pytest.raises(lk.InputError, match="at least one"):
+        SelectionConfig(finalists=0)
+    with pytest.raises(lk.InputError, match="factors above 0"):
+        SelectionConfig(stretches=(1.0, 0.0))
+
+
+def test_its_configuration_outlives_a_run():
+    for config in (SelectionConfig(), SelectionConfig.fast()):
+        assert SelectionConfig.from_json(json.loads(json.dumps(asdict(config)))) == config

@@ -26,27 +26,52 @@ def known(space, data, table, box):
     return Truth(space, errors, errors, none, errors, (timed,), {"data": data.card(), "training": {}}, {})
 
 
-def test_both_ways_are_run_and_none_again(known, data, table):
+def test_every_way_is_run_and_none_again(known, data, table):
     saved = []
     rows = sweep_bench.measure(
         known, data, table, TINY, latency_weights=(0.0, 9.0), seeds=2, on_row=lambda rows: saved.append(list(rows))
     )
     assert [(row.way, row.seed) for row in rows] == [(way, seed) for seed in (0, 1) for way in sweep_bench.WAYS]
     alone = lk.search(lk.Supernet(known.space, seed=1), data, table, replace(TINY, seed=1, latency_weight=9.0))
-    assert rows[3].architectures[1] == str(alone.architecture) and rows[3].passes == 2 * alone.passes
-    assert [len(rows) for rows in saved] == [1, 2, 3, 4]
+    assert rows[5].architectures[1] == str(alone.architecture) and rows[5].passes == 2 * alone.passes
+    by_error = lk.sweep(
+        lk.Supernet(known.space, seed=0), data, table, (0.0, 9.0), replace(TINY, seed=0, task_cost="error")
+    )
+    assert rows[1].architectures == tuple(str(r.architecture) for r in by_error)
+    assert [len(rows) for rows in saved] == [1, 2, 3, 4, 5, 6]
     assert sweep_bench.from_json({"rows": sweep_bench.to_json(rows)}) == rows
     again = sweep_bench.measure(known, data, table, TINY, latency_weights=(0.0, 9.0), seeds=2, done=saved[2])
-    assert again[:3] == rows[:3] and again[3].architectures == rows[3].architectures
-    assert "over 2 seeds one sweep reaches" in sweep_bench.to_text(known, rows)
+    assert again[:3] == rows[:3] and [r.architectures for r in again] == [r.architectures for r in rows]
+    text = sweep_bench.to_text(known, rows)
+    assert "over 2 seeds one sweep reaches" in text and "one sweep, by error: " in text
 
 
 def test_the_exact_front_reaches_all_of_itself(known):
     front = [str(p.architecture) for p in known.frontier()]
-    assert Row("one sweep", 0, tuple(front), 0, 0).share(known) == pytest.approx(1)
-    assert 0 < Row("one sweep", 0, (front[0], front[1]), 0, 0).share(known) < 0.9
+    row = lambda *ops: Row("one sweep", 0, (0.0,) * len(ops), ops, 0, 0)
+    assert row(*front).share(known) == pytest.approx(1)
+    assert 0 < row(front[0], front[1]).share(known) < 0.9
     slowest = max(known.points(), key=lambda p: p.latency_ms)
-    assert Row("one sweep", 0, (str(slowest.architecture),), 0, 0).share(known) == 0
+    assert row(str(slowest.architecture)).share(known) == 0
+
+
+@pytest.mark.parametrize("stretch", [1.0, 6.0, 1 / 3])
+def test_who_stretches_errors_realises_another_weight(stretch):
+    """On the trained truth: choosing as if errors were `stretch` times as large, the oracle being enumeration."""
+    known = lk.truth.load()
+    weights = tuple(0.2 * 1.2**i for i in range(20))
+    chosen = [known.as_cost(latency_weight=w / stretch).best() for w in weights]
+    row = Row("one sweep", 0, weights, tuple(map(str, chosen)), 0, 0)
+    low, found, high = sweep_bench.realised(known, [row, replace(row, seed=1)], "one sweep")
+    assert low == found == high, "the seeds are alike"
+    assert found == pytest.approx(1 / stretch, rel=0.15)
+
+
+def test_the_ends_of_the_front_tell_no_weight(known):
+    front = [str(p.architecture) for p in known.frontier()]
+    assert sweep_bench.realised_weight(known, front[0]) is sweep_bench.realised_weight(known, front[-1]) is None
+    row = Row("one sweep", 0, (0.0, 5.0), (front[0], front[-1]), 0, 0)
+    assert row.realised(known) == () and sweep_bench.realised(known, [row], "one sweep") is None
 
 
 def test_other_images_and_damaged_files_are_refused(known, data, table):

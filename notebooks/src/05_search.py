@@ -417,6 +417,43 @@ lk.widgets.switch(
 )
 
 # %% [markdown]
+# ## Let training decide
+#
+# Shared weights tell good networks from bad ones and hardly order the good (notebook 02). They also *stretch*
+# differences: two networks that end a point apart can lie five points apart on shared weights, so a latency weight
+# weighs too little there. More search mends neither. So a search in earnest has a **second stage**, `lk.select`:
+#
+# 1. the distribution proposes its 32 most probable architectures, and the shared weights name eight of them;
+# 2. each of the eight is trained briefly from a copy of the shared weights, and four of them go on;
+# 3. the four are trained from scratch, as the winner would be, and validation images choose.
+#
+# In 1 and 2 it hedges against the stretch: who goes on is the best at the latency weight, then at twice the weight,
+# then at four times. All of it is charged to the search. The course ships a study of it: ten seeds, four latency
+# weights, and rivals at equal cost, judged by the truth table.
+
+# %% tags=["predict"]
+lk.course.predict(
+    "p5.3",
+    "Whose picks have the least true regret, on average over weights and seeds?",
+    ["the sweep's own", "a scan of all 243 on its shared weights", "the second stage's", "random, from scratch"],
+)
+
+# %% tags=["keep_output"]
+found = lk.comparison.load("five_layer-comparison")  # recorded
+latency = known.latency_like(found.table.card).name
+figure = lk.plots.comparison(*lk.comparison.drawn(found, known, latency))
+lk.plots.picture(figure, "True regret of each method at four latency weights: a dot a seed, a bar the band of the mean.")
+
+# %%
+regrets = {method: 100 * lk.comparison.regrets(found, method, known, latency) for method in found.methods}
+print("method              mean regret    90 % within   seconds, of all four weights")
+for method, points in regrets.items():
+    seconds = [row.seconds for row in found.rows if row.method == method]
+    within = torch.tensor(points).quantile(0.9)
+    print(f"{method:20}{points.mean():7.2f}{within:15.2f}{sum(seconds) / len(seconds):12.0f}")
+lk.course.reveal("p5.3", min(regrets, key=lambda method: regrets[method].mean()))
+
+# %% [markdown]
 # ## A common wrong idea
 #
 # *"The search converged, so it found the best architecture."* Converged means that the logits have stopped moving. The

@@ -1,0 +1,96 @@
+"""Train many networks at once, one a core.
+
+Each is trained on one thread in a process of its own kind, so all cores are used and what comes out does not depend on
+their number.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+
+from labkit.complexity import count
+from labkit.data import ImageSet
+from labkit.errors import InputError
+from labkit.networks import derive
+from labkit.spaces import Architecture, SearchSpace
+from labkit.stopwatch import threads
+from labkit.training import TrainConfig, error, train
+
+
+@dataclass(frozen=True)
+class Job:
+    """One network to train."""
+
+    architecture: Architecture
+    seed: int  # of its first weights and the order of its images; the images themselves are the same for all
+
+
+def train_all(
+    jobs: Sequence[Job], space: SearchSpace, images: ImageSet, config: TrainConfig, workers: int | None = None
+) -> Iterator[dict[str, Any]]:
+    """Rows (see `train_row`) as they are finished, by `workers` processes: all cores by default, 1 is this process."""
+    if not jobs:
+        return
+    workers = min(workers or os.cpu_count() or 1, len(jobs))
+    if workers == 1:
+        with one_thread():
+            yield from (train_row(job, space, images, config) for job in jobs)
+        return
+    from loky import ProcessPoolExecutor  # its processes do not run the caller's script again
+
+    pool = ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(space, images, config))
+    try:
+        for done in as_completed([pool.submit(_train_one, job) for job in jobs]):
+            yield done.result()
+    except BrokenProcessPool:
+        raise InputError(
+            "a training process died, most likely for want of memory: take fewer --workers; "
+            "what was finished is kept, and the same command goes on"
+        ) from None
+    finally:
+        pool.shutdown(kill_workers=True)
+
+
+def one_thread() -> AbstractContextManager[None]:
+    """Networks this small train fastest on one thread each, and then a row does not depend on the cores."""
+    return threads(1)
+
+
+_worker: Callable[[Job], dict[str, Any]] | None = None  # set once a process, so that the images are sent once
+
+
+def _start_worker(space: SearchSpace, images: ImageSet, config: TrainConfig) -> None:
+    global _worker
+    torch.set_num_threads(1)
+    _worker = lambda job: train_row(job, space, images, config)
+
+
+def _train_one(job: Job) -> dict[str, Any]:
+    assert _worker is not None
+    return _worker(job)
+
+
+def train_row(job: Job, space: SearchSpace, images: ImageSet, config: TrainConfig) -> dict[str, Any]:
+    """Train one network from scratch: its accuracies, complexity and seconds. No test images, no test accuracy."""
+    network = derive(space, job.architecture, seed=job.seed)
+    numbers = asdict(count(network, space.image))
+    started = time.perf_counter()
+    records = train(network, images, replace(config, seed=job.seed), validate="at the end")
+    seconds = time.perf_counter() - started
+    tested = {"test_accuracy": round(1 - error(network, images.test), 6)} if len(images.test) else {}
+    return {
+        "ops": str(job.architecture),
+        "seed": job.seed,
+        "valid_accuracy": round(1 - records[-1]["valid_error"], 6),
+        **tested,
+        "epochs": config.epochs,
+        **numbers,
+        "seconds": round(seconds, 2),
+    }
