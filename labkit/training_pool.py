@@ -46,16 +46,22 @@ def train_all(
     from loky import ProcessPoolExecutor  # its processes do not run the caller's script again
 
     pool = ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(space, images, config))
+    futures = [pool.submit(_train_one, job) for job in jobs]
     try:
-        for done in as_completed([pool.submit(_train_one, job) for job in jobs]):
+        for done in as_completed(futures):
             yield done.result()
     except BrokenProcessPool:
         raise InputError(
             "a training process died, most likely for want of memory: take fewer --workers; "
             "what was finished is kept, and the same command goes on"
         ) from None
-    finally:
+    except KeyboardInterrupt:
         pool.shutdown(kill_workers=True)
+        raise
+    finally:
+        for future in futures:  # a caller that has seen enough does not wait for the rest
+            future.cancel()
+        pool.shutdown()
 
 
 def one_thread() -> AbstractContextManager[None]:

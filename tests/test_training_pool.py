@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import psutil
 import pytest
 
 import labkit as lk
@@ -43,6 +44,15 @@ def test_without_test_images_there_is_no_test_accuracy(images):
     assert list(train_all([], SMALL, images, CONFIG)) == []
 
 
+def test_a_caller_that_has_seen_enough_ends_it(images):
+    rows = train_all([Job(a, seed) for a in SMALL for seed in range(20)], SMALL, images, CONFIG, 2)
+    next(rows)
+    workers = lambda: [p for p in psutil.Process().children(recursive=True) if "popen_loky" in " ".join(p.cmdline())]
+    assert len(workers()) == 2
+    rows.close()  # 80 trainings would take minutes
+    assert not workers()
+
+
 def _die(job):
     os._exit(3)
 
@@ -66,3 +76,4 @@ def test_a_plain_script_needs_no_guard(tmp_path):
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300)
     assert done.stdout.split("\n")[:2] == ["began", "2 trained"], done.stderr
+    assert "leaked" not in done.stderr
