@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from math import comb
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -341,6 +342,16 @@ def regrets(found: Comparison, method: str, truth: Truth, latency: str | None = 
     return found.costs(method, truth, latency) - np.array(best)
 
 
+def expected_best(costs: np.ndarray, n: int) -> float:
+    """Mean of the least of `n` of the `costs` (A,), drawn without repeats: what luck alone finds if it is told which.
+
+    The k-th best of A wins when it is drawn and no better one is: in C(A-k, n-1) of C(A, n) draws.
+    """
+    total = comb(len(costs), n)
+    wins = [comb(len(costs) - k, n - 1) / total for k in range(1, len(costs) + 1)]
+    return float(np.sort(costs) @ wins)
+
+
 def drawn(
     found: Comparison, truth: Truth | None = None, latency: str | None = None
 ) -> tuple[dict[str, np.ndarray], tuple[float, ...], str, str]:
@@ -363,6 +374,11 @@ def to_text(found: Comparison, truth: Truth | None = None, latency: str | None =
         rows = [row for row in found.rows if row.method == method]
         spent, judged = fmean(row.seconds for row in rows), fmean(row.judged for row in rows)
         lines.append(f"{method:24} {cells}{spent:9.0f} {judged:7.0f}")
+    if truth is not None and (rows := [row for row in found.rows if row.method == SCRATCH]):
+        n = round(fmean(row.judged for row in rows))
+        every = [truth.as_cost(latency_weight=w, latency=latency).values.numpy() for w in found.latency_weights]
+        means = [100 * (expected_best(costs, n) - costs.min()) for costs in every]
+        lines.append(f"{f'in truth the best of {n}':24} {''.join(f'{mean:9.2f} (mean) ' for mean in means)}")
     return "\n".join([*lines, *map(str, verdicts(found, truth, latency))])
 
 

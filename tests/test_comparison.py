@@ -147,6 +147,13 @@ def test_sign_flips_against_all_flips_by_hand():
     assert comparison.sign_flips(np.ones(6)) == pytest.approx(2 / 64)
 
 
+def test_the_expected_best_against_all_draws_by_hand():
+    costs = np.array([0.3, 0.1, 0.25, 0.7, 0.4, 0.4])
+    for n in (1, 2, 4, 6):
+        by_hand = np.mean([min(draw) for draw in itertools.combinations(costs, n)])
+        assert comparison.expected_best(costs, n) == pytest.approx(by_hand)
+
+
 def test_the_band_covers_and_narrows():
     rng = np.random.default_rng(0)
     covered = 0
