@@ -342,6 +342,52 @@ def regrets(found: Comparison, method: str, truth: Truth, latency: str | None = 
     return found.costs(method, truth, latency) - np.array(best)
 
 
+@dataclass(frozen=True)
+class Steering:
+    """How the weight that a choice is worth in truth follows the one that was asked for."""
+
+    slope: float  # of the logarithms: 1 follows it one to one, 0 not at all
+    low: float  # of the 95 % bootstrap interval over seeds
+    high: float
+    n: int  # seeds
+
+    def __str__(self) -> str:
+        return (
+            f"choices follow the latency weight with a slope of {self.slope:.2f} ({self.low:.2f} to {self.high:.2f}; "
+            f"1 is one to one, 0 not at all), n = {self.n}"
+        )
+
+
+def steering(
+    truth: Truth,
+    chosen: Sequence[tuple[Sequence[float], Sequence[str]]],
+    latency: str | None = None,
+    resamples: int = 500,
+) -> Steering | None:
+    """Of latency weights and what was chosen for them, a pair a seed; None where no choice tells its weight.
+
+    Weights of 0, and choices at the ends of the front, say nothing and are left out.
+    """
+    worth: dict[str, float | None] = {}
+    for ops in {ops for _, several in chosen for ops in several}:
+        worth[ops] = truth.realised_weight(truth.space.architecture(ops), latency)
+    logs = [
+        np.log([(w, worth[ops]) for w, ops in zip(*pair) if w > 0 and worth[ops] is not None]).reshape(-1, 2)
+        for pair in chosen
+    ]
+
+    def slope(seeds: Sequence[int]) -> float:
+        asked, realised = np.concatenate([logs[i] for i in seeds]).T
+        return np.polyfit(asked, realised, 1)[0] if len(set(asked)) > 1 else np.nan
+
+    whole = slope(range(len(logs)))
+    if np.isnan(whole):
+        return None
+    draws = np.random.default_rng(0).integers(0, len(logs), (resamples, len(logs)))
+    low, high = np.nanquantile([slope(draw) for draw in draws], (0.025, 0.975))
+    return Steering(float(whole), float(low), float(high), len(logs))
+
+
 def expected_best(costs: np.ndarray, n: int) -> float:
     """Mean of the least of `n` of the `costs` (A,), drawn without repeats: what luck alone finds if it is told which.
 
@@ -379,6 +425,10 @@ def to_text(found: Comparison, truth: Truth | None = None, latency: str | None =
         every = [truth.as_cost(latency_weight=w, latency=latency).values.numpy() for w in found.latency_weights]
         means = [100 * (expected_best(costs, n) - costs.min()) for costs in every]
         lines.append(f"{f'in truth the best of {n}':24} {''.join(f'{mean:9.2f} (mean) ' for mean in means)}")
+    for method in found.methods if truth is not None else ():
+        chosen = [(found.latency_weights, row.ops) for row in found.rows if row.method == method]
+        if (followed := steering(truth, chosen, latency)) is not None:
+            lines.append(f"{method}: {followed}")
     return "\n".join([*lines, *map(str, verdicts(found, truth, latency))])
 
 

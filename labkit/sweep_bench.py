@@ -10,8 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from statistics import mean
 from typing import Any
 
-import numpy as np
-
+from labkit.comparison import steering
 from labkit.data import ImageSet
 from labkit.errors import InputError
 from labkit.latency import LatencyTable
@@ -44,28 +43,6 @@ class Row:
         worst = max(p.error for p in points), max(p.latency_ms for p in points)
         found = [points[known.space.index(known.space.architecture(ops))] for ops in self.architectures]
         return Frontier.of(found).hypervolume(worst) / Frontier.of(points).hypervolume(worst)
-
-    def realised(self, known: Truth, latency: str | None = None) -> tuple[float, ...]:
-        """For each latency weight, what share of it its choice is worth in truth, where that is known."""
-        worth = [realised_weight(known, ops, latency) for ops in self.architectures]
-        return tuple(w / asked for w, asked in zip(worth, self.latency_weights) if asked > 0 and w is not None)
-
-
-def realised_weight(known: Truth, ops: str, latency: str | None = None) -> float | None:
-    """The latency weight under which an architecture comes nearest to the least true error + weight x ms.
-
-    Where it does so under a range of weights, the geometric middle. The most accurate and the fastest architecture do
-    under any weight that is small or large enough, which says nothing: None. Who chooses as if errors were six times as
-    large realises a sixth of the weight that was asked for.
-    """
-    error, ms = known.error.numpy(), known.ms(latency).numpy()
-    place = known.space.index(known.space.architecture(ops))
-    weights = np.ptp(error) / np.ptp(ms) * np.logspace(-3, 3, 1201)
-    regrets = error[place] + weights * ms[place] - (error + weights[:, None] * ms).min(1)
-    near = np.flatnonzero(regrets <= regrets.min() + 1e-9)
-    if near[0] == 0 or near[-1] == len(weights) - 1:
-        return None
-    return float(np.sqrt(weights[near[0]] * weights[near[-1]]))
 
 
 def measure(
@@ -126,27 +103,10 @@ def to_text(known: Truth, rows: Sequence[Row], latency: str | None = None) -> st
             f"({min(ratios):.1%} to {max(ratios):.1%}), for the cost of {cost:.2f} searches"
         )
     for way in WAYS:
-        if (found := realised(known, rows, way, latency)) is not None:
-            low, middle, high = found
-            lines.append(f"{way}: {middle:.2f} of the weight asked for is realised ({low:.2f} to {high:.2f})")
+        chosen = [(row.latency_weights, row.architectures) for row in rows if row.way == way]
+        if chosen and (followed := steering(known, chosen, latency)) is not None:
+            lines.append(f"{way}: {followed}")
     return "\n".join(lines)
-
-
-def realised(
-    known: Truth, rows: Iterable[Row], way: str, latency: str | None = None, resamples: int = 2_000
-) -> tuple[float, float, float] | None:
-    """What share of the weight that was asked for `way` realises, and its 95 % bootstrap interval over the seeds.
-
-    The geometric mean over weights and seeds: 1 is what a weight in points of error per millisecond promises. Low end,
-    mean, high end; None where no choice says anything.
-    """
-    shares = [row.realised(known, latency) for row in rows if row.way == way]
-    logs = np.array([np.log(own).mean() for own in shares if own])
-    if not logs.size:
-        return None
-    draws = np.random.default_rng(0).choice(logs, (resamples, len(logs))).mean(1)
-    low, high = np.quantile(draws, (0.025, 0.975))
-    return float(np.exp(low)), float(np.exp(logs.mean())), float(np.exp(high))
 
 
 def to_json(rows: Iterable[Row]) -> list[dict[str, Any]]:

@@ -147,6 +147,39 @@ def test_sign_flips_against_all_flips_by_hand():
     assert comparison.sign_flips(np.ones(6)) == pytest.approx(2 / 64)
 
 
+@pytest.fixture(scope="module")
+def shipped():
+    return truth.load()
+
+
+@pytest.mark.parametrize("stretch", [1.0, 6.0, 1 / 3])
+def test_who_stretches_errors_realises_another_weight(shipped, stretch):
+    """Choosing by enumeration as if errors were `stretch` times as large."""
+    weights = [stretch * 0.2 * 1.2**i for i in range(20)]
+    chosen = [shipped.as_cost(latency_weight=w / stretch).best() for w in weights]
+    shares = [shipped.realised_weight(a) / w for a, w in zip(chosen, weights)]
+    assert np.exp(np.log(shares).mean()) == pytest.approx(1 / stretch, rel=0.15)
+
+
+def test_steering_tells_choices_that_follow_the_weight_from_those_that_do_not(shipped):
+    weights = [0.2 * 1.2**i for i in range(20)]
+    best = [str(shipped.as_cost(latency_weight=w).best()) for w in weights]
+    followed = comparison.steering(shipped, [(weights, best)] * 3)
+    assert followed.slope == pytest.approx(1, abs=0.15) and followed.low == followed.high == followed.slope
+    assert "slope of" in str(followed)
+    same = comparison.steering(shipped, [(weights, [best[10]] * 20)])
+    assert same.slope == pytest.approx(0, abs=1e-9)
+    back = comparison.steering(shipped, [(weights, best[::-1])])
+    assert back.slope == pytest.approx(-1, abs=0.15)
+
+
+def test_the_ends_of_the_front_tell_no_weight(shipped):
+    front = [p.architecture for p in shipped.frontier()]
+    assert shipped.realised_weight(front[0]) is shipped.realised_weight(front[-1]) is None
+    ends = ((0.0, 5.0), (str(front[0]), str(front[-1])))
+    assert comparison.steering(shipped, [ends]) is None
+
+
 def test_the_expected_best_against_all_draws_by_hand():
     costs = np.array([0.3, 0.1, 0.25, 0.7, 0.4, 0.4])
     for n in (1, 2, 4, 6):
