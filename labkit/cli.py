@@ -730,7 +730,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--deadline-ms", type=float, help="with one, what is chosen takes no longer")
     p.add_argument("--random", action="store_true", help="random search at the cost of a UNAS search")
     p.add_argument(
-        "--select", action="store_true", help="then train the most probable ones briefly, and choose by that"
+        "--select", action="store_true", help="then train the best of the most probable themselves, and choose by that"
     )
     p.add_argument("--out", required=True, help="folder of the run")
 

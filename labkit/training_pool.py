@@ -52,8 +52,8 @@ def train_all(
             yield done.result()
     except BrokenProcessPool:
         raise InputError(
-            "a training process died, most likely for want of memory: take fewer --workers; "
-            "what was finished is kept, and the same command goes on"
+            "a training process died, most likely for want of memory: take fewer workers; "
+            "what is on the disk is kept, and the same call goes on from it"
         ) from None
     except KeyboardInterrupt:
         pool.shutdown(kill_workers=True)
