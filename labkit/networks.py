@@ -4,7 +4,7 @@ In shapes: B images, S slots, K candidates, N in {1, B} rows of op weights.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import reduce
 
@@ -35,6 +35,19 @@ def frozen_statistics(module: nn.Module) -> Iterator[None]:
     finally:
         for norm, (momentum, batches) in zip(norms, before):
             norm.momentum, norm.num_batches_tracked = momentum, batches
+
+
+@contextmanager
+def held(parameters: Iterable[Tensor]) -> Iterator[None]:
+    """Inside the block passes keep nothing for the slope in `parameters`."""
+    learning = [p for p in parameters if p.requires_grad]
+    for parameter in learning:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in learning:
+            parameter.requires_grad_()
 
 
 def operation(name: str, edge: Edge) -> nn.Module:

@@ -9,6 +9,8 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from labkit.depthwise import DepthwiseConv2d
+
 RELU, RELU6 = partial(nn.ReLU, inplace=True), partial(nn.ReLU6, inplace=True)  # in place: a feature map less to write
 
 
@@ -18,14 +20,19 @@ def conv_bn(
     stride: int = 1,
     *,
     kernel: int,
-    groups: int = 1,
     activation: Callable[[], nn.Module] | None = RELU,
 ) -> nn.Sequential:
     """Convolution without bias, batch norm, activation."""
-    layers: list[nn.Module] = [
-        nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(out_channels),
-    ]
+    return _normed(nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, bias=False), activation)
+
+
+def depthwise_bn(channels: int, stride: int = 1, *, kernel: int) -> nn.Sequential:
+    """Convolution of every channel by itself, batch norm, activation."""
+    return _normed(DepthwiseConv2d(channels, kernel, stride), RELU6)
+
+
+def _normed(conv: nn.Conv2d, activation: Callable[[], nn.Module] | None) -> nn.Sequential:
+    layers: list[nn.Module] = [conv, nn.BatchNorm2d(conv.out_channels)]
     return nn.Sequential(*layers) if activation is None else nn.Sequential(*layers, activation())
 
 
@@ -41,7 +48,7 @@ class MBConv(nn.Module):
         expand = [conv_bn(in_channels, middle, kernel=1, activation=RELU6)] if expansion > 1 else []
         self.body = nn.Sequential(
             *expand,
-            conv_bn(middle, middle, stride, kernel=kernel, groups=middle, activation=RELU6),
+            depthwise_bn(middle, stride, kernel=kernel),
             conv_bn(middle, out_channels, kernel=1, activation=None),
         )
         self.residual = stride == 1 and in_channels == out_channels

@@ -11,7 +11,7 @@ from labkit.descent import Penalty
 from labkit.distributions import ArchDistribution
 from labkit.estimators import Cost, Estimator
 from labkit.latency import LatencyTable
-from labkit.networks import Supernet, frozen_statistics
+from labkit.networks import Supernet, frozen_statistics, held
 from labkit.objectives import Deadline, LatencyCost, generalisation_loss
 from labkit.search_config import SearchConfig
 
@@ -54,7 +54,7 @@ class TaskCost:
         slope, *self.weight_gradients = torch.autograd.grad(train, [at, *self.parameters])
         losses, slopes = [train.detach()], [slope]
         if self.gap_weight:
-            with frozen_statistics(self.supernet):
+            with frozen_statistics(self.supernet), held(self.parameters):
                 valid = self._loss(self.valid, at)
             losses.append(valid.detach())
             slopes += torch.autograd.grad(valid, [at])

@@ -20,6 +20,7 @@ from labkit import memory
 from labkit.cards import Timing
 from labkit.complexity import count
 from labkit.data import ImageSet, ShuffledBatches
+from labkit.depthwise import DepthwiseConv2d
 from labkit.distributions import ArchDistribution
 from labkit.errors import InputError
 from labkit.latency import LatencyTable
@@ -41,7 +42,7 @@ class ObviousStep:
     """
 
     def __init__(self, supernet: Supernet, data: ImageSet, config: SearchConfig, table: LatencyTable):
-        self.supernet, self.config, self.table = copy.deepcopy(supernet), config, table
+        self.supernet, self.config, self.table = plain(supernet), config, table
         self.parameters = list(self.supernet.parameters())
         self.dist = ArchDistribution(supernet.space).to(self.parameters[0])
         self.optimizer = torch.optim.AdamW(self.parameters, config.weight_lr, weight_decay=config.weight_decay)
@@ -96,6 +97,25 @@ class ObviousStep:
             else:
                 x = module(x)
         return self.supernet.head(x)
+
+
+def plain(supernet: Supernet) -> Supernet:
+    """A copy with PyTorch's own convolutions in place of ours."""
+    supernet = copy.deepcopy(supernet)
+    for name, ours in list(supernet.named_modules()):
+        if isinstance(ours, DepthwiseConv2d):
+            theirs = nn.Conv2d(
+                ours.in_channels,
+                ours.out_channels,
+                ours.kernel_size,
+                ours.stride,
+                ours.padding,
+                groups=ours.groups,
+                bias=False,
+            )
+            theirs.weight = ours.weight
+            supernet.set_submodule(name, theirs)
+    return supernet
 
 
 class OurStep:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent / "labkit"
 FLOORS = (
-    "errors",
+    "errors depthwise",
     "ops cards storage data checks memory ranking complexity gaussian_process",
     "stopwatch onnx_models quantisation tensorrt_engines checkpoints",
     "spaces",

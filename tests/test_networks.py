@@ -2,7 +2,7 @@ import pytest
 import torch
 
 import labkit as lk
-from labkit.networks import frozen_statistics, seeded
+from labkit.networks import frozen_statistics, held, seeded
 
 
 @pytest.fixture(params=["five_layer", "mobile-tiny"])
@@ -90,3 +90,17 @@ def test_a_seed_decides_the_weights_and_leaves_the_global_state(space):
 def test_a_wrong_architecture_is_refused(space):
     with pytest.raises(lk.InputError, match="slot 0"):
         lk.derive(space, lk.Architecture("five_layer", ("skip",) * 5))
+
+
+def test_held_weights_take_no_part_in_the_slope(supernet, generator):
+    """Op weights learn the same, shared ones nothing; afterwards both do again, but for what was held before."""
+    parameters = list(supernet.parameters())
+    parameters[0].requires_grad_(False)
+    images = torch.randn(4, 3, 32, 32, generator=generator)
+    weights = lk.ArchDistribution(supernet.space).probs()[None].detach().requires_grad_()
+    (whole,) = torch.autograd.grad(supernet(images, weights).sum(), [weights])
+    with held(parameters):
+        assert not any(p.requires_grad for p in parameters)
+        (alone,) = torch.autograd.grad(supernet(images, weights).sum(), [weights])
+    torch.testing.assert_close(alone, whole)
+    assert [p.requires_grad for p in parameters] == [False] + [True] * (len(parameters) - 1)
