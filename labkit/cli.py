@@ -76,7 +76,9 @@ def search(arguments: argparse.Namespace) -> Outcome:
     from labkit.search_config import SearchConfig, SelectionConfig
     from labkit.selection import select
 
-    config = (SearchConfig.fast if arguments.fast else SearchConfig)(
+    config = SearchConfig.suited(
+        arguments.space,
+        fast=arguments.fast,
         estimator=arguments.estimator,
         task_cost=arguments.task_cost,
         latency_weight=arguments.latency_weight,
@@ -91,7 +93,7 @@ def search(arguments: argparse.Namespace) -> Outcome:
     supernet = Supernet(space, arguments.seed)
     result = go(supernet, data, table, config, checkpoints=checkpoints, progress=_on_terminal())
     if arguments.select:
-        (result,) = select([result], data, table, SelectionConfig.fast() if arguments.fast else SelectionConfig())
+        (result,) = select([result], data, table, SelectionConfig.suited(space.name, fast=arguments.fast))
     runs.save(result, out, data, table, data_name=arguments.data, small=arguments.fast)
     checkpoints.clear()
     point = result.point
@@ -120,7 +122,7 @@ def study(arguments: argparse.Namespace) -> Outcome:
     from labkit.search_config import SearchConfig
 
     weights = _numbers(arguments.latency_weights, "--latency-weights")
-    config = (SearchConfig.fast if arguments.fast else SearchConfig)(seed=arguments.seed)
+    config = SearchConfig.suited(arguments.space, fast=arguments.fast, seed=arguments.seed)
     for weight in weights:
         SearchConfig(latency_weight=weight)
     space, data, table = _space_data_table(arguments)
@@ -164,8 +166,8 @@ def _compare(arguments: argparse.Namespace) -> Outcome:
     told = lambda row: print(f"seed {row.seed}: {row.method}, {row.seconds:.0f} s", file=sys.stderr, flush=True)
     found = comparison.compare(
         space, data, table, weights, arguments.out,
-        config=(SearchConfig.fast if arguments.fast else SearchConfig)(task_cost=arguments.task_cost),
-        selection=SelectionConfig.fast() if arguments.fast else SelectionConfig(),
+        config=SearchConfig.suited(space.name, fast=arguments.fast, task_cost=arguments.task_cost),
+        selection=SelectionConfig.suited(space.name, fast=arguments.fast),
         training=RECIPE, seeds=arguments.seeds, rivals=rivals, estimators=estimators, truth=known,
         made=_made(), on_row=told,
     )  # fmt: skip
@@ -741,7 +743,8 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--seeds", type=int, help="with it: so many sweeps beside their rivals, by what training makes of it"
     )
-    p.add_argument("--rivals", default="random,evolution,local-search", help="also archive-mutation, model, nsga2, tpe")
+    rivals = "random-selected,random,evolution,local-search"
+    p.add_argument("--rivals", default=rivals, help=f"{rivals}; also archive-mutation, model, nsga2, tpe")
     p.add_argument("--task-cost", default="cross-entropy", help="of what is drawn: cross-entropy, or its error itself")
     p.add_argument("--estimators", default="", help="with --seeds: sweeps that follow these, at the same cost, too")
     p.add_argument("--train", action="store_true", help="train what was chosen even if a truth table knows it")

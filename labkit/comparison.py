@@ -38,6 +38,7 @@ from labkit.truth import LARGEST, Truth
 
 KIND, SCHEMA = "comparison", 1
 OURS = "sweep, selected"
+SELECTED = "random, selected"  # our second stage after a random search: the rival "random-selected"
 SHARED = ("random", "evolution", "local-search")  # rivals on the sweep's weights; "nsga2" too where Optuna is
 SCRATCH, SCAN = "random from scratch", "exhaustive scan"
 
@@ -104,7 +105,7 @@ def compare(
     selection: SelectionConfig = SelectionConfig(),
     training: TrainConfig,
     seeds: int = 10,
-    rivals: Sequence[str] = SHARED,
+    rivals: Sequence[str] = ("random-selected", *SHARED),
     estimators: Sequence[str] = (),
     truth: Truth | None = None,
     made: dict[str, Any] | None = None,
@@ -115,15 +116,16 @@ def compare(
 
     Args:
         training: how chosen networks, and those of the search from scratch, are trained.
-        rivals: methods of `blackbox.METHODS` that search on the sweep's shared weights.
+        rivals: methods of `blackbox.METHODS` that search on the sweep's shared weights, and "random-selected".
         estimators: names in `estimators.ESTIMATORS`: sweeps of the same first weights that follow these, with as many
             joint steps as come to the same image passes.
         truth: of the same images; without one every chosen network is trained, `workers` at once.
     """
     if seeds < 2 or not latency_weights:
         raise InputError(f"a comparison needs two seeds and a latency weight; got {seeds} and {len(latency_weights)}")
-    if unknown := sorted(set(rivals) - set(METHODS)):
-        raise InputError(f"methods are {', '.join(METHODS)}; got {unknown[0]!r}")
+    if unknown := sorted(set(rivals) - {"random-selected", *METHODS}):
+        raise InputError(f"rivals are random-selected, {', '.join(METHODS)}; got {unknown[0]!r}")
+    rivals = [SELECTED if name == "random-selected" else name for name in rivals]
     for estimator in estimators:
         replace(config, estimator=estimator)  # refuses an unknown one
     if truth is not None and truth.recipe["data"]["digest"] != data.digest:
@@ -173,7 +175,7 @@ def _one_seed(seed, notes, data, config, selection, rivals, estimators, truth, t
     """The rows of one seed that are not noted yet. The sweep goes on from its checkpoints, the rivals need it."""
     found = notes.found
     done = {row.method: row for row in found.rows if row.seed == seed}
-    wanted = ["sweep", OURS, "random, selected", *rivals, SCRATCH, *[SCAN] * (found.space.size <= LARGEST)]
+    wanted = ["sweep", OURS, *rivals, SCRATCH, *[SCAN] * (found.space.size <= LARGEST)]
     followed = {f"sweep, {estimator}": estimator for estimator in estimators}
     wanted += followed
     if not set(wanted) - set(done):
@@ -190,7 +192,7 @@ def _one_seed(seed, notes, data, config, selection, rivals, estimators, truth, t
             results = swept
         elif method == OURS:
             results = second(swept)
-        elif method == "random, selected":
+        elif method == SELECTED:
             results = second(again())  # at the sweep's cost, and the second stage's own
         elif method == SCRATCH:
             results = _from_scratch(notes, supernet, config, truth, trainer, done[OURS].seconds)

@@ -1,6 +1,6 @@
 """All that a search and its second stage depend on besides the space, the data and the table."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from labkit.errors import InputError
@@ -92,6 +92,11 @@ class SearchConfig:
         short |= {"judge_images": 500, "calibration_images": 256}
         return cls(**{**short, **changes})
 
+    @classmethod
+    def suited(cls, space: str, *, fast: bool = False, **changes: Any) -> "SearchConfig":
+        """For the space of that name: the defaults, or `fast` ones, but for what `SUITED` says of it."""
+        return (cls.fast if fast else cls)(**{**SUITED.get(space, _ANY).search, **changes})
+
 
 BRIEFLY = TrainConfig(epochs=1, batch_size=64)
 
@@ -128,7 +133,24 @@ class SelectionConfig:
         return cls(scan=12, entrants=4, images=1_000, rungs=2, final=None)
 
     @classmethod
+    def suited(cls, space: str, *, fast: bool = False) -> "SelectionConfig":
+        """For the space of that name, as `SearchConfig.suited`."""
+        return cls.fast() if fast else cls(**SUITED.get(space, _ANY).selection)
+
+    @classmethod
     def from_json(cls, value: dict[str, Any]) -> "SelectionConfig":
         final = value["final"] and TrainConfig(**value["final"])
         changed = {"training": TrainConfig(**value["training"]), "final": final, "stretches": tuple(value["stretches"])}
         return cls(**{**value, **changed})
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a space is searched with in place of the defaults, which were found on `five_layer`."""
+
+    search: dict[str, Any] = field(default_factory=dict)
+    selection: dict[str, Any] = field(default_factory=dict)
+
+
+_ANY = Changes()
+SUITED = {"mobile-tiny": Changes({"batch_size": 64}, {"finalists": 2})}  # ten times the work a step: ten minutes so

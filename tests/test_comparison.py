@@ -118,6 +118,7 @@ def test_without_a_truth_what_was_chosen_is_trained(space, table, tmp_path, monk
         space, images, table, WEIGHTS, out, config=TINY, selection=SHORT, training=ONCE, seeds=2,
         rivals=("random",), estimators=("gumbel",), workers=1,
     )  # fmt: skip
+    assert "random, selected" not in made.methods, "it was not asked for"
     assert len(reads) == len(made.trained), "the test part is read once a network, when it is trained in full"
     assert not made.missing() and len(made.trained) == len({(row["ops"], row["seed"]) for row in made.trained})
     row = made.trained[0]
@@ -234,4 +235,4 @@ def test_the_command_refuses_what_it_cannot_do(capsys, tmp_path):
     assert main([*ask, "--seeds", "1"]) == 2
     assert "two seeds" in capsys.readouterr().err
     assert main([*ask, "--seeds", "2", "--rivals", "magic"]) == 2
-    assert "methods are" in capsys.readouterr().err
+    assert "rivals are random-selected" in capsys.readouterr().err

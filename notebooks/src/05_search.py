@@ -442,7 +442,7 @@ lk.course.predict(
 found = lk.comparison.load("five_layer-comparison")  # recorded
 latency = known.latency_like(found.table.card).name
 figure = lk.plots.comparison(*lk.comparison.drawn(found, known, latency))
-lk.plots.picture(figure, "True regret of each method at four latency weights: a dot a seed, a bar the band of the mean.")
+lk.plots.picture(figure, "True regret of each method at four latency weights: a dot a seed, a bar its mean's band.")
 
 # %%
 regrets = {method: 100 * lk.comparison.regrets(found, method, known, latency) for method in found.methods}
