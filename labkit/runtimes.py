@@ -32,6 +32,7 @@ EIGHT_BITS = {  # runtime -> dtype -> how the model is quantised for it
 }
 BY_HINT = {"openvino": ("bfloat16",)}  # the runtime is told so; the model stays float32
 GRAPH = "-cuda-graph"  # ends the name of a runtime whose kernels are launched as one
+MOST_COMPILED = 64  # networks, shapes and precisions: all share one `forward`, and beyond this many none is compiled
 _FORMATS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
 
 
@@ -120,6 +121,7 @@ def prepare(
         return _ahead_of_time_run(network, example, placed)
     if name == "torch-compile":
         # Weights become constants, so convolution and batch norm are folded into one as the other compilers do.
+        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MOST_COMPILED)
         network = torch.compile(network, options={"freezing": True})
 
     @torch.no_grad()  # not inference mode: `freezing` asks for this one

@@ -128,6 +128,7 @@ def test_a_gpu_is_timed_with_its_card(network):
 def test_parity_sees_a_difference_and_a_nan(network, data):
     assert export.parity(network, lambda x: network(x) * 1.01, data.test) > 50 * export.TOLERANCE
     assert export.parity(network, lambda x: network(x) * math.nan, data.test) == math.inf
+    assert export.parity(network, lambda x: network(x) + (len(x) == 5), data.test) > 50 * export.TOLERANCE, "one size"
 
 
 def test_benchmark_rows(network, data):
