@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from labkit import storage
 from labkit.data import ImageSet
 from labkit.errors import InputError
 from labkit.export import RuntimeRow, benchmark, speedup_text
@@ -92,6 +94,22 @@ def to_json(races: Sequence[Race]) -> list[dict[str, Any]]:
     """A record a row of each race, so that a file of them has a line a row."""
     about = lambda one: {"space": one.space, "architecture": one.architecture, "batch_size": one.batch_size}
     return [{**about(one), **row.to_json()} for one in races for row in one.rows]
+
+
+def load(source: str | Path = "mobile-tiny") -> tuple[tuple[Race, ...], dict[str, Any]]:
+    """The races of a bench that was saved, and what made it: a file, or the name of a shipped one."""
+    path = Path(source)
+    if not path.exists() and len(path.parts) == 1:
+        path = next(iter(sorted((storage.DATA / "deploy").glob(f"*/{path.name}.json"))), path)
+    value = storage.read_json(path, KIND, SCHEMA)
+    try:
+        about = lambda row: (row["space"], row["architecture"], row["batch_size"])
+        races = (
+            Race(*key, tuple(RuntimeRow.from_json(row) for row in rows)) for key, rows in groupby(value["rows"], about)
+        )
+        return tuple(races), value["made"]
+    except (KeyError, TypeError, AttributeError, InputError) as problem:
+        raise InputError(f"{path} is a damaged deploy bench: {type(problem).__name__} {problem}") from None
 
 
 def _for(device: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from labkit import storage
-from labkit.cards import Measurement
+from labkit.cards import Card, Measurement, Timing
 from labkit.data import Images, standardise
 from labkit.errors import InputError
 from labkit.latency import card_of, rotating
@@ -57,20 +57,25 @@ class RuntimeRow:
         return self.parity_error is not None and self.parity_error <= TOLERANCES[self.precision]
 
     def to_json(self) -> dict[str, Any]:
-        measured = self.measurement.to_json() if self.measurement else {}
+        unmeasured = dict.fromkeys(("best_ms", "median_ms", "spread_ms", "n", "card"))
         return {
             "name": self.name,
             "precision": self.precision,
             "available": self.available,
             "reason": self.reason,
             "parity_error": self.parity_error if self.parity_error != math.inf else None,  # JSON has no infinity
-            "best_ms": measured.get("best_ms"),
-            "median_ms": measured.get("median_ms"),
-            "spread_ms": measured.get("spread_ms"),
-            "n": measured.get("n"),
             "speedup": self.speedup,
-            "card": measured.get("card"),
+            **(self.measurement.to_json() if self.measurement else unmeasured),
         }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "RuntimeRow":
+        """A row that was recorded, and whose card says so."""
+        measured = None
+        if value["card"] is not None:
+            measured = Measurement(Timing.from_json(value), Card.from_json(value["card"]).recorded())
+        kept = {name: value[name] for name in ("name", "available", "reason", "parity_error", "speedup", "precision")}
+        return cls(measurement=measured, **kept)
 
     def __str__(self) -> str:
         if self.measurement is None:

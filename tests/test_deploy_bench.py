@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 import labkit as lk
-from labkit import deploy_bench
+from labkit import deploy_bench, storage
 from labkit.deploy_bench import race, to_json, to_text
 
 
@@ -37,6 +37,29 @@ def test_a_runtime_that_computes_something_else_does_not_win(few, space, data):
     (one,) = race(lk.derive(space, space[0]), data, batch_sizes=(1,), seconds=0.02)
     wrong = replace(one, rows=tuple(replace(row, parity_error=0.5) for row in one.rows))
     assert one.fastest("int8") is not None and wrong.fastest("int8") is None
+
+
+def test_a_race_outlives_its_file(few, space, data, tmp_path):
+    races = race(lk.derive(space, space[0]), data, batch_sizes=(1, 4), seconds=0.02)
+    value = {"kind": deploy_bench.KIND, "schema": deploy_bench.SCHEMA, "made": {}, "rows": to_json(races)}
+    path = storage.write_json(tmp_path / "race.json", value)
+    loaded, _ = deploy_bench.load(path)
+    assert to_text(loaded) == to_text(races) and [len(one.rows) for one in loaded] == [7, 7]
+    timed = loaded[1].row("onnxruntime", "int8").measurement
+    assert timed.timing == races[1].row("onnxruntime", "int8").measurement.timing and timed.card.origin == "recorded"
+    del value["rows"][3]["card"]
+    with pytest.raises(lk.InputError, match="damaged deploy bench: KeyError 'card'"):
+        deploy_bench.load(storage.write_json(path, value))
+
+
+def test_the_shipped_race_has_both_batches_and_nothing_but_the_same_answers():
+    races, made = deploy_bench.load()
+    assert [one.batch_size for one in races] == [1, 32] and made["data"]["name"] == "glyphs-hard"
+    for one in races:
+        assert all(row.computes_the_same for row in one.rows if row.available), to_text(races)
+        assert one.row("torch-channels-last", "fp32") and one.row("torch-compile", "fp32"), "what eager is held beside"
+        for precision in ("fp32", "int8"):
+            assert one.fastest(precision).speedup > one.row("torch-compile", "fp32").speedup > 1
 
 
 def test_the_runtimes_are_those_of_the_device_and_what_could_be_deployed():
