@@ -142,11 +142,11 @@ def compare(
     trainer = lambda jobs: train_all(jobs, space, data, training, notes.cores)
     for seed in range(seeds):
         _one_seed(seed, notes, data, replace(config, seed=seed), selection, rivals, estimators, truth, trainer)
+        if truth is None and (jobs := notes.found.missing()):
+            for trained in trainer(jobs):
+                notes.train(trained)
     with suppress(OSError):  # not empty: of another comparison
         _checkpoints(out).rmdir()
-    if truth is None and (jobs := notes.found.missing()):
-        for trained in trainer(jobs):
-            notes.train(trained)
     return notes.found
 
 

@@ -14,6 +14,8 @@ from labkit.pareto import Point
 from labkit.search_config import SearchConfig
 from labkit.spaces import Architecture, SearchSpace
 
+JUDGED_AT_ONCE = 64  # images: what a block of layers makes of them stays in the processor's cache, twice as fast
+
 
 def judge(
     supernet: Supernet,
@@ -95,7 +97,9 @@ def _errors(
     errors: dict[Architecture, float] = {}
 
     def through(module: nn.Module, calibrating: Tensor, judged: Tensor) -> tuple[Tensor, Tensor]:
-        return module.train()(calibrating) if fresh else calibrating, module.eval()(judged)
+        if fresh:
+            calibrating = module.train()(calibrating)
+        return calibrating, torch.cat([module.eval()(some) for some in judged.split(JUDGED_AT_ONCE)])
 
     def visit(depth: int, calibrating: Tensor, judged: Tensor, group: list[Architecture]) -> None:
         if depth == len(net.body):
