@@ -16,7 +16,7 @@ from labkit.networks import Supernet, derive
 from labkit.pareto import Point
 from labkit.search_config import SearchConfig
 from labkit.search_run import SearchRun
-from labkit.searching import SearchResult, planned_passes, result_of, resumed
+from labkit.searching import SearchResult, learning_passes, planned_passes, result_of, resumed
 from labkit.spaces import Architecture
 from labkit.training import TrainConfig, error, train
 
@@ -42,8 +42,11 @@ def random_search(
     """
     table.check(supernet.space)
     budget = planned_passes(supernet, config) if budget is None else budget
-    run = resumed(SearchRun(supernet, data, replace(config, estimator="reinforce"), progress=progress), checkpoints)
-    points = judge(run.supernet, _random(supernet, table, config, budget - run.passes), data, table, config)
+    run = resumed(
+        SearchRun(supernet, data, replace(config, estimator="reinforce", control_scale=1.0), progress=progress),
+        checkpoints,
+    )
+    points = judge(run.learnt, _random(supernet, table, config, budget - run.passes), data, table, config)
     passes = run.passes + len(points) * _each(config)
     return result_of(run, config, cheapest(points, config), points, passes, "random search")
 
@@ -135,8 +138,9 @@ def weight_passes(found: Sequence[SearchResult]) -> float:
     """Image passes that the shared weights of a search or a sweep learned from, each once."""
     config, supernet = found[0].config, found[0].supernet
     phases = {record["step"]: record["phase"] for result in found for record in result.history}
-    mixed = sum(not config.one_hot_weights or phase == "mixture" for phase in phases.values())
-    return 3 * config.batch_size * (mixed * supernet.mixed_passes + len(phases) - mixed)
+    mixture = sum(phase == "mixture" for phase in phases.values())
+    learning = learning_passes(supernet, config) * (len(phases) - mixture)
+    return config.batch_size * (3 * supernet.mixed_passes * mixture + learning)
 
 
 def _each(config: SearchConfig) -> int:

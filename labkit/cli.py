@@ -6,7 +6,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -468,25 +468,32 @@ def bench_estimators(arguments: argparse.Namespace) -> Outcome:
 
 
 def bench_supernet(arguments: argparse.Namespace) -> Outcome:
-    from labkit import data, storage, supernet_bench, truth
+    from labkit import data, supernet_bench, truth
     from labkit.search_config import SearchConfig
 
     known = truth.load(arguments.truth)
     images = data.by_name(known.recipe["data"]["name"])
     config = SearchConfig.fast() if arguments.fast else SearchConfig()
-    if arguments.out:
-        storage.writable_folder(Path(arguments.out).parent)
-    told = lambda scan: print(f"seed {scan.seed}: {scan.sample}, {scan.statistics}", file=sys.stderr)
-    scans = supernet_bench.measure(known, images, config, seeds=arguments.seeds, on_scan=told)
-    value = {
-        "kind": supernet_bench.KIND,
-        "schema": supernet_bench.SCHEMA,
-        "made": _made() | {"data": known.recipe["data"]},
-        "rows": supernet_bench.to_json(scans),
-    }
+    config = replace(config, weight_average=arguments.average)
+    how = {name: _words(getattr(arguments, name)) for name in ("samples", "statistics")}
+    how["equal_cost"] = arguments.equal_cost
+    asked = {"config": asdict(config), **how}
+    value = {"kind": supernet_bench.KIND, "schema": supernet_bench.SCHEMA, "asked": asked}
+    value["made"] = _made() | {"data": known.recipe["data"]}
+    before, scans = _earlier(arguments.out, value), []
+    done = supernet_bench.from_json(before) if before else ()
+
+    def keep(scan: supernet_bench.Scan) -> None:
+        print(supernet_bench.to_text(known, [scan]).splitlines()[-1], file=sys.stderr, flush=True)
+        scans.append(scan)
+        if arguments.out:
+            _save_with_rows(arguments.out, value | {"rows": supernet_bench.to_json((*done, *scans))})
+
+    found = supernet_bench.measure(known, images, config, seeds=arguments.seeds, done=done, on_scan=keep, **how)
+    value["rows"] = supernet_bench.to_json(found)
     if arguments.out:
         _save_with_rows(arguments.out, value)
-    return value | {"passed": True}, supernet_bench.to_text(known, scans), True
+    return value | {"passed": True}, supernet_bench.to_text(known, found), True
 
 
 def bench_sweep(arguments: argparse.Namespace) -> Outcome:
@@ -654,13 +661,12 @@ def bench_optimize(arguments: argparse.Namespace) -> Outcome:
         if arguments.out:
             _save_with_rows(arguments.out, value | _optimize_json(rows, within))
 
+    alike = {"seeds": arguments.seeds, "on_row": keep, "workers": arguments.workers}
     total = len(tables) * len(methods) * (len(optimize_bench.CALLS) + 1)
     with tqdm(total=total, initial=len(rows) + len(within), disable=not _on_terminal(), desc="bench") as bar:
-        found = optimize_bench.bench(
-            tables, methods, seeds=arguments.seeds, calls=optimize_bench.CALLS, done=tuple(rows), on_row=keep
-        )
+        found = optimize_bench.bench(tables, methods, calls=optimize_bench.CALLS, done=tuple(rows), **alike)
         in_time = optimize_bench.bench_deadlines(
-            tables, methods, seeds=arguments.seeds, calls=max(optimize_bench.CALLS), done=tuple(within), on_row=keep
+            tables, methods, calls=max(optimize_bench.CALLS), done=tuple(within), **alike
         )
     verdicts = optimize_bench.verdicts(tables, found, in_time)
     passed = all(holds for _, holds in verdicts)
@@ -816,6 +822,10 @@ def _parser() -> argparse.ArgumentParser:
 
     p = verb("supernet", bench_supernet, "hold the ranking of shared weights against the truth", acts)
     p.add_argument("--seeds", type=int, default=3)
+    p.add_argument("--samples", default="one-hot,relaxed", help="what weights train on: also fair, distilled")
+    p.add_argument("--statistics", default="running,re-estimated", help="of batch norm while judging")
+    p.add_argument("--average", type=float, default=0.0, help="share of the steps, the last, whose mean is judged too")
+    p.add_argument("--equal-cost", action="store_true", help="as many steps as cost what relaxed ones do")
     p.add_argument("--fast", action="store_true", help="the shortened recipe of a live demonstration")
     p.add_argument("--truth", default="five_layer", help="the truth table: a folder, or the name of a shipped one")
     p.add_argument("--out", help="file of the results, JSON")
@@ -865,6 +875,7 @@ def _parser() -> argparse.ArgumentParser:
         help="also nsga2, tpe (Optuna)",
     )
     p.add_argument("--truth", default="five_layer", help="a truth table, or none for the made-up ones alone")
+    p.add_argument("--workers", type=int, help="processes, one a core by default")
     p.add_argument("--out", help="file of the results, JSON")
 
     p = verb("notebooks", notebooks, "for authors: build the editions, check them, record their static figures")

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cache, partial
 from math import comb
 from pathlib import Path
 from statistics import fmean
@@ -172,7 +172,7 @@ class _Notes:
 
 
 def _one_seed(seed, notes, data, config, selection, rivals, estimators, truth, trainer) -> None:
-    """The rows of one seed that are not noted yet. The sweep goes on from its checkpoints, the rivals need it."""
+    """The rows of one seed that are not noted yet. Its sweep is made, or goes on, only if one of them needs it."""
     found = notes.found
     done = {row.method: row for row in found.rows if row.seed == seed}
     wanted = ["sweep", OURS, *rivals, SCRATCH, *[SCAN] * (found.space.size <= LARGEST)]
@@ -182,16 +182,17 @@ def _one_seed(seed, notes, data, config, selection, rivals, estimators, truth, t
         return
     checkpoints = Checkpoints(_checkpoints(notes.out) / f"seed-{seed}", every=50)
     supernet = Supernet(found.space, seed=seed)
-    swept = sweep(supernet, data, found.table, found.latency_weights, config, checkpoints=checkpoints)
-    again = partial(reuse_search, swept, data, found.table, seed=seed)
+    weights = found.latency_weights
+    swept = cache(lambda: sweep(supernet, data, found.table, weights, config, checkpoints=checkpoints))
+    again = lambda **how: reuse_search(swept(), data, found.table, seed=seed, **how)
     second = partial(select, data=data, table=found.table, config=selection, trained={}, workers=notes.cores)
     for method in wanted:
         if method in done:
             continue
         if method == "sweep":
-            results = swept
+            results = swept()
         elif method == OURS:
-            results = second(swept)
+            results = second(swept())
         elif method == SELECTED:
             results = second(again())  # at the sweep's cost, and the second stage's own
         elif method == SCRATCH:
@@ -199,7 +200,7 @@ def _one_seed(seed, notes, data, config, selection, rivals, estimators, truth, t
         elif method in followed:
             steps = _joint_steps_at_equal_cost(supernet, data, found.table, config, followed[method])
             other = replace(config, estimator=followed[method], joint_steps=steps)
-            results = sweep(supernet, data, found.table, found.latency_weights, other)
+            results = sweep(supernet, data, found.table, weights, other)
         elif method == SCAN:
             results = again(budget=float("inf"))
         else:
@@ -476,11 +477,17 @@ def _resumed(out: Path, fresh: Comparison) -> Comparison:
         "space": old.space.digest == fresh.space.digest,
         "latency table": old.table.to_json() == LatencyTable.from_json(fresh.table.to_json()).to_json(),
         "latency weights": old.latency_weights == fresh.latency_weights,
-        **{name: _plain(old.asked.get(name)) == _plain(value) for name, value in fresh.asked.items()},
+        **{
+            name: _plain(_ADDED.get(name, {}) | old.asked[name]) == _plain(value) for name, value in fresh.asked.items()
+        },
     }
     if different := [name for name, kept in same.items() if not kept]:
         raise InputError(f"{out} is of another comparison ({', '.join(different)} differ): name another file")
     return old
+
+
+# What a file of an earlier version lacks: settings whose default is what it did.
+_ADDED = {"search": asdict(SearchConfig()), "selection": asdict(SelectionConfig())}
 
 
 def _plain(value: Any) -> Any:

@@ -3,7 +3,9 @@
 In shapes: S slots, K candidates.
 """
 
+import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,7 +16,7 @@ from labkit.distributions import ArchDistribution
 from labkit.estimators import ESTIMATORS, Cost
 from labkit.latency import LatencyTable
 from labkit.objectives import DualWeight
-from labkit.search_config import SearchConfig
+from labkit.search_config import SCALED, SearchConfig
 from labkit.search_gradients import latency_gradient, lateness
 from labkit.spaces import SearchSpace
 
@@ -23,14 +25,15 @@ class Controller:
     """One distribution, the latency that it minimises beside the task, and the optimiser of its logits."""
 
     def __init__(self, space: SearchSpace, config: SearchConfig, device: torch.device, turns: int):
-        """`turns`: how often it will move, which sets the pace of a deadline's dual weight."""
+        """`turns`: how often it will move, which sets the pace of a deadline's dual weight and of the learning rate."""
         self.config = config
-        self.dist = ArchDistribution(space).to(device)
+        self.dist = ArchDistribution(space, config.softening).to(device)
         self.optimizer = torch.optim.Adam(self.dist.parameters(), config.logit_lr)
-        make = ESTIMATORS[config.estimator]
+        scale = {"scale": config.control_scale} if config.estimator in SCALED else {}
+        make = partial(ESTIMATORS[config.estimator], **scale)
         self.of_task, self.of_latency, self.of_late = make(), make(), make()  # a baseline, or a scale, for each
         self.dual = DualWeight(rate=8 / max(1, turns))
-        self.turn = 0  # moves made
+        self.turns, self.turn = turns, 0  # moves to make, and made
 
     def move(
         self, task_gradient: Tensor, table: LatencyTable, measured_ms: Cost | None, generator: torch.Generator
@@ -38,13 +41,18 @@ class Controller:
         """One step down a task gradient (S, K) and the slope of latency; the share of late draws, under a deadline."""
         config, dist = self.config, self.dist
         cost = config.latency_cost_at(self.turn)
-        latency = latency_gradient(self.of_latency, dist, cost, table, measured_ms, generator)
+        latency = latency_gradient(self.of_latency, dist, cost, table, measured_ms, generator, config.least_draws)
         late = None
         if config.deadline is not None:
-            being_late, late = lateness(self.of_late, dist, config.deadline, table, measured_ms, generator)
+            being_late, late = lateness(
+                self.of_late, dist, config.deadline, table, measured_ms, generator, config.least_draws
+            )
             latency = latency + self.dual.weight * being_late
             self.dual.update(late, config.deadline.allowed)
         dist.logits.grad = task_gradient + config.task_units * latency
+        self.optimizer.param_groups[0]["lr"] = config.logit_lr * cosine(
+            self.turn / max(1, self.turns), config.logit_lr_end
+        )
         self.optimizer.step()
         self.turn += 1
         return late
@@ -61,6 +69,11 @@ class Controller:
         if same_estimator:
             for estimator, learnt in zip((self.of_task, self.of_latency, self.of_late), memory["estimators"]):
                 estimators.recall(estimator, learnt)
+
+
+def cosine(done: float, end: float) -> float:
+    """Share of a learning rate when the share `done` of its steps is: from 1 down to `end` along half a cosine."""
+    return end + (1 - end) * 0.5 * (1 + math.cos(math.pi * done))
 
 
 class AdditiveControl:

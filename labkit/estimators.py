@@ -256,6 +256,7 @@ ESTIMATORS: dict[str, Callable[[], Estimator]] = {
     "rebar": Rebar,
     "reinforce": Reinforce,
     "reinforce-no-baseline": lambda: Reinforce(baseline="none"),
+    "reinforce-leave-one-out": lambda: Reinforce(baseline="leave-one-out"),
     "gumbel": GumbelSoftmax,
     "straight-through": StraightThrough,
     "darts": DartsSoftmax,

@@ -105,6 +105,14 @@ class Supernet(_ChainNetwork):
         """How many architectures' work a mixed pass does: the mean number of candidates."""
         return self.space.mask.sum().item() / len(self.space.slots)
 
+    def drawn_passes(self, n: int) -> float:
+        """How many architectures' work a pass does in which `n` uniform draws share the images: candidates drawn.
+
+        A candidate that any of them drew runs on all images.
+        """
+        widths = [len(slot) for slot in self.space.slots]
+        return sum(k - (k - 1) ** n / k ** (n - 1) for k in widths) / len(widths)
+
     def forward(self, x: Tensor, weights: Tensor) -> Tensor:
         """Class logits (B, classes) of images (B, C, H, W) under op weights (N, S, K).
 

@@ -4,11 +4,11 @@ The share of the exact front's hypervolume that was found after so many calls, o
 known share of its variance in interactions, so that a model of parts alone cannot pass for a search.
 """
 
+import functools
 import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from labkit.blackbox import LIBRARY, METHODS, optimize
 from labkit.errors import InputError
 from labkit.gaussian_process import Array, Rows
 from labkit.pareto import hypervolume
+from labkit.processes import as_finished, workers_for
 from labkit.spaces import Architecture, Choices
 from labkit.truth import Truth
 
@@ -42,7 +43,7 @@ class Table:
         """Hypervolume of `costs` (N, 2) over that of the exact front."""
         return hypervolume(costs, self.worst) / self.hypervolume
 
-    @cached_property
+    @functools.cached_property
     def hypervolume(self) -> float:
         """Of the exact front."""
         return hypervolume(self.costs, self.worst)
@@ -160,8 +161,13 @@ def bench(
     calls: Sequence[int] = CALLS,
     done: Iterable[Row] = (),
     on_row: Callable[[Row], None] | None = None,
+    workers: int | None = 1,
 ) -> tuple[Row, ...]:
-    """Every method on every table with every seed; `done` rows are kept and not repeated."""
+    """Every method on every table with every seed; `done` rows are kept and not repeated.
+
+    Args:
+        workers: processes for the seeds of a row; None for one a core.
+    """
     unknown = sorted(set(methods) - set(METHODS))
     if unknown or seeds < 1 or min(calls, default=0) < 1:
         raise InputError(
@@ -175,7 +181,7 @@ def bench(
             if all((table.name, method, n) in kept for n in calls):
                 rows += [kept[table.name, method, n] for n in calls]
                 continue
-            found = [_costs(table, method, max(calls), seed) for seed in range(seeds)]
+            found = _of_seeds(table, method, max(calls), seeds, workers)
             for n in calls:
                 rows.append(Row(table.name, method, n, tuple(round(table.share(costs[:n]), 5) for costs in found)))
                 if on_row is not None:
@@ -191,8 +197,13 @@ def bench_deadlines(
     calls: int = max(CALLS),
     done: Iterable[DeadlineRow] = (),
     on_row: Callable[[DeadlineRow], None] | None = None,
+    workers: int | None = 1,
 ) -> tuple[DeadlineRow, ...]:
-    """Every method asked for the least error within the median latency of each table; `done` rows are kept."""
+    """Every method asked for the least error within the median latency of each table; `done` rows are kept.
+
+    Args:
+        workers: as `bench` has them.
+    """
     kept = {(row.table, row.method): row for row in done}
     rows = []
     for table in tables:
@@ -203,8 +214,7 @@ def bench_deadlines(
                 rows.append(kept[table.name, method])
                 continue
             regrets = []
-            for seed in range(seeds):
-                found = _costs(table, method, calls, seed, deadline)
+            for found in _of_seeds(table, method, calls, seeds, workers, deadline):
                 in_time = found[found[:, 1] <= deadline, 0]
                 regrets.append(round(float(in_time.min() - best), 6) if len(in_time) else None)
             rows.append(DeadlineRow(table.name, method, calls, deadline, tuple(regrets)))
@@ -240,6 +250,21 @@ def verdicts(
             sentence = f"{row.calls} calls, {row.table}: mean regret in time {100 * row.mean:.2f} points"
             told.append((f"{sentence}, at most {100 * MOST_REGRET:.1f}", row.mean <= MOST_REGRET))
     return tuple(told)
+
+
+def _of_seeds(
+    table: Table, method: str, calls: int, seeds: int, workers: int | None, deadline_ms: float | None = None
+) -> list[Array]:
+    """`_costs` of every seed, in their order."""
+    workers = workers_for(seeds, workers)
+    if workers == 1:
+        return [_costs(table, method, calls, seed, deadline_ms) for seed in range(seeds)]
+    of = functools.partial(_numbered, table, method, calls, deadline_ms)
+    return [costs for _, costs in sorted(as_finished(of, range(seeds), workers), key=lambda pair: pair[0])]
+
+
+def _numbered(table: Table, method: str, calls: int, deadline_ms: float | None, seed: int) -> tuple[int, Array]:
+    return seed, _costs(table, method, calls, seed, deadline_ms)
 
 
 def _costs(table: Table, method: str, calls: int, seed: int, deadline_ms: float | None = None) -> Array:

@@ -1,5 +1,6 @@
 """All that a search and its second stage depend on besides the space, the data and the table."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +10,10 @@ from labkit.objectives import Deadline, LatencyCost
 from labkit.training import RECIPE, TrainConfig
 
 TASK_COSTS = ("cross-entropy", "error")
-ONE_HOT = ("reinforce", "reinforce-no-baseline")  # they make no relaxed pass for the weights to learn from
+GAPS = ("batch", "paired")
+WEIGHTS_ON = ("auto", "relaxed", "one-hot", "fair", "distilled")
+ONE_HOT = ("reinforce", "reinforce-no-baseline", "reinforce-leave-one-out")  # they make no relaxed pass
+SCALED = ("unas", "rebar")  # estimators whose control has a constant scale
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +21,9 @@ class SearchConfig:
     """All that a search depends on besides the space, the data and the table."""
 
     estimator: str = "unas"  # a name in estimators.ESTIMATORS
+    control_scale: float = 1.0  # of the control of "unas" and "rebar", REBAR's eta; 1 as published
+    softening: float = 0.0  # of the probabilities towards uniform; published: 0 on CIFAR, 0.08 in large spaces
+    architectures: int = 1  # drawn a step, with an equal share of the batch each; as many as images: one for each image
     task_cost: str = "cross-entropy"  # of the architecture drawn, as published; or its "error", see `task_units`
     latency_weight: float = 0.0  # error fraction per millisecond
     target_ms: float | None = None  # with one, only milliseconds beyond it cost
@@ -24,15 +31,22 @@ class SearchConfig:
     deadline_ms: float | None = None  # with one, what is chosen takes no longer
     finalists: int = 8  # most probable architectures in time that are judged at the end, under a deadline
     gap_weight: float = 0.5  # of |L_valid - L_train|, as published
+    gap: str = (
+        "batch"  # of the means over an architecture's images; or the mean over "paired" images, as its code had it
+    )
+    weights_on: str = "auto"  # samples that are "relaxed" as published, or another of WEIGHTS_ON, see `learns_on`
+    weight_average: float = 0.0  # share of the steps, the last ones, whose mean weights are judged; 0: the last weights
     nats_per_error: float = 6.0  # cross-entropy of a supernet that one unit of error is worth; five_layer: 5 to 10
     mixture_steps: int = 200  # all candidates at equal weights: gets every operation off the plateau
     weight_steps: int = 100  # weights only, on samples
     joint_steps: int = 250  # weights and architecture
     batch_size: int = 128
     weight_lr: float = 4e-3  # at the end of the mixture phase, over which it rises
+    weight_lr_end: float = 0.1  # share of it that a cosine leaves at the last step
     weight_decay: float = 1e-2
     clip: float = 1.0  # norm of the weights' gradient
     logit_lr: float = 0.05
+    logit_lr_end: float = 1.0  # share of it that a cosine leaves at the last step; 1 keeps it constant
     judge_images: int = 1_000  # validation images that judge an architecture on the shared weights
     calibration_images: int = 512  # training images that re-estimate its batch norm first
     seed: int = 0
@@ -46,6 +60,32 @@ class SearchConfig:
             raise InputError("steps are at least 0 and a batch at least 2 images")
         if self.latency_warmup < 0 or self.finalists < 1:
             raise InputError("a latency warm-up is at least 0 steps, and at least one finalist is judged")
+        if self.gap not in GAPS or self.weights_on not in WEIGHTS_ON:
+            raise InputError(
+                f"a gap is {' or '.join(GAPS)}, and weights learn on {', '.join(WEIGHTS_ON)}; "
+                f"got {self.gap!r} and {self.weights_on!r}"
+            )
+        if self.architectures < 1 or self.batch_size % self.architectures:
+            raise InputError(
+                f"the architectures of a step share its batch equally: a divisor of {self.batch_size}; "
+                f"got {self.architectures}"
+            )
+        if self.architectures < self.least_draws:
+            raise InputError(f"{self.estimator} compares the draws of a step: at least 2 architectures; got 1")
+        if self.control_scale != 1 and self.estimator not in SCALED:
+            raise InputError(f"only {' and '.join(SCALED)} have a control to scale; got {self.estimator!r}")
+        if not (math.isfinite(self.control_scale) and math.isfinite(self.softening) and self.softening >= 0):
+            raise InputError(
+                f"a control's scale is a finite number and softening at least 0; got {self.control_scale} and "
+                f"{self.softening}"
+            )
+        if not 0 <= self.weight_average <= 1:
+            raise InputError(f"weights are averaged over a share of the steps, from 0 to 1; got {self.weight_average}")
+        if not (0 < self.weight_lr_end <= 1 and 0 < self.logit_lr_end <= 1):
+            raise InputError(
+                f"the shares of the learning rates at the end are above 0 and at most 1; got {self.weight_lr_end} "
+                f"and {self.logit_lr_end}"
+            )
         self.latency_cost, self.deadline  # noqa: B018 (checks weight, target and deadline)
 
     @property
@@ -59,9 +99,21 @@ class SearchConfig:
         return "uniform" if step < self.mixture_steps + self.weight_steps else "joint"
 
     @property
-    def one_hot_weights(self) -> bool:
-        """Whether the shared weights learn on one architecture a step rather than on a mixture near it."""
-        return self.estimator in ONE_HOT
+    def learns_on(self) -> str:
+        """What the shared weights learn on, after the mixture phase; "auto" is what the estimator makes.
+
+        "relaxed": mixtures near the architectures drawn. "one-hot": those themselves. "fair": at every step each
+        candidate of a slot once, in passes of their own (strict fairness, Chu et al. 2021). "distilled": those drawn,
+        half by what the mixture of all makes of the images.
+        """
+        if self.weights_on == "auto":
+            return "one-hot" if self.estimator in ONE_HOT else "relaxed"
+        return self.weights_on
+
+    @property
+    def least_draws(self) -> int:
+        """How many draws the estimator needs at once."""
+        return 2 if self.estimator == "reinforce-leave-one-out" else 1
 
     @property
     def task_units(self) -> float:
@@ -97,6 +149,31 @@ class SearchConfig:
         """For the space of that name: the defaults, or `fast` ones, but for what `SUITED` says of it."""
         return (cls.fast if fast else cls)(**{**SUITED.get(space, _ANY).search, **changes})
 
+    @classmethod
+    def published(cls, space: str = "cifar", **changes: Any) -> "SearchConfig":
+        """The settings of the published runs, where this library has them; the steps are yours.
+
+        "cifar": on CIFAR-10 and CIFAR-100, an architecture an image; "imagenet": one a batch, probabilities softened,
+        latency beyond a target. Theirs alone: Adam's own weight decay (1e-6 for the logits, 3e-4 for the weights, here
+        AdamW's), and no mixture phase: the weights began on samples of the uniform distribution.
+        """
+        if space not in PUBLISHED:
+            raise InputError(f"published settings are {' and '.join(PUBLISHED)}; got {space!r}")
+        return cls(**{**PUBLISHED[space], **changes})
+
+
+# Of the runs of Vahdat et al. 2020: a batch is that of all GPUs, learning rates are as scaled for it.
+_BOTH = {"gap": "paired", "mixture_steps": 0, "weight_decay": 3e-4, "clip": 5.0}
+PUBLISHED = {
+    "cifar": {
+        **_BOTH, "batch_size": 128, "architectures": 128, "weight_lr": 6e-4, "weight_lr_end": 1 / 6,
+        "logit_lr": 2e-3, "logit_lr_end": 0.15,
+    },
+    "imagenet": {
+        **_BOTH, "batch_size": 192, "softening": 0.08, "weight_lr": 3e-4, "weight_lr_end": 1 / 3,
+        "logit_lr": 1e-3, "logit_lr_end": 0.3,
+    },
+}  # fmt: skip
 
 BRIEFLY = TrainConfig(epochs=1, batch_size=64)
 

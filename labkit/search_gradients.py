@@ -1,7 +1,8 @@
 """What a step of a search follows: the task's cost of two batches, and the gradients of latency and lateness."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +18,7 @@ from labkit.search_config import SearchConfig
 
 
 class TaskCost:
-    """L_gen of one pair of batches, as a function of op weights (1, S, K).
+    """L_gen of one pair of batches, as a function of op weights (N, S, K) -> (N,), whose rows share the images equally.
 
     One-hot weights are only evaluated. Relaxed ones are differentiated at once: `weight_gradients` keeps what that
     pass says to the shared weights (of L_train alone), and the value returned carries the slope in the op weights.
@@ -25,16 +26,21 @@ class TaskCost:
 
     Where the config says that the task costs error, one-hot weights give the share of images misclassified in L_gen's
     form, and relaxed ones L_gen over `nats_per_error`: a control with a slope for a cost without one.
+    With several rows, batch norm mixes the images of all of them, as published: what an image costs then depends a
+    little on what others drew, which the estimator does not know.
     """
 
     def __init__(self, supernet: Supernet, parameters: list[Tensor], train, valid, config: SearchConfig):
         self.supernet, self.parameters = supernet, parameters
         self.train, self.valid, self.gap_weight = train, valid, config.gap_weight
-        self.drawn = F.cross_entropy if config.task_cost == "cross-entropy" else misclassified
+        self.paired = config.gap == "paired"
+        self.relaxed_teach = config.learns_on == "relaxed"
+        self.drawn = cross_entropies if config.task_cost == "cross-entropy" else misclassified
         self.units = config.task_units / config.nats_per_error  # of the relaxed cost, in the cost's own
         self.weight_gradients: Sequence[Tensor | None] = ()
         self.loss = math.nan
-        self.sampled: list[int] | None = None  # candidate of each slot in the last one-hot pass
+        self.sampled: list[list[int]] = []  # candidate of each slot, of each row of the last one-hot pass
+        self.costs: list[float] = []  # of those rows
         self.passes = 0.0
         supernet.train()
 
@@ -42,52 +48,99 @@ class TaskCost:
         return self._relaxed(weights) if weights.requires_grad else self._evaluated(weights)
 
     def _evaluated(self, weights: Tensor) -> Tensor:
-        self.sampled = weights[0].argmax(-1).tolist()
         with torch.no_grad(), frozen_statistics(self.supernet):
-            losses = [self.drawn(self.supernet(images, weights), labels) for images, labels in self._batches()]
-        self.passes += sum(len(labels) for _, labels in self._batches())
-        return self._gen(losses)[None]
+            costs = self._gen([self._each_image(batch, weights, self.drawn) for batch in self._batches()])
+        self.sampled, self.costs = weights.argmax(-1).tolist(), costs.tolist()
+        self.passes += work(weights) * self._images()
+        return costs
 
     def _relaxed(self, weights: Tensor) -> Tensor:
-        at = weights.detach().requires_grad_()
-        train = self._loss(self.train, at)
-        slope, *self.weight_gradients = torch.autograd.grad(train, [at, *self.parameters])
-        losses, slopes = [train.detach()], [slope]
+        at, taught = weights.detach().requires_grad_(), self.parameters if self.relaxed_teach else []
+        alike = not self.gap_weight or (len(at) == 1 and not self.paired)  # every image weighs the same in L_gen
+        with nullcontext() if taught else held(self.parameters):
+            train = self._each_image(self.train, at, cross_entropies)
+        slope, *self.weight_gradients = torch.autograd.grad(train.mean(), [at, *taught], retain_graph=not alike)
+        losses = [train.detach()]
         if self.gap_weight:
             with frozen_statistics(self.supernet), held(self.parameters):
-                valid = self._loss(self.valid, at)
+                valid = self._each_image(self.valid, at, cross_entropies)
             losses.append(valid.detach())
-            slopes += torch.autograd.grad(valid, [at])
-        self.passes += 3 * self.supernet.mixed_passes * sum(len(labels) for _, labels in self._batches())
-        self.loss = train.item()
+        self.loss = train.mean().item()
+        self.passes += self.supernet.mixed_passes * (3 * self._images() + (0 if alike else 2) * train.numel())
         # L_gen by its value and its first derivative at `weights`: all that a gradient estimator reads.
         leaves = [loss.requires_grad_() for loss in losses]
         value = self._gen(leaves)
-        factors = torch.autograd.grad(value, leaves)
-        slope = sum(factor * part for factor, part in zip(factors, slopes))
+        factors = torch.autograd.grad(value.sum(), leaves)
+        slope = factors[0].sum() * slope if alike else torch.autograd.grad(train, at, factors[0])[0]
+        if self.gap_weight:
+            slope = slope + torch.autograd.grad(valid, at, factors[1])[0]
         return self.units * (value.detach() + ((weights - weights.detach()) * slope).sum((-1, -2)))
 
-    def one_hot_gradients(self, dist: ArchDistribution, generator: torch.Generator) -> Sequence[Tensor | None]:
-        """For the weights, when the estimator made no relaxed pass: one pass on a fresh one-hot sample."""
-        loss = self._loss(self.train, dist.sample(1, 1.0, generator).hard)
-        self.passes += 3 * len(self.train[1])
+    def gradients_on(self, weights: Tensor, teacher: Tensor | None = None) -> list[Tensor | None]:
+        """For the shared weights, where no relaxed pass teaches them: of L_train under op weights (N, S, K).
+
+        With a `teacher` (1, S, K), half of the loss is cross-entropy to what the images are under those op weights.
+        """
+        images, labels = self.train
+        logits = self._logits(images, weights)
+        loss = objective = F.cross_entropy(logits, labels)
+        self.passes += 3 * work(weights) * len(labels)
+        if teacher is not None:
+            with torch.no_grad(), frozen_statistics(self.supernet):
+                soft = self._logits(images, teacher).softmax(-1)
+            objective = 0.5 * loss + 0.5 * F.cross_entropy(logits, soft)
+            self.passes += work(teacher) * len(labels)
         self.loss = loss.item()
-        return torch.autograd.grad(loss, self.parameters, allow_unused=True)
+        return list(torch.autograd.grad(objective, self.parameters, allow_unused=True))
+
+    def gradients_on_each(self, several: Tensor) -> list[Tensor | None]:
+        """The mean of the `gradients_on` each of op weights (N, S, K), in passes of their own over all images."""
+        total: list[Tensor | None] = [None] * len(self.parameters)
+        losses = []
+        for weights in several:
+            found = [None if g is None else g / len(several) for g in self.gradients_on(weights[None])]
+            total = [a if b is None else b if a is None else a + b for a, b in zip(total, found)]
+            losses.append(self.loss)
+        self.loss = sum(losses) / len(losses)
+        return total
 
     def _batches(self):
         return (self.train, self.valid) if self.gap_weight else (self.train,)
 
-    def _loss(self, batch: tuple[Tensor, Tensor], weights: Tensor) -> Tensor:
+    def _images(self) -> int:
+        return sum(len(labels) for _, labels in self._batches())
+
+    def _each_image(self, batch: tuple[Tensor, Tensor], weights: Tensor, cost: Callable) -> Tensor:
+        """(N, images of a row) costs; the images are dealt to the rows in order."""
         images, labels = batch
-        return F.cross_entropy(self.supernet(images, weights), labels)
+        return cost(self._logits(images, weights), labels).unflatten(0, (len(weights), -1))
+
+    def _logits(self, images: Tensor, weights: Tensor) -> Tensor:
+        rows = weights if len(weights) == 1 else weights.repeat_interleave(len(images) // len(weights), 0)
+        return self.supernet(images, rows)
 
     def _gen(self, losses: Sequence[Tensor]) -> Tensor:
-        return generalisation_loss(*losses, self.gap_weight) if self.gap_weight else losses[0]
+        """(N,) of costs an image (N, images of a row): of their means, or the mean over pairs of images."""
+        if not self.gap_weight:
+            return losses[0].mean(-1)
+        if self.paired:
+            return generalisation_loss(*losses, self.gap_weight).mean(-1)
+        return generalisation_loss(*(loss.mean(-1) for loss in losses), self.gap_weight)
+
+
+def work(weights: Tensor) -> float:
+    """How many architectures' work a pass under op weights (N, S, K) is: candidates of a slot that any row uses."""
+    return (weights != 0).any(0).sum().item() / weights.shape[1]
+
+
+def cross_entropies(logits: Tensor, labels: Tensor) -> Tensor:
+    """(B,) nats, of each image."""
+    return F.cross_entropy(logits, labels, reduction="none")
 
 
 def misclassified(logits: Tensor, labels: Tensor) -> Tensor:
-    """Share of the images whose largest logit is not their label's."""
-    return (logits.argmax(-1) != labels).to(logits).mean()
+    """(B,) 1 for each image whose largest logit is not its label's, else 0."""
+    return (logits.argmax(-1) != labels).to(logits)
 
 
 def latency_gradient(
@@ -97,13 +150,14 @@ def latency_gradient(
     table: LatencyTable,
     measured_ms: Cost | None,
     generator: torch.Generator,
+    draws: int = 1,
 ) -> Tensor:
-    """(S, K) gradient of E[cost of the latency], in error fraction."""
+    """(S, K) gradient of E[cost of the latency], in error fraction. A black box is asked `draws` times."""
     if cost.weight == 0:
         return torch.zeros_like(dist.logits)
-    if measured_ms is not None:  # one real measurement a step, as published
+    if measured_ms is not None:
         black_box = lambda weights: cost(measured_ms(weights))
-        return estimator(black_box, dist, 1, generator, control=lambda weights: cost(table(weights))).gradient
+        return estimator(black_box, dist, draws, generator, control=lambda weights: cost(table(weights))).gradient
     if cost.linear:  # the table's expectation is in closed form
         return torch.autograd.grad(cost(table(dist.probs()[None])).sum(), dist.logits)[0]
     return estimator(lambda weights: cost(table(weights)), dist, 64, generator).gradient  # a table look-up is free
@@ -116,10 +170,11 @@ def lateness(
     table: LatencyTable,
     measured_ms: Cost | None,
     generator: torch.Generator,
+    draws: int = 1,
 ) -> tuple[Tensor, float]:
     """Gradient (S, K) of the expected penalty, with the table's smooth one as its control; share of the draws late."""
     low, high = table.range_ms()
-    ms, draws = (table, 64) if measured_ms is None else (measured_ms, 1)  # a table look-up is free
+    ms, draws = (table, 64) if measured_ms is None else (measured_ms, draws)  # a table look-up is free
     penalty = Penalty(ms, deadline)
     smooth = lambda weights: deadline.smooth_penalty(table(weights), (high - low) / 20)
     gradient = estimator(penalty, dist, draws, generator, smooth).gradient

@@ -7,17 +7,17 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
 
 from labkit import memory
 from labkit.checkpoints import Checkpoint, Checkpoints, interrupts_wait
-from labkit.controllers import AdditiveControl, Controller, shared
+from labkit.controllers import AdditiveControl, Controller, cosine, shared
 from labkit.data import ImageSet, ShuffledBatches
 from labkit.distributions import ArchDistribution
 from labkit.errors import InputError
@@ -62,6 +62,7 @@ class SearchRun:
         self.optimizer = torch.optim.AdamW(
             self.parameters, config.weight_lr, weight_decay=config.weight_decay, fused=True
         )
+        self.averaged = AveragedModel(self.supernet) if config.weight_average else None
         device = next(supernet.parameters()).device
         self.controllers = [Controller(supernet.space, aim, device, config.joint_steps) for aim in aims or (config,)]
         self.control = AdditiveControl(supernet.space) if len(self.controllers) > 1 else None
@@ -77,6 +78,12 @@ class SearchRun:
     def step(self) -> int:
         """Steps done."""
         return len(self.history)
+
+    @property
+    def learnt(self) -> Supernet:
+        """What is judged: the mean of the last steps' weights where the config asks for it, else the last ones."""
+        begun = self.averaged is not None and self.averaged.n_averaged.item() > 0
+        return self.averaged.module if begun else self.supernet
 
     @property
     def seconds(self) -> float:
@@ -110,19 +117,29 @@ class SearchRun:
             self._weight_step("uniform" if phase == "joint" else phase)
 
     def _weight_step(self, phase: str) -> None:
-        """Weights alone: on the equal mixture of all candidates, or on a sample of the uniform distribution."""
+        """Weights alone: on the equal mixture of all candidates, or on draws of the uniform distribution."""
         with seeded(self.config.seed + self.step):
-            images, labels = next(self.train_batches)
+            batch = next(self.train_batches)
         dist = self.controllers[0].dist  # uniform, as they all are until the joint phase
-        sample = dist.sample(1, TEMPERATURE, self.generator)
-        one_hot = self.config.one_hot_weights and phase == "uniform"
-        weights = dist.probs()[None] if phase == "mixture" else sample.hard if one_hot else sample.soft
-        self.supernet.train()
-        loss = F.cross_entropy(self.supernet(images, weights.detach()), labels)
-        self._apply(torch.autograd.grad(loss, self.parameters, allow_unused=True))
-        self.passes += 3 * (1.0 if one_hot else self.supernet.mixed_passes) * len(labels)
-        sampled = None if phase == "mixture" else sample.hard[0].argmax(-1).tolist()
-        self._record(phase, dist, loss.item(), sampled)
+        task = TaskCost(self.supernet, self.parameters, batch, None, replace(self.config, gap_weight=0.0))
+        gradients, sampled = self._learn(task, dist, mixture=phase == "mixture")
+        self._apply(gradients)
+        self.passes += task.passes
+        self._record(phase, dist, task.loss, sampled)
+
+    def _learn(self, task: TaskCost, dist: ArchDistribution, *, mixture: bool = False):
+        """Gradients for the weights where no relaxed pass of the estimator gives them, and an architecture drawn."""
+        learns_on, probs = self.config.learns_on, dist.probs().detach()[None]
+        sample = dist.sample(self.config.architectures, TEMPERATURE, self.generator)
+        if mixture:
+            return task.gradients_on(probs), None
+        if learns_on == "fair":
+            dealt = [dist.space.encode(architecture) for architecture in dist.space.deal(self.generator)]
+            several = torch.stack(dealt).to(probs)
+            return task.gradients_on_each(several), several[0].argmax(-1).tolist()
+        weights = sample.soft.detach() if learns_on == "relaxed" else sample.hard
+        teacher = probs if learns_on == "distilled" else None
+        return task.gradients_on(weights, teacher), sample.hard[0].argmax(-1).tolist()
 
     def _joint_step(self, table: LatencyTable) -> None:
         with seeded(self.config.seed + self.step):
@@ -130,18 +147,20 @@ class SearchRun:
         which = self._whose_turn(self.step - self.config.mixture_steps - self.config.weight_steps)
         drawing, generator = self.controllers[which], self.generator
         task = TaskCost(self.supernet, self.parameters, train, valid, self.config)
-        estimate = drawing.of_task(task, drawing.dist, 1, generator)
+        estimate = drawing.of_task(task, drawing.dist, self.config.architectures, generator)
         gradients = [estimate.gradient]
         if self.control is not None:
             dists = [controller.dist for controller in self.controllers]
             gradients = shared(estimate.gradient, which, dists, self.control.values())
-            if task.sampled is not None:  # only now: a control that knew this draw would be a bias
-                self.control.learn(task.sampled, estimate.cost)
+            for sampled, cost in zip(task.sampled, task.costs):  # only now: a control that knew them would be a bias
+                self.control.learn(sampled, cost)
         late = [c.move(g, table, self.measured_ms, generator) for c, g in zip(self.controllers, gradients)]
-        self._apply(task.weight_gradients or task.one_hot_gradients(drawing.dist, generator))
+        gradients = task.weight_gradients or self._learn(task, drawing.dist)[0]
+        self._apply(gradients)
         self.passes += task.passes
         expected_ms = table(drawing.dist.probs()[None]).item()
-        self._record("joint", drawing.dist, task.loss, task.sampled, expected_ms, late[which], which)
+        sampled = task.sampled[0] if task.sampled else None
+        self._record("joint", drawing.dist, task.loss, sampled, expected_ms, late[which], which)
 
     def _whose_turn(self, joint_step: int) -> int:
         """Every controller draws once a round, in an order that is the round's own."""
@@ -157,13 +176,15 @@ class SearchRun:
             group["lr"] = self.config.weight_lr * self._share_of_lr()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        if self.averaged is not None and self.step >= (1 - self.config.weight_average) * self.config.steps:
+            self.averaged.update_parameters(self.supernet)
 
     def _share_of_lr(self) -> float:
-        """Up in a line over the mixture phase, then a cosine down to a tenth. Begun at the top, it stays at chance."""
+        """Up in a line over the mixture phase, then a cosine down. Begun at the top, it stays at chance."""
         step, rise = self.step, self.config.mixture_steps
         if step < rise:
             return (step + 1) / rise
-        return 0.55 + 0.45 * math.cos(math.pi * (step - rise) / max(1, self.config.steps - rise))
+        return cosine((step - rise) / max(1, self.config.steps - rise), self.config.weight_lr_end)
 
     def _record(
         self,
@@ -199,6 +220,8 @@ class SearchRun:
 
     def checkpoint(self) -> Checkpoint:
         tensors = {f"supernet.{name}": value for name, value in self.supernet.state_dict().items()}
+        if self.averaged is not None:
+            tensors |= {f"averaged.{name}": value for name, value in self.averaged.state_dict().items()}
         tensors |= {"generator": self.generator.get_state()}
         tensors |= dict(_optimizer_tensors("weights", self.optimizer))
         for i, controller in enumerate(self.controllers):
@@ -233,6 +256,8 @@ class SearchRun:
                 f"search, or name another folder"
             )
         self.supernet.load_state_dict(_under("supernet", tensors))
+        if self.averaged is not None:
+            self.averaged.load_state_dict(_under("averaged", tensors))
         self.generator.set_state(tensors["generator"])
         _restore_optimizer("weights", self.optimizer, tensors)
         for i, (controller, learnt) in enumerate(zip(self.controllers, record["controllers"])):

@@ -20,13 +20,14 @@ from labkit.judging import cheapest, judge
 from labkit.latency import LatencyTable
 from labkit.networks import Supernet
 from labkit.pareto import Point
-from labkit.search_config import SearchConfig, SelectionConfig
+from labkit.search_config import WEIGHTS_ON, SearchConfig, SelectionConfig
 from labkit.search_run import SearchRun
 from labkit.spaces import Architecture
 
 MAY_CHANGE = (  # on the way: what a search that is taken up from another's checkpoint may have of its own
     "latency table", "measured latency", "estimator", "latency_weight", "target_ms", "latency_warmup", "deadline_ms",
-    "finalists", "gap_weight", "task_cost", "nats_per_error", "logit_lr", "judge_images", "calibration_images",
+    "finalists", "gap_weight", "gap", "task_cost", "nats_per_error", "control_scale", "softening", "architectures",
+    "weights_on", "weight_average", "logit_lr", "logit_lr_end", "judge_images", "calibration_images",
 )  # fmt: skip
 
 
@@ -126,22 +127,35 @@ def train_shared(
     """A trained copy: the mixture steps, then as many steps as a search has on samples of the uniform distribution.
 
     Args:
-        sample: "one-hot" trains one architecture a step, "relaxed" a mixture near it (temperature 0.4) at the cost of
-            all candidates.
+        sample: as `SearchConfig.learns_on` has it: "one-hot" trains one architecture a step, "relaxed" a mixture near
+            it (temperature 0.4) at the cost of all candidates, "fair", "distilled".
     """
-    if sample not in ("one-hot", "relaxed"):
-        raise InputError(f"weights train on 'one-hot' or on 'relaxed' samples; got {sample!r}")
-    estimator = "reinforce" if sample == "one-hot" else "unas"
-    run = SearchRun(supernet, data, replace(config, estimator=estimator), progress=progress).advance()
+    if sample not in WEIGHTS_ON[1:]:
+        raise InputError(f"weights train on samples that are {', '.join(WEIGHTS_ON[1:])}; got {sample!r}")
+    run = SearchRun(supernet, data, replace(config, weights_on=sample), progress=progress).advance()
     run.bar.close()
-    return run.supernet.to(memory_format=torch.contiguous_format)
+    return run.learnt.to(memory_format=torch.contiguous_format)
 
 
 def planned_passes(supernet: Supernet, config: SearchConfig) -> float:
-    """Image passes of a UNAS search under `config`: what an equal-cost rival may spend."""
-    mixed = supernet.mixed_passes
-    steps = config.mixture_steps + config.weight_steps
-    return config.batch_size * (3 * mixed * steps + (2 + 6 * mixed) * config.joint_steps)
+    """Image passes of a UNAS search under `config`: what an equal-cost rival may spend.
+
+    Of several architectures a step what uniform draws would cost.
+    """
+    mixed, drawn = supernet.mixed_passes, supernet.drawn_passes(config.architectures)
+    learning = learning_passes(supernet, config)
+    joint = 2 * drawn + 6 * mixed + (0 if config.learns_on == "relaxed" else learning)
+    if config.gap_weight and (config.gap == "paired" or config.architectures > 1):
+        joint += 2 * mixed  # images differ in what they weigh, so the training pass goes back twice
+    steps = 3 * mixed * config.mixture_steps + learning * config.weight_steps + joint * config.joint_steps
+    return config.batch_size * steps
+
+
+def learning_passes(supernet: Supernet, config: SearchConfig) -> float:
+    """Passes an image of a step of the shared weights alone, after the mixture phase."""
+    mixed, drawn = supernet.mixed_passes, supernet.drawn_passes(config.architectures)
+    each = {"relaxed": 3 * mixed, "one-hot": 3 * drawn, "fair": 3 * supernet.space.mask.shape[1]}
+    return each.get(config.learns_on, 3 * drawn + mixed)
 
 
 def resumed(run: SearchRun, checkpoints: Checkpoints | None) -> SearchRun:
@@ -160,7 +174,7 @@ def _found(run: SearchRun, which: int = 0) -> SearchResult:
         in_time = most_probable_in_time(dist, run.measured_ms or run.table, config.deadline, config.finalists)
         chosen = [architecture for architecture, _ in in_time]
         judging = len(chosen) * (config.calibration_images + config.judge_images)
-    points = judge(run.supernet, chosen, run.data, run.table, config)
+    points = judge(run.learnt, chosen, run.data, run.table, config)
     passes = run.passes / len(run.controllers) + judging  # each answers for its share
     method = "search" if len(run.controllers) == 1 else "sweep"
     return result_of(run, config, cheapest(points, config), points, passes, method, which)
@@ -176,7 +190,7 @@ def result_of(
     which: int = 0,
 ) -> SearchResult:
     run.bar.close()
-    supernet = run.supernet.to(memory_format=torch.contiguous_format)
+    supernet = run.learnt.to(memory_format=torch.contiguous_format)
     logits = run.controllers[which].dist.logits.detach().cpu()
     history = tuple(record for record in run.history if record.get("controller", which) in (which, None))
     first, share = run.ingredients["first weights"], 1 / len(run.controllers)

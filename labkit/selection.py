@@ -160,7 +160,7 @@ def _proposed(result: SearchResult, table: LatencyTable, config: SelectionConfig
     scanned = [p for p in _scanned(result) if _in_time(p.latency_ms, result)]
     if len(scanned) >= config.scan:
         return [p.architecture for p in _best(result, scanned, config.scan, config.stretches)]
-    dist = ArchDistribution(result.supernet.space)
+    dist = ArchDistribution(result.supernet.space, result.config.softening)
     with torch.no_grad():
         dist.logits.copy_(result.logits)
     likely = itertools.islice(dist.by_probability(), LOOK)

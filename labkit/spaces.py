@@ -160,6 +160,18 @@ class Choices:
         draws = [torch.randint(len(slot), (n,), generator=generator).tolist() for slot in self.slots]
         return [Architecture(self.name, tuple(slot[k] for slot, k in zip(self.slots, row))) for row in zip(*draws)]
 
+    def deal(self, generator: torch.Generator) -> list[Architecture]:
+        """As many architectures as a slot has candidates at most, in which every slot's come up equally often.
+
+        Each slot's candidates are shuffled; where there are fewer, some come up once more (Chu et al. 2021, FairNAS).
+        """
+        rows = self.mask.shape[1]
+        dealt = []
+        for slot in self.slots:
+            rounds = [torch.randperm(len(slot), generator=generator) for _ in range(math.ceil(rows / len(slot)))]
+            dealt.append(torch.cat(rounds)[:rows].tolist())
+        return [Architecture(self.name, tuple(slot[k] for slot, k in zip(self.slots, row))) for row in zip(*dealt)]
+
 
 @dataclass(frozen=True)
 class SearchSpace(Choices):

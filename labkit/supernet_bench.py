@@ -1,12 +1,13 @@
-"""How well do shared weights rank? Supernets trained in two ways and judged in two, held against the truth table.
+"""How well do shared weights rank? Supernets trained and judged in several ways, held against the truth table.
 
 In shapes: A architectures in the order in which the space is iterated.
 """
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -18,7 +19,8 @@ from labkit.judging import shared_errors
 from labkit.networks import Supernet
 from labkit.ranking import Agreement, agreement
 from labkit.search_config import SearchConfig
-from labkit.searching import train_shared
+from labkit.search_run import SearchRun
+from labkit.searching import learning_passes
 from labkit.truth import Truth
 from labkit.truth_report import top_quarter
 
@@ -35,6 +37,8 @@ class Scan:
     statistics: str  # of batch norm while judging, see judging.shared_errors
     seed: int
     errors: tuple[float, ...]  # A
+    weights: str = "last"  # or "averaged" over the last steps
+    passes: float = 0.0  # image passes of the training
 
     def agreement(self, known: Truth, *, top: bool = False) -> Agreement:
         """Kendall's tau between this order and the true one, of all or inside the truth's top quarter."""
@@ -43,6 +47,10 @@ class Scan:
         rows = top_quarter(known) if top else slice(None)
         return agreement(torch.tensor(self.errors)[rows].tolist(), known.error[rows].tolist())
 
+    def regret(self, known: Truth) -> float:
+        """True error of what the scan thinks best, above the least there is."""
+        return (known.error[int(torch.tensor(self.errors).argmin())] - known.error.min()).item()
+
 
 def measure(
     known: Truth,
@@ -50,36 +58,84 @@ def measure(
     config: SearchConfig,
     *,
     seeds: int = 3,
+    samples: Sequence[str] = SAMPLES,
+    statistics: Sequence[str] = STATISTICS,
+    equal_cost: bool = False,
+    done: Iterable[Scan] = (),
     on_scan: Callable[[Scan], None] | None = None,
 ) -> tuple[Scan, ...]:
-    """Train a supernet a seed and way, and scan the whole space on it with both kinds of statistics.
+    """Train a supernet a seed and way, and scan the whole space on it with each kind of statistics.
 
     Args:
         data: the images that the truth was made of.
-        config: mixture steps, then weight and joint steps on samples: as many as a search has.
+        config: mixture steps, then weight and joint steps on samples: as many as a search has. Where it averages
+            weights, both those and the last ones are scanned.
+        samples: ways to train, see `SearchConfig.learns_on`.
+        equal_cost: each has as many steps on samples as cost what those on relaxed ones do.
+        done: scans of an earlier call with the same arguments, which are kept and not made again.
     """
-    if seeds < 1:
-        raise InputError(f"a supernet bench needs a seed; got {seeds}")
+    if seeds < 1 or not samples or not statistics:
+        raise InputError(f"a supernet bench needs a seed, a way to train and one to judge; got {seeds}")
     if data.digest != known.recipe["data"]["digest"]:
         raise InputError(f"the truth was made on {known.recipe['data']['name']}: hand over the same images")
+    kept = {(scan.seed, scan.sample, scan.weights, scan.statistics): scan for scan in done}
+    both = ("last", "averaged") if config.weight_average else ("last",)
     scans = []
-    for seed, sample in itertools.product(range(seeds), SAMPLES):
-        supernet = train_shared(Supernet(known.space, seed=seed), data, replace(config, seed=seed), sample=sample)
-        for statistics in STATISTICS:
-            errors = shared_errors(supernet, known.space, data, config, statistics=statistics)
-            scans.append(Scan(sample, statistics, seed, tuple(round(error, 6) for error in errors)))
+    for seed, sample in itertools.product(range(seeds), samples):
+        asked = [(seed, sample, weights, how) for weights, how in itertools.product(both, statistics)]
+        if all(key in kept for key in asked):
+            scans += [kept[key] for key in asked]
+            continue
+        supernet = Supernet(known.space, seed=seed)
+        run = SearchRun(supernet, data, _of(config, sample, seed, supernet, equal_cost)).advance()
+        run.bar.close()
+        for _, _, weights, how in asked:
+            trained = run.learnt if weights == "averaged" else run.supernet
+            errors = shared_errors(trained, known.space, data, config, statistics=how)
+            rounded = tuple(round(error, 6) for error in errors)
+            scans.append(Scan(sample, how, seed, rounded, weights, round(run.passes)))
             if on_scan is not None:
                 on_scan(scans[-1])
     return tuple(scans)
 
 
+def _of(config: SearchConfig, sample: str, seed: int, supernet: Supernet, equal_cost: bool) -> SearchConfig:
+    """The config of one way, all of whose steps after the mixture are of the weights."""
+    own = replace(config, weights_on=sample, seed=seed)
+    steps = config.weight_steps + config.joint_steps
+    if equal_cost:
+        ratio = learning_passes(supernet, replace(own, weights_on="relaxed")) / learning_passes(supernet, own)
+        steps = round(steps * ratio)
+    return replace(own, weight_steps=steps, joint_steps=0)
+
+
 def to_text(known: Truth, scans: Iterable[Scan]) -> str:
-    """Agreement with the truth, a line a scan."""
-    lines = [f"{'weights trained on':20} {'batch norm':15} seed   {f'tau, all {known.space.size}':22} tau, top quarter"]
+    """Agreement with the truth, a line a scan, and the means of the seeds."""
+    scans = tuple(scans)
+    head = f"{'weights trained on':20} {'weights':9} {'batch norm':13} seed   {f'tau, all {known.space.size}':22}"
+    lines = [f"{head} tau, top quarter"]
     for scan in scans:
         everywhere, top = str(scan.agreement(known)), str(scan.agreement(known, top=True))
-        lines.append(f"{scan.sample:20} {scan.statistics:15} {scan.seed:4}   {everywhere:22} {top}")
-    return "\n".join(lines)
+        lines.append(f"{scan.sample:20} {scan.weights:9} {scan.statistics:13} {scan.seed:4}   {everywhere:22} {top}")
+    return "\n".join(lines + _means(known, scans))
+
+
+def _means(known: Truth, scans: Iterable[Scan]) -> list[str]:
+    """Of the seeds, a line a way that has several."""
+    ways: dict[tuple[str, str, str], list[Scan]] = {}
+    for scan in scans:
+        ways.setdefault((scan.sample, scan.weights, scan.statistics), []).append(scan)
+    lines = []
+    for (sample, weights, how), several in ways.items():
+        if len(several) > 1:
+            everywhere, top = (fmean(s.agreement(known, top=t).tau for s in several) for t in (False, True))
+            regret = fmean(s.regret(known) for s in several)
+            cost = fmean(s.passes for s in several)
+            lines.append(
+                f"{sample:20} {weights:9} {how:13} mean   {everywhere:<22.3f} {top:.3f}; its best is "
+                f"{100 * regret:.2f} points above the least error, {cost:,.0f} image passes"
+            )
+    return lines
 
 
 def to_json(scans: Iterable[Scan]) -> list[dict[str, Any]]:
@@ -91,6 +147,14 @@ def load(source: str | Path = "supernet") -> tuple[Scan, ...]:
     path = storage.result_file(source)
     value = storage.read_json(path, KIND, SCHEMA)
     try:
+        return from_json(value)
+    except InputError as problem:
+        raise InputError(f"{path}: {problem}") from None
+
+
+def from_json(value: dict[str, Any]) -> tuple[Scan, ...]:
+    """The scans of a bench that was saved."""
+    try:
         return tuple(Scan(**{**row, "errors": tuple(row["errors"])}) for row in value["rows"])
     except (KeyError, TypeError) as problem:
-        raise InputError(f"{path} is a damaged supernet bench: {type(problem).__name__} {problem}") from None
+        raise InputError(f"a damaged supernet bench: {type(problem).__name__} {problem}") from None

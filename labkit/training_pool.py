@@ -4,11 +4,8 @@ Each is trained on one thread in a process of its own kind, so all cores are use
 their number.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import as_completed
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -17,8 +14,8 @@ import torch
 
 from labkit.complexity import count
 from labkit.data import ImageSet
-from labkit.errors import InputError
 from labkit.networks import derive
+from labkit.processes import as_finished, workers_for
 from labkit.spaces import Architecture, SearchSpace
 from labkit.stopwatch import threads
 from labkit.training import TrainConfig, error, train
@@ -38,30 +35,12 @@ def train_all(
     """Rows (see `train_row`) as they are finished, by `workers` processes: all cores by default, 1 is this process."""
     if not jobs:
         return
-    workers = min(workers or os.cpu_count() or 1, len(jobs))
+    workers = workers_for(len(jobs), workers)
     if workers == 1:
         with one_thread():
             yield from (train_row(job, space, images, config) for job in jobs)
         return
-    from loky import ProcessPoolExecutor  # its processes do not run the caller's script again
-
-    pool = ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(space, images, config))
-    futures = [pool.submit(_train_one, job) for job in jobs]
-    try:
-        for done in as_completed(futures):
-            yield done.result()
-    except BrokenProcessPool:
-        raise InputError(
-            "a training process died, most likely for want of memory: take fewer workers; "
-            "what is on the disk is kept, and the same call goes on from it"
-        ) from None
-    except KeyboardInterrupt:
-        pool.shutdown(kill_workers=True)
-        raise
-    finally:
-        for future in futures:  # a caller that has seen enough does not wait for the rest
-            future.cancel()
-        pool.shutdown()
+    yield from as_finished(_train_one, jobs, workers, start=_start_worker, started_with=(space, images, config))
 
 
 def one_thread() -> AbstractContextManager[None]:

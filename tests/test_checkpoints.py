@@ -128,6 +128,17 @@ def test_a_search_taken_up_at_any_step_ends_as_if_never_stopped(space, data, tab
     assert not same(other, whole), "the comparison can fail"
 
 
+@pytest.mark.parametrize("weights_on", ["relaxed", "fair", "distilled"])
+def test_every_setting_is_taken_up(space, data, table, weights_on, tmp_path):
+    settings = {"weight_average": 0.5, "architectures": 4, "gap": "paired", "softening": 0.05, "logit_lr_end": 0.3}
+    supernet, config = lk.Supernet(space), replace(TINY, weights_on=weights_on, **settings)
+    whole = lk.search(supernet, data, table, config)
+    for stop in (8, 14):  # before weights are averaged, and after
+        folder = Checkpoints(tmp_path / f"{stop}", every=1)
+        SearchRun(supernet, data, config, table).advance(stop, folder)
+        assert same(lk.search(supernet, data, table, config, checkpoints=folder), whole)
+
+
 def test_random_search_is_taken_up_as_well(space, data, table, tmp_path):
     supernet, folder = lk.Supernet(space), Checkpoints(tmp_path, every=3)
     whole = random_search(supernet, data, table, TINY)

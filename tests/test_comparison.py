@@ -78,7 +78,7 @@ def test_costs_and_regrets_are_those_of_the_truth(found, known):
     assert (comparison.regrets(made, OURS, known) >= 0).all()
 
 
-def test_it_goes_on_where_it_was_stopped(found, space, data, table, known, tmp_path):
+def test_it_goes_on_where_it_was_stopped(found, space, data, table, known, tmp_path, monkeypatch):
     out, noted = tmp_path / "c.json", []
 
     def stop(row):
@@ -97,6 +97,11 @@ def test_it_goes_on_where_it_was_stopped(found, space, data, table, known, tmp_p
     assert timeless(resumed.rows) == timeless(found[0].rows), "as if it had not been stopped"
     assert len(noted) == len(resumed.rows) and not list(tmp_path.glob("*.checkpoints/*/*"))
     assert again(seeds=2, on_row=stop).rows == resumed.rows and len(noted) == len(resumed.rows)
+    swept = []
+    monkeypatch.setattr(comparison, "sweep", lambda *a, **b: swept.append(a[4].estimator) or lk.sweep(*a, **b))
+    more = again(seeds=2, estimators=("gumbel",))
+    assert more.rows[: len(resumed.rows)] == resumed.rows and more.methods[-1] == "sweep, gumbel"
+    assert swept == ["gumbel"] * 2, "the first sweep is not made again for what does not need it"
     with pytest.raises(lk.InputError, match=r"another comparison \(search differ\)"):
         compare(
             space, data, table, WEIGHTS, out,

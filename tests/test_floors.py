@@ -9,7 +9,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent.parent / "labkit"
 FLOORS = (
     "errors depthwise",
-    "ops cards storage data checks memory ranking complexity gaussian_process",
+    "ops cards storage data checks memory ranking complexity gaussian_process processes",
     "stopwatch onnx_models quantisation tensorrt_engines checkpoints",
     "spaces",
     "networks distributions pareto runtimes objectives fusion",

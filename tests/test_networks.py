@@ -104,3 +104,15 @@ def test_held_weights_take_no_part_in_the_slope(supernet, generator):
         (alone,) = torch.autograd.grad(supernet(images, weights).sum(), [weights])
     torch.testing.assert_close(alone, whole)
     assert [p.requires_grad for p in parameters] == [False] + [True] * (len(parameters) - 1)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_the_work_of_several_draws_is_the_mean_of_what_they_use(n):
+    """Against the candidates that many draws of n architectures used."""
+    supernet = lk.Supernet(lk.spaces.mobile())
+    space, draw = supernet.space, torch.Generator().manual_seed(0)
+    used = [
+        (torch.stack([space.encode(a) for a in space.sample(n, draw)]) != 0).any(0).sum().item() / len(space.slots)
+        for _ in range(2_000)
+    ]
+    assert supernet.drawn_passes(n) == pytest.approx(sum(used) / len(used), abs=0.02)

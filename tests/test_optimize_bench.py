@@ -40,6 +40,11 @@ def test_every_method_is_measured_with_every_seed():
     assert "planted 3^4, 30% interactions" in text and "mean of all tables" in text
 
 
+def test_processes_find_what_one_does():
+    ask = lambda workers: ob.bench([ob.planted(4, 3, 0.3)], ("model",), seeds=3, calls=(12, 30), workers=workers)
+    assert ask(2) == ask(1)
+
+
 def test_regret_is_of_the_best_in_time():
     table = ob.planted(4, 3, 0.3)
     (found,) = ob.bench_deadlines([table], ("model",), seeds=2, calls=81)
@@ -90,7 +95,25 @@ def test_the_command_saves_what_it_prints(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(ob, "made_up", lambda: (ob.planted(3, 3, 0.1),))
     monkeypatch.setattr(ob, "CALLS", (12,))
     out = tmp_path / "r.json"
-    assert main(["bench", "optimize", "--truth", "none", "--methods", "random", "--seeds", "2", "--out", str(out)]) == 0
+    assert (
+        main(
+            [
+                "bench",
+                "optimize",
+                "--truth",
+                "none",
+                "--methods",
+                "random",
+                "--seeds",
+                "2",
+                "--workers",
+                "1",
+                "--out",
+                str(out),
+            ]
+        )
+        == 0
+    )
     assert "random" in capsys.readouterr().out
     saved = json.loads(out.read_text())
     assert saved["rows"][0]["method"] == "random" and saved["passed"] and saved["verdicts"] == []

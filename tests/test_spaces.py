@@ -98,3 +98,15 @@ def test_an_index_is_the_place_in_the_iteration(space):
     assert mobile.index(mobile[3_630_311]) == 3_630_311
     with pytest.raises(IndexError, match="243 architectures; got index 243"):
         space[243]
+
+
+def test_a_deal_uses_every_candidate_equally_often():
+    """Seven architectures where slots have seven candidates: each once; where they have six, one of them twice."""
+    space = lk.spaces.mobile()
+    for seed in range(3):
+        dealt = space.deal(torch.Generator().manual_seed(seed))
+        assert len(dealt) == 7 and all(a in space for a in dealt)
+        for s, slot in enumerate(space.slots):
+            times = sorted(sum(a.ops[s] == op for a in dealt) for op in slot)
+            assert times == ([1] * 7 if len(slot) == 7 else [1] * 5 + [2])
+    assert space.deal(torch.Generator().manual_seed(0)) != space.deal(torch.Generator().manual_seed(1))

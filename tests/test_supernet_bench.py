@@ -38,6 +38,24 @@ def test_every_way_is_scanned_for_every_seed_as_judging_does(known, space, data,
     assert len({scan.errors for scan in scans}) == len(scans)
 
 
+def test_ways_at_equal_cost_and_what_was_scanned_is_kept(known, data, monkeypatch):
+    config = replace(TINY, weight_average=0.5, joint_steps=4)
+    ask = lambda **more: supernet_bench.measure(
+        known, data, config, seeds=1, samples=("relaxed", "one-hot", "fair", "distilled"),
+        statistics=("re-estimated",), equal_cost=True, **more,
+    )  # fmt: skip
+    scans = ask()
+    assert [(s.sample, s.weights) for s in scans] == [
+        (sample, weights) for sample in ("relaxed", "one-hot", "fair", "distilled") for weights in ("last", "averaged")
+    ]
+    assert all(s.passes == pytest.approx(scans[0].passes, rel=0.02) for s in scans)
+    assert len({s.errors for s in scans}) == 8
+    monkeypatch.setattr(supernet_bench, "SearchRun", None)
+    assert ask(done=scans) == scans
+    text = supernet_bench.to_text(known, [*scans, *(replace(s, seed=1) for s in scans)])
+    assert "distilled            averaged  re-estimated  mean" in text
+
+
 def test_agreement_is_with_the_truth_and_inside_its_top_quarter(known):
     errors = known.error.tolist()
     assert Scan("one-hot", "running", 0, tuple(errors)).agreement(known).tau == pytest.approx(1)
@@ -60,7 +78,9 @@ def test_scans_come_back_from_a_file(tmp_path, known):
     value = {"kind": supernet_bench.KIND, "schema": supernet_bench.SCHEMA}
     storage.write_json(tmp_path / "a.json", value, rows=supernet_bench.to_json([scan]))
     assert supernet_bench.load(tmp_path / "a.json") == (scan,)
-    assert "relaxed              running            2   1.00 (1.00 to 1.00)" in supernet_bench.to_text(known, [scan])
+    assert "relaxed              last      running          2   1.00 (1.00 to 1.00)" in supernet_bench.to_text(
+        known, [scan]
+    )
     storage.write_json(tmp_path / "b.json", value, rows=[{"seed": 1}])
     with pytest.raises(InputError, match="damaged supernet bench"):
         supernet_bench.load(tmp_path / "b.json")

@@ -59,7 +59,7 @@ def _die(job):
 
 def test_a_process_that_dies_is_told_and_nothing_hangs(images, monkeypatch):
     monkeypatch.setattr(training_pool, "_train_one", _die)
-    with pytest.raises(lk.InputError, match="a training process died"):
+    with pytest.raises(lk.InputError, match="a process died"):
         list(train_all([Job(a, 0) for a in list(SMALL)[:2]], SMALL, images, CONFIG, 2))
 
 

@@ -1,0 +1,50 @@
+"""Many independent calls at once, a process a core with one thread each: faster than one process with many threads."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+from labkit.errors import InputError
+
+T = TypeVar("T")
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
+def workers_for(calls: int, workers: int | None) -> int:
+    """How many processes so many calls are worth: `workers`, by default one a core, and no more than calls."""
+    return max(1, min(workers or os.cpu_count() or 1, calls))
+
+
+def as_finished(
+    function: Callable[..., T],
+    items: Iterable[Any],
+    workers: int,
+    *,
+    start: Callable[..., None] | None = None,
+    started_with: tuple[Any, ...] = (),
+) -> Iterator[T]:
+    """`function(item)` of every item, in the order in which they end. A caller that has seen enough may close it.
+
+    Args:
+        function: of a module, as it is sent to the processes by name.
+        start: called with `started_with` once in each process: for what is too large to be sent with every item.
+
+    Raises:
+        InputError: a process died.
+    """
+    from loky import ProcessPoolExecutor  # its processes do not run the caller's script again
+
+    pool = ProcessPoolExecutor(workers, initializer=start, initargs=started_with, env=ONE_THREAD)
+    futures = [pool.submit(function, item) for item in items]
+    try:
+        for done in as_completed(futures):
+            yield done.result()
+    except BrokenProcessPool:
+        raise InputError(
+            "a process died, most likely for want of memory: take fewer workers; "
+            "what is on the disk is kept, and the same call goes on from it"
+        ) from None
+    finally:  # who has seen enough, or is interrupted, does not wait for what is under way
+        pool.shutdown(kill_workers=not all(future.done() for future in futures))
