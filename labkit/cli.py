@@ -73,12 +73,11 @@ def run(arguments: argparse.Namespace) -> Outcome:
 def search(arguments: argparse.Namespace) -> Outcome:
     from labkit import Checkpoints, Supernet, random_search, runs, searching, storage
     from labkit.pareto import JUDGED
-    from labkit.search_config import SearchConfig, SelectionConfig
+    from labkit.search_config import SelectionConfig
     from labkit.selection import select
 
-    config = SearchConfig.suited(
-        arguments.space,
-        fast=arguments.fast,
+    config = _search_config(
+        arguments,
         estimator=arguments.estimator,
         task_cost=arguments.task_cost,
         latency_weight=arguments.latency_weight,
@@ -122,7 +121,7 @@ def study(arguments: argparse.Namespace) -> Outcome:
     from labkit.search_config import SearchConfig
 
     weights = _numbers(arguments.latency_weights, "--latency-weights")
-    config = SearchConfig.suited(arguments.space, fast=arguments.fast, seed=arguments.seed)
+    config = _search_config(arguments, seed=arguments.seed)
     for weight in weights:
         SearchConfig(latency_weight=weight)
     space, data, table = _space_data_table(arguments)
@@ -147,7 +146,7 @@ def study(arguments: argparse.Namespace) -> Outcome:
 def _compare(arguments: argparse.Namespace) -> Outcome:
     """A study of many seeds: is the search worth it?"""
     from labkit import comparison, storage, truth
-    from labkit.search_config import SearchConfig, SelectionConfig
+    from labkit.search_config import SelectionConfig
     from labkit.training import RECIPE
 
     weights = _numbers(arguments.latency_weights, "--latency-weights")
@@ -166,7 +165,7 @@ def _compare(arguments: argparse.Namespace) -> Outcome:
     told = lambda row: print(f"seed {row.seed}: {row.method}, {row.seconds:.0f} s", file=sys.stderr, flush=True)
     found = comparison.compare(
         space, data, table, weights, arguments.out,
-        config=SearchConfig.suited(space.name, fast=arguments.fast, task_cost=arguments.task_cost),
+        config=_search_config(arguments, task_cost=arguments.task_cost),
         selection=SelectionConfig.suited(space.name, fast=arguments.fast),
         training=RECIPE, seeds=arguments.seeds, rivals=rivals, estimators=estimators, truth=known,
         made=_made(), on_row=told,
@@ -477,7 +476,7 @@ def bench_supernet(arguments: argparse.Namespace) -> Outcome:
     config = replace(config, weight_average=arguments.average)
     how = {name: _words(getattr(arguments, name)) for name in ("samples", "statistics")}
     how["equal_cost"] = arguments.equal_cost
-    asked = {"config": asdict(config), **how}
+    asked = {"config": asdict(config), "statistics": how["statistics"], "equal_cost": arguments.equal_cost}
     value = {"kind": supernet_bench.KIND, "schema": supernet_bench.SCHEMA, "asked": asked}
     value["made"] = _made() | {"data": known.recipe["data"]}
     before, scans = _earlier(arguments.out, value), []
@@ -822,7 +821,9 @@ def _parser() -> argparse.ArgumentParser:
 
     p = verb("supernet", bench_supernet, "hold the ranking of shared weights against the truth", acts)
     p.add_argument("--seeds", type=int, default=3)
-    p.add_argument("--samples", default="one-hot,relaxed", help="what weights train on: also fair, distilled")
+    p.add_argument(
+        "--samples", default="one-hot,relaxed", help="what weights train on: also fair, distilled, relaxed*3"
+    )
     p.add_argument("--statistics", default="running,re-estimated", help="of batch norm while judging")
     p.add_argument("--average", type=float, default=0.0, help="share of the steps, the last, whose mean is judged too")
     p.add_argument("--equal-cost", action="store_true", help="as many steps as cost what relaxed ones do")
@@ -893,6 +894,39 @@ def _add_search_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--fast", action="store_true", help="shortened: seconds, and a worse answer")
     parser.add_argument("--download", action="store_true", help="let torchvision fetch the image set")
+    parser.add_argument("--published", choices=("cifar", "imagenet"), help="the settings of the published runs")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", dest="settings", help="any setting of SearchConfig"
+    )
+
+
+def _search_config(arguments: argparse.Namespace, **own: Any):
+    """The recipe of the space or the published one, then the verb's own arguments, then `--set`."""
+    from labkit.search_config import SearchConfig
+
+    changes = own | dict(_setting(text) for text in arguments.settings)
+    if arguments.published:
+        return SearchConfig.published(arguments.published, **changes)
+    return SearchConfig.suited(arguments.space, fast=arguments.fast, **changes)
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """A field of SearchConfig and its value, of the field's own type; `none` where it may have none."""
+    from typing import get_args, get_type_hints
+
+    from labkit.search_config import SearchConfig
+
+    name, equals, value = text.partition("=")
+    hints = get_type_hints(SearchConfig)
+    if not equals or name not in hints:
+        raise InputError(f"--set takes NAME=VALUE of {', '.join(hints)}; got {text!r}")
+    kinds = get_args(hints[name]) or (hints[name],)
+    if value == "none" and type(None) in kinds:
+        return name, None
+    try:
+        return name, kinds[0](value)
+    except ValueError:
+        raise InputError(f"{name} is of type {kinds[0].__name__}; got {value!r}") from None
 
 
 def _space_data_table(arguments: argparse.Namespace):

@@ -37,7 +37,7 @@ from labkit.training_pool import Job, train_all
 from labkit.truth import LARGEST, Truth
 
 KIND, SCHEMA = "comparison", 1
-OURS = "sweep, selected"
+SWEEP, OURS = "sweep", "sweep, selected"
 SELECTED = "random, selected"  # our second stage after a random search: the rival "random-selected"
 SHARED = ("random", "evolution", "local-search")  # rivals on the sweep's weights; "nsga2" too where Optuna is
 SCRATCH, SCAN = "random from scratch", "exhaustive scan"
@@ -70,6 +70,13 @@ class Comparison:
     @property
     def methods(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(row.method for row in self.rows))
+
+    @property
+    def estimators(self) -> dict[str, str]:
+        """The method of each estimator of which there are sweeps: ours, then the others."""
+        others = [m.removeprefix(f"{SWEEP}, ") for m in self.methods if m.startswith(f"{SWEEP}, ") and m != OURS]
+        own = {self.asked["search"]["estimator"]: SWEEP} if SWEEP in self.methods else {}
+        return own | {name: f"{SWEEP}, {name}" for name in others}
 
     def costs(self, method: str, truth: Truth | None = None, latency: str | None = None) -> np.ndarray:
         """(seeds, weights) test error + weight * ms of what `method` chose, as fractions, in the order of the seeds.
@@ -175,8 +182,8 @@ def _one_seed(seed, notes, data, config, selection, rivals, estimators, truth, t
     """The rows of one seed that are not noted yet. Its sweep is made, or goes on, only if one of them needs it."""
     found = notes.found
     done = {row.method: row for row in found.rows if row.seed == seed}
-    wanted = ["sweep", OURS, *rivals, SCRATCH, *[SCAN] * (found.space.size <= LARGEST)]
-    followed = {f"sweep, {estimator}": estimator for estimator in estimators}
+    wanted = [SWEEP, OURS, *rivals, SCRATCH, *[SCAN] * (found.space.size <= LARGEST)]
+    followed = {f"{SWEEP}, {estimator}": estimator for estimator in estimators}
     wanted += followed
     if not set(wanted) - set(done):
         return
@@ -189,7 +196,7 @@ def _one_seed(seed, notes, data, config, selection, rivals, estimators, truth, t
     for method in wanted:
         if method in done:
             continue
-        if method == "sweep":
+        if method == SWEEP:
             results = swept()
         elif method == OURS:
             results = second(swept())
@@ -295,10 +302,13 @@ class Verdict:
     def better(self) -> bool:
         return self.gain > 0 and self.p < 0.05
 
+    @property
+    def answer(self) -> str:
+        return "yes" if self.better else "no, it is worse" if self.gain < 0 and self.p < 0.05 else "not shown"
+
     def __str__(self) -> str:
-        answer = "yes" if self.better else "no, it is worse" if self.gain < 0 and self.p < 0.05 else "not shown"
         return (
-            f"weight {self.latency_weight:g}: {self.ours} beats {self.rival}: {answer}, by {100 * self.gain:+.2f} "
+            f"weight {self.latency_weight:g}: {self.ours} beats {self.rival}: {self.answer}, by {100 * self.gain:+.2f} "
             f"points ({100 * self.low:+.2f} to {100 * self.high:+.2f}), p = {self.p:.3f}, n = {self.n}"
         )
 
@@ -402,12 +412,21 @@ def expected_best(costs: np.ndarray, n: int) -> float:
 
 
 def drawn(
-    found: Comparison, truth: Truth | None = None, latency: str | None = None
-) -> tuple[dict[str, np.ndarray], tuple[float, ...], str, str]:
-    """What `plots.comparison` takes: regrets where the truth is known, else costs, in points."""
+    found: Comparison, truth: Truth | None = None, latency: str | None = None, *, estimators: bool = False
+) -> tuple[dict[str, np.ndarray], tuple[float, ...], str, str, tuple[str, ...]]:
+    """What `plots.comparison` takes: regrets where the truth is known, else costs, in points; a verdict a weight.
+
+    Of the ways to search; with `estimators`, of sweeps that differ in the estimator alone.
+    """
     of = found.costs if truth is None else partial(regrets, found, truth=truth, latency=latency)
     what = "test error + weight x ms (points)" if truth is None else "true regret (points)"
-    return {method: 100 * of(method) for method in found.methods}, found.latency_weights, OURS, what
+    if estimators:
+        costs = {name: 100 * of(method) for name, method in found.estimators.items()}
+        return costs, found.latency_weights, found.asked["search"]["estimator"], what, ()
+    told = [v for v in verdicts(found, truth, latency) if v.rival == "random"]
+    says = tuple(f"beats random at equal cost: {v.answer},\np = {v.p:.3f}, n = {v.n}" for v in told)
+    other = set(found.estimators.values()) - {SWEEP}
+    return {m: 100 * of(m) for m in found.methods if m not in other}, found.latency_weights, OURS, what, says
 
 
 def to_text(found: Comparison, truth: Truth | None = None, latency: str | None = None) -> str:

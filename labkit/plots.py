@@ -555,8 +555,14 @@ def rank_agreement(rows: Mapping[str, Mapping[str, Sequence[Agreement]]]) -> Fig
 
 
 @styled
-def comparison(costs: Mapping[str, np.ndarray], latency_weights: Sequence[float], ours: str, what: str) -> Figure:
-    """Costs (seeds, weights) of each method in points: a panel a weight, a dot a seed, a bar the band of the mean."""
+def comparison(
+    costs: Mapping[str, np.ndarray], latency_weights: Sequence[float], ours: str, what: str, says: Sequence[str] = ()
+) -> Figure:
+    """Costs (seeds, weights) of each method in points: a panel a weight, a dot a seed, a bar the band of the mean.
+
+    Args:
+        says: a verdict a panel, below its title.
+    """
     table = grid_of_axes(1, len(latency_weights), width=9, height=1.1 + 0.32 * len(costs), sharey=True)[0]
     for w, (ax, weight) in enumerate(zip(table, latency_weights)):
         for y, (method, values) in enumerate(costs.items()):
@@ -567,6 +573,9 @@ def comparison(costs: Mapping[str, np.ndarray], latency_weights: Sequence[float]
             ax.plot(values[:, w].mean(), y, "D" if method == ours else "o", color=colour, ms=5)
         ax.set(title=f"weight {weight:g}", xlabel=what, xlim=(0 if "regret" in what else None, None))
         ax.grid(axis="y", visible=False)
+        if says:
+            ax.set_title(ax.get_title("left"), pad=24)
+            ax.text(0, 1.02, says[w], transform=ax.transAxes, va="bottom", fontsize=7)
     table[0].set_yticks(range(len(costs)), list(costs))
     table[0].invert_yaxis()
     return table[0].figure

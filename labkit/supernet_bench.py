@@ -70,7 +70,7 @@ def measure(
         data: the images that the truth was made of.
         config: mixture steps, then weight and joint steps on samples: as many as a search has. Where it averages
             weights, both those and the last ones are scanned.
-        samples: ways to train, see `SearchConfig.learns_on`.
+        samples: ways to train, see `SearchConfig.learns_on`; "relaxed*3" for three times as many steps on samples.
         equal_cost: each has as many steps on samples as cost what those on relaxed ones do.
         done: scans of an earlier call with the same arguments, which are kept and not made again.
     """
@@ -101,8 +101,11 @@ def measure(
 
 def _of(config: SearchConfig, sample: str, seed: int, supernet: Supernet, equal_cost: bool) -> SearchConfig:
     """The config of one way, all of whose steps after the mixture are of the weights."""
-    own = replace(config, weights_on=sample, seed=seed)
-    steps = config.weight_steps + config.joint_steps
+    name, _, times = sample.partition("*")
+    if times and not times.isdecimal():
+        raise InputError(f"a way to train is a name, or a name times whole steps such as relaxed*3; got {sample!r}")
+    own = replace(config, weights_on=name, seed=seed)
+    steps = (config.weight_steps + config.joint_steps) * int(times or 1)
     if equal_cost:
         ratio = learning_passes(supernet, replace(own, weights_on="relaxed")) / learning_passes(supernet, own)
         steps = round(steps * ratio)

@@ -101,6 +101,9 @@ def test_it_goes_on_where_it_was_stopped(found, space, data, table, known, tmp_p
     monkeypatch.setattr(comparison, "sweep", lambda *a, **b: swept.append(a[4].estimator) or lk.sweep(*a, **b))
     more = again(seeds=2, estimators=("gumbel",))
     assert more.rows[: len(resumed.rows)] == resumed.rows and more.methods[-1] == "sweep, gumbel"
+    assert list(more.estimators.items()) == [("unas", "sweep"), ("gumbel", "sweep, gumbel")]
+    assert list(comparison.drawn(more, known, estimators=True)[0]) == ["unas", "gumbel"]
+    assert list(comparison.drawn(more, known)[0]) == list(resumed.methods)
     assert swept == ["gumbel"] * 2, "the first sweep is not made again for what does not need it"
     with pytest.raises(lk.InputError, match=r"another comparison \(search differ\)"):
         compare(
@@ -220,6 +223,8 @@ def test_verdicts_tell_better_from_worse_from_not_shown(space, table, known):
     assert better.better and "beats random: yes" in str(better) and 0 < better.low <= better.gain <= better.high
     assert "no, it is worse" in str(verdict([11, 13, 15, 14, 16, 19], [1, 2, 3, 1, 2, 3]))
     assert "not shown" in str(verdict([5, 9, 2, 8, 1, 7], [6, 8, 3, 7, 2, 6]))
+    drawn = comparison.drawn(made_up(space, table, [1, 2, 3, 1, 2, 3], [11, 13, 15, 14, 16, 19], sure), sure)
+    assert drawn[4] == ("beats random at equal cost: yes,\np = 0.031, n = 6",)
     unpaired = verdict([1, 100, 200, 50, 150, 240], [3, 102, 202, 52, 152, 242])
     assert unpaired.better, "pairs of a seed, so what the seeds differ by does not hide it"
 

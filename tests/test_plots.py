@@ -108,6 +108,9 @@ def test_a_comparison_draws_every_seed_and_the_band_of_its_mean():
     (low, high), (same, again) = (lines.get_segments()[0][:, 0] for lines in right.collections)
     assert 4 <= low < 6 < high <= 9 and same == again == 8
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["ours", "random"]
+    told = plots.comparison(costs, (0.1, 0.4), "ours", "cost (points)", ("yes, p = 0.010", "not shown"))
+    assert [ax.texts[0].get_text() for ax in told.axes] == ["yes, p = 0.010", "not shown"]
+    assert [ax.get_title("left") for ax in told.axes] == ["weight 0.1", "weight 0.4"]
 
 
 def test_shares_write_every_number_where_it_belongs():
