@@ -150,10 +150,7 @@ def _compare(arguments: argparse.Namespace) -> Outcome:
     from labkit.training import RECIPE
 
     weights = _numbers(arguments.latency_weights, "--latency-weights")
-    rivals, estimators = (
-        [name.strip() for name in names.split(",") if name.strip()]
-        for names in (arguments.rivals, arguments.estimators)
-    )
+    rivals, estimators = _words(arguments.rivals), _words(arguments.estimators)
     storage.writable_folder(Path(arguments.out).parent)
     space, data, table = _space_data_table(arguments)
     known = None
@@ -645,7 +642,9 @@ def bench_optimize(arguments: argparse.Namespace) -> Outcome:
 
     from labkit import optimize_bench, truth
 
-    methods = [name.strip() for name in arguments.methods.split(",") if name.strip()]
+    methods = _words(arguments.methods)
+    hurried = _words(arguments.deadline_methods) if arguments.deadline_methods else methods
+    optimize_bench.check([*methods, *hurried], arguments.seeds)
     known = None if arguments.truth == "none" else truth.load(arguments.truth)
     tables = (*(optimize_bench.of_truth(known) if known else ()), *optimize_bench.made_up())
     areas = {table.name: round(table.hypervolume, 6) for table in tables}  # tells another table of the same name
@@ -661,11 +660,11 @@ def bench_optimize(arguments: argparse.Namespace) -> Outcome:
             _save_with_rows(arguments.out, value | _optimize_json(rows, within))
 
     alike = {"seeds": arguments.seeds, "on_row": keep, "workers": arguments.workers}
-    total = len(tables) * len(methods) * (len(optimize_bench.CALLS) + 1)
+    total = len(tables) * (len(methods) * len(optimize_bench.CALLS) + len(hurried))
     with tqdm(total=total, initial=len(rows) + len(within), disable=not _on_terminal(), desc="bench") as bar:
         found = optimize_bench.bench(tables, methods, calls=optimize_bench.CALLS, done=tuple(rows), **alike)
         in_time = optimize_bench.bench_deadlines(
-            tables, methods, calls=max(optimize_bench.CALLS), done=tuple(within), **alike
+            tables, hurried, calls=max(optimize_bench.CALLS), done=tuple(within), **alike
         )
     verdicts = optimize_bench.verdicts(tables, found, in_time)
     passed = all(holds for _, holds in verdicts)
@@ -875,6 +874,7 @@ def _parser() -> argparse.ArgumentParser:
         default="model,policy,random,evolution,archive-mutation,local-search",
         help="also nsga2, tpe (Optuna)",
     )
+    p.add_argument("--deadline-methods", help="those that are asked for a deadline as well, all by default")
     p.add_argument("--truth", default="five_layer", help="a truth table, or none for the made-up ones alone")
     p.add_argument("--workers", type=int, help="processes, one a core by default")
     p.add_argument("--out", help="file of the results, JSON")

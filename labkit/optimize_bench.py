@@ -153,6 +153,15 @@ def made_up() -> tuple[Table, ...]:
     return tuple(planted(7, 4, share, seed) for seed, share in enumerate((0.1, 0.3, 0.6)))
 
 
+def check(methods: Sequence[str], seeds: int = 1, calls: Sequence[int] = CALLS) -> None:
+    """Refuse, before hours of work, what cannot be measured."""
+    if set(methods) - set(METHODS) or seeds < 1 or min(calls, default=0) < 1:
+        raise InputError(
+            f"methods are {', '.join(METHODS)}, and seeds and calls at least 1; got {list(methods)}, "
+            f"{seeds} seeds, {list(calls)} calls"
+        )
+
+
 def bench(
     tables: Iterable[Table],
     methods: Sequence[str] = OWN,
@@ -168,12 +177,7 @@ def bench(
     Args:
         workers: processes for the seeds of a row; None for one a core.
     """
-    unknown = sorted(set(methods) - set(METHODS))
-    if unknown or seeds < 1 or min(calls, default=0) < 1:
-        raise InputError(
-            f"methods are {', '.join(METHODS)}, and seeds and calls at least 1; got {list(methods)}, "
-            f"{seeds} seeds, {list(calls)} calls"
-        )
+    check(methods, seeds, calls)
     kept = {(row.table, row.method, row.calls): row for row in done}
     rows = []
     for table in tables:
@@ -204,6 +208,7 @@ def bench_deadlines(
     Args:
         workers: as `bench` has them.
     """
+    check(methods, seeds, [calls])
     kept = {(row.table, row.method): row for row in done}
     rows = []
     for table in tables:

@@ -85,8 +85,9 @@ def test_a_library_is_a_rival_where_it_is_installed():
 
 
 def test_wrong_input_is_one_line_and_exit_code_2(capsys):
-    assert main(["bench", "optimize", "--truth", "none", "--methods", "magic"]) == 2
-    assert "methods are model, policy" in capsys.readouterr().err
+    for wrong in (["--methods", "magic"], ["--deadline-methods", "magic"], ["--seeds", "0"]):
+        assert main(["bench", "optimize", "--truth", "none", *wrong]) == 2
+        assert "methods are model, policy" in capsys.readouterr().err
     with pytest.raises(lk.InputError, match="a share of the variance"):
         ob.planted(interactions=1.5)
 
@@ -120,10 +121,12 @@ def test_the_command_saves_what_it_prints(capsys, tmp_path, monkeypatch):
 
     costs, made = ob._costs, []
     monkeypatch.setattr(ob, "_costs", lambda table, method, *more: made.append(method) or costs(table, method, *more))
-    more = ["bench", "optimize", "--truth", "none", "--methods", "random,model", "--seeds", "2", "--out", str(out)]
+    more = ["bench", "optimize", "--truth", "none", "--workers", "1", "--methods", "random,model"]
+    more += ["--seeds", "2", "--out", str(out)]
     assert main(more) == 1, "12 calls are too few for its regret"
     assert set(made) == {"model"}, "what is on the disk is not done again"
     again = json.loads(out.read_text())
+    assert {row["method"] for row in again["within"]} == {"random", "model"}
     assert again["rows"][0] == saved["rows"][0] and len(again["rows"]) == 2 and again["verdicts"]
     assert main([*more[:-3], "3", *more[-2:]]) == 2
     assert "asked something else" in capsys.readouterr().err

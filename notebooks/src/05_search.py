@@ -142,7 +142,7 @@ print("latency alone would choose:", space.decode(-gradient))
 # A linear latency cost rewards every millisecond saved. With a **target** only those beyond it cost, which is the
 # published form, the *hinge*.
 
-# %% tags=["keep_output"]
+# %%
 middle = (fastest + slowest) / 2
 costs = {
     "weight alone": lk.objectives.LatencyCost(LATENCY_WEIGHT),
