@@ -11,6 +11,7 @@ from labkit.proposals import INITIAL, Goal, fresh, mutations, neighbours, parent
 from labkit.spaces import Choices
 
 LATE = 1e6  # above any cost
+REPEATS = 5  # proposals of a library that are known already, after which it has had its turn
 
 
 class Random:
@@ -92,7 +93,10 @@ class LocalSearch:
 
 
 class Library:
-    """A sampler of Optuna's. What it proposes again it is told at once, so that it evaluates nothing twice either."""
+    """A sampler of Optuna's. What it proposes again is passed over, so that it evaluates nothing twice either.
+
+    When it has nothing new to propose several times running, the next one is drawn at random.
+    """
 
     def __init__(self, space: Choices, goal: Goal, seed: int, sampler: str):
         try:
@@ -116,12 +120,16 @@ class Library:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what is experimental in Optuna
             while True:  # after a stop this repeats all that was proposed before it
-                trial, row = self.waiting or (self._ask() if again < 100 else self._any())
+                trial, row = self.waiting or (self._ask() if again < REPEATS else self._any())
                 if bytes(row) not in known:
                     self.waiting = trial, row
                     return row[None]
                 self.waiting = None
-                again = again + 1 if bytes(row) in self.told else 0
+                if bytes(row) in self.told:
+                    again += 1
+                    self.study.tell(trial, state=self.optuna.trial.TrialState.FAIL)
+                    continue
+                again = 0
                 self.told[bytes(row)] = known[bytes(row)]
                 if trial is None:
                     self._add(row, known[bytes(row)])
@@ -132,7 +140,7 @@ class Library:
         self.optuna.logging.set_verbosity(self.optuna.logging.ERROR)
         samplers = self.optuna.samplers
         make = {"nsga2": lambda: samplers.NSGAIISampler(seed=self.seed, population_size=20),
-                "tpe": lambda: samplers.TPESampler(seed=self.seed)}  # fmt: skip
+                "tpe": lambda: samplers.TPESampler(seed=self.seed, multivariate=True)}  # fmt: skip
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return self.optuna.create_study(directions=["minimize"] * objectives, sampler=make[self.sampler]())
