@@ -3,7 +3,7 @@
 // anywidget calls `render`. All places are in `data` (for_browser in flips.py): a drag asks no kernel.
 
 const SYNCED = ["left", "right", "a", "b"];
-const TOP = 34, BOTTOM = 408, LEFT = 190, RIGHT = 450, WIDTH = 640, HEIGHT = 420;
+const TOP = 46, BOTTOM = 420, LEFT = 190, RIGHT = 450, WIDTH = 640, HEIGHT = 432;
 
 const CSS = `
 [data-jp-theme-light=true] .lk-flips { color-scheme: light }
@@ -67,6 +67,9 @@ function render({ model, el }) {
       ${"<text class='tag' font-size='12'></text>".repeat(4)}
     </svg><div class="note"></div></div>`;
   const root = el.querySelector(".lk-flips"), find = (selector) => root.querySelector(selector);
+  root.onkeydown = (event) => { // else JupyterLab's shortcuts take the arrows
+    if (!event.ctrlKey && !event.metaKey && !event.altKey && event.key !== "Escape") event.stopPropagation();
+  };
   const every = (selector) => [...root.querySelectorAll(selector)];
   const state = () => SYNCED.map((name) => model.get(name));
   const set = (changes) => {

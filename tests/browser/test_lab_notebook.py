@@ -136,6 +136,8 @@ def test_two_architectures_are_dragged_by_keys_and_by_pointer(lab, tiny, open_ta
     root.scroll_into_view_if_needed()
     root.get_by_text("They swap: A is faster under cpu, B under gpu.").wait_for()
     root.get_by_role("slider", name="A").focus()
+    tab.page.keyboard.press("ArrowRight")  # a shortcut of JupyterLab's too
+    assert root.get_attribute("data-choice").startswith("net1 ")
     tab.page.keyboard.press("End")
     root.get_by_text("They swap: B is faster under cpu, A under gpu.").wait_for()
     assert root.get_attribute("data-choice") == "net29 net1"
@@ -163,6 +165,8 @@ def test_a_search_is_scrubbed_and_played(lab, tiny, open_tab, run_all, tmp_path)
     tab.page.keyboard.press("Home")
     root.get_by_text("Step 1 of 11, joint: loss 2.00 nats").wait_for()
     assert width()[1] == 0 < width()[0]
+    tab.page.keyboard.press("ArrowRight")
+    root.get_by_text("Step 2 of 11").wait_for()
     root.get_by_role("button", name="play").click()
     root.get_by_text("Step 11 of 11").wait_for(timeout=10_000)
     assert root.get_by_role("button", name="play").is_visible(), "it stops by itself"
