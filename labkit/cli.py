@@ -892,9 +892,10 @@ def _add_search_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--table", help="latency table: a file, a shipped name, or `measure` for this machine, now")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--fast", action="store_true", help="shortened: seconds, and a worse answer")
+    recipe = parser.add_mutually_exclusive_group()
+    recipe.add_argument("--fast", action="store_true", help="shortened: seconds, and a worse answer")
+    recipe.add_argument("--published", choices=("cifar", "imagenet"), help="the settings of the published runs")
     parser.add_argument("--download", action="store_true", help="let torchvision fetch the image set")
-    parser.add_argument("--published", choices=("cifar", "imagenet"), help="the settings of the published runs")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", dest="settings", help="any setting of SearchConfig"
     )

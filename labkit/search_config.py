@@ -31,9 +31,7 @@ class SearchConfig:
     deadline_ms: float | None = None  # with one, what is chosen takes no longer
     finalists: int = 8  # most probable architectures in time that are judged at the end, under a deadline
     gap_weight: float = 0.5  # of |L_valid - L_train|, as published
-    gap: str = (
-        "batch"  # of the means over an architecture's images; or the mean over "paired" images, as its code had it
-    )
+    gap: str = "batch"  # of the mean losses of an architecture's images, or of "paired" images as its code has it
     weights_on: str = "auto"  # samples that are "relaxed" as published, or another of WEIGHTS_ON, see `learns_on`
     weight_average: float = 0.0  # share of the steps, the last ones, whose mean weights are judged; 0: the last weights
     nats_per_error: float = 6.0  # cross-entropy of a supernet that one unit of error is worth; five_layer: 5 to 10
@@ -150,16 +148,16 @@ class SearchConfig:
         return (cls.fast if fast else cls)(**{**SUITED.get(space, _ANY).search, **changes})
 
     @classmethod
-    def published(cls, space: str = "cifar", **changes: Any) -> "SearchConfig":
-        """The settings of the published runs, where this library has them; the steps are yours.
+    def published(cls, runs: str = "cifar", **changes: Any) -> "SearchConfig":
+        """The settings of the published runs, where this library has them. Steps and latency objective are yours.
 
-        "cifar": on CIFAR-10 and CIFAR-100, an architecture an image; "imagenet": one a batch, probabilities softened,
-        latency beyond a target. Theirs alone: Adam's own weight decay (1e-6 for the logits, 3e-4 for the weights, here
-        AdamW's), and no mixture phase: the weights began on samples of the uniform distribution.
+        "cifar": of those on CIFAR-10 and CIFAR-100, an architecture an image. "imagenet": one a batch, probabilities
+        softened. Not theirs: weight decay is AdamW's (theirs Adam's own, and 1e-6 for the logits too). They have no
+        mixture phase: weights begin on samples of the uniform distribution.
         """
-        if space not in PUBLISHED:
-            raise InputError(f"published settings are {' and '.join(PUBLISHED)}; got {space!r}")
-        return cls(**{**PUBLISHED[space], **changes})
+        if runs not in PUBLISHED:
+            raise InputError(f"published settings are {' and '.join(PUBLISHED)}; got {runs!r}")
+        return cls(**{**PUBLISHED[runs], **changes})
 
 
 # Of the runs of Vahdat et al. 2020: a batch is that of all GPUs, learning rates are as scaled for it.

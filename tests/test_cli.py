@@ -67,6 +67,7 @@ def test_doctor_fails_when_the_course_cannot_run(capsys, monkeypatch):
         (["search", "--set", "gap=mean", "--out", "OUT"], "a gap is batch or paired"),
         (["search", "--set", "joint_steps=many", "--out", "OUT"], "joint_steps is of type int; got 'many'"),
         (["search", "--published", "mnist", "--out", "OUT"], "invalid choice: 'mnist'"),
+        (["search", "--published", "cifar", "--fast", "--out", "OUT"], "not allowed with argument"),
         (["study", "--latency-weights", "0,x", "--out", "OUT/s.json"], "numbers with commas between"),
         (["study", "--latency-weights", "0,-1", "--out", "OUT/s.json"], "a latency weight is at least 0"),
         (["export", "OUT"], "no search run can be read"),
