@@ -5,6 +5,9 @@ Each runtime has a recipe that it accepts, and they differ (ONNX Runtime's defau
     u8s8  ONNX Runtime on a CPU: unsigned activations, signed weights, one scale a channel, bias quantised
     s8s8  TensorRT and OpenVINO: everything signed and symmetric, one scale a channel, bias in float
     fp8   TensorRT on GPUs that have it: E4M3 floats of eight bits, one scale a tensor
+
+On a CPU the weights keep to seven bits. Processors without VNNI add pairs of products in sixteen bits, which saturate
+with full eight-bit weights: logits were off by 17 % of the largest one there, and by 2 % with seven.
 """
 
 import logging
@@ -24,7 +27,7 @@ RECIPES = ("u8s8", "s8s8", "fp8")
 LEAST_IMAGES = 32
 
 
-def quantised(model: bytes, images: Tensor, recipe: str) -> bytes:
+def quantised(model: bytes, images: Tensor, recipe: str, *, seven_bit_weights: bool = False) -> bytes:
     """The float32 ONNX `model` in eight bits, its ranges from `images` (N, C, H, W), made as the network sees them."""
     import onnx
     from onnxruntime.quantization import QuantFormat, quantize_static
@@ -36,9 +39,8 @@ def quantised(model: bytes, images: Tensor, recipe: str) -> bytes:
     with tempfile.TemporaryDirectory() as folder, _quiet():
         out = Path(folder) / "quantised.onnx"
         reader = _Batches(images)
-        quantize_static(
-            onnx.load_from_string(model), str(out), reader, quant_format=QuantFormat.QDQ, **_settings(recipe)
-        )
+        settings = {**_settings(recipe), "reduce_range": seven_bit_weights}
+        quantize_static(onnx.load_from_string(model), str(out), reader, quant_format=QuantFormat.QDQ, **settings)
         return out.read_bytes()
 
 

@@ -30,6 +30,7 @@ EIGHT_BITS = {  # runtime -> dtype -> how the model is quantised for it
     "tensorrt": {"int8": "s8s8", "float8": "fp8"},
     "tensorrt-rtx": {"int8": "s8s8", "float8": "fp8"},
 }
+ON_CPU = ("onnxruntime", "openvino")  # of those
 BY_HINT = {"openvino": ("bfloat16",)}  # the runtime is told so; the model stays float32
 GRAPH = "-cuda-graph"  # ends the name of a runtime whose kernels are launched as one
 MOST_COMPILED = 64  # networks, shapes and precisions: all share one `forward`, and beyond this many none is compiled
@@ -158,7 +159,7 @@ def in_precision(
         return model
     if calibration is None:
         raise InputError(f"{dtype} takes its ranges from real images: pass calibration=, such as 256 training images")
-    return quantised(model, calibration, recipe)
+    return quantised(model, calibration, recipe, seven_bit_weights=name in ON_CPU)
 
 
 # --- PyTorch ------------------------------------------------------------------------------------------------

@@ -253,6 +253,21 @@ def test_the_model_is_quantised_as_its_runtime_wants_it(network, data):
     assert kinds["s8s8"] == {types.INT8} and kinds["fp8"] == {types.FLOAT8E4M3FN}
 
 
+def test_weights_for_a_cpu_keep_to_seven_bits(network, data):
+    """Sixteen bits hold two products of eight bits and seven, so no processor saturates; two of eight do not fit."""
+    x = standardise(data.train.pixels[:64])
+    plain = onnx_bytes(network, x[:2], exporter="torchscript")
+
+    def largest(model):
+        parts = onnx.load_from_string(model).graph.initializer
+        arrays = [onnx.numpy_helper.to_array(p) for p in parts if p.data_type == onnx.TensorProto.INT8]
+        return max(int(abs(array.astype(int)).max()) for array in arrays)
+
+    made = in_precision(network, "onnxruntime", "int8", x[:2], onnx_model=plain, calibration=x)
+    assert largest(made) <= 64 < largest(quantised(plain, x, "u8s8"))
+    assert 2 * 255 * 64 < 2**15 <= 2 * 255 * 127
+
+
 def test_auto_takes_what_is_here_and_says_once_what_is_not(network, data, monkeypatch):
     monkeypatch.setattr(export, "_SAID", set())
     x = standardise(data.test.pixels[:2])
