@@ -134,7 +134,7 @@ def compare(
         raise InputError(f"rivals are random-selected, {', '.join(METHODS)}; got {unknown[0]!r}")
     rivals = [SELECTED if name == "random-selected" else name for name in rivals]
     for estimator in estimators:
-        replace(config, estimator=estimator)  # refuses an unknown one
+        _following(config, estimator)  # refuses an unknown one
     if truth is not None and truth.recipe["data"]["digest"] != data.digest:
         raise InputError(f"the truth was made on {truth.recipe['data']['name']}: hand over the same images")
     asked = {
@@ -206,7 +206,7 @@ def _one_seed(seed, notes, data, config, selection, rivals, estimators, truth, t
             results = _from_scratch(notes, supernet, config, truth, trainer, done[OURS].seconds)
         elif method in followed:
             steps = _joint_steps_at_equal_cost(supernet, data, found.table, config, followed[method])
-            other = replace(config, estimator=followed[method], joint_steps=steps)
+            other = replace(_following(config, followed[method]), joint_steps=steps)
             results = sweep(supernet, data, found.table, weights, other)
         elif method == SCAN:
             results = again(budget=float("inf"))
@@ -217,11 +217,17 @@ def _one_seed(seed, notes, data, config, selection, rivals, estimators, truth, t
     checkpoints.clear()
 
 
+def _following(config: SearchConfig, estimator: str) -> SearchConfig:
+    """The same search by another estimator; the scale of a control is ours alone."""
+    return replace(config, estimator=estimator, control_scale=1.0)
+
+
 def _joint_steps_at_equal_cost(supernet, data, table, config, estimator) -> int:
     """As many joint steps of another estimator as cost what the config's own do, by one step of each."""
 
     def passes(name: str) -> float:
-        one = replace(config, estimator=name, mixture_steps=0, weight_steps=0, joint_steps=1, batch_size=2)
+        small = {"mixture_steps": 0, "weight_steps": 0, "joint_steps": 1, "batch_size": 2 * config.architectures}
+        one = replace(_following(config, name), **small)
         return SearchRun(supernet, data, one, table).advance().passes
 
     return max(1, round(config.joint_steps * passes(config.estimator) / passes(estimator)))
@@ -497,7 +503,8 @@ def _resumed(out: Path, fresh: Comparison) -> Comparison:
         "latency table": old.table.to_json() == LatencyTable.from_json(fresh.table.to_json()).to_json(),
         "latency weights": old.latency_weights == fresh.latency_weights,
         **{
-            name: _plain(_ADDED.get(name, {}) | old.asked[name]) == _plain(value) for name, value in fresh.asked.items()
+            name: _plain(_ADDED.get(name, {}) | old.asked.get(name, {})) == _plain(value)
+            for name, value in fresh.asked.items()
         },
     }
     if different := [name for name, kept in same.items() if not kept]:

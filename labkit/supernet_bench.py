@@ -78,6 +78,10 @@ def measure(
         raise InputError(f"a supernet bench needs a seed, a way to train and one to judge; got {seeds}")
     if data.digest != known.recipe["data"]["digest"]:
         raise InputError(f"the truth was made on {known.recipe['data']['name']}: hand over the same images")
+    if wrong := sorted(set(statistics) - set(STATISTICS)):
+        raise InputError(f"batch-norm statistics are {' and '.join(STATISTICS)}; got {wrong[0]!r}")
+    for sample in samples:  # what is no way to train is refused before anything is trained
+        _of(config, sample, 0, Supernet(known.space), equal_cost)
     kept = {(scan.seed, scan.sample, scan.weights, scan.statistics): scan for scan in done}
     both = ("last", "averaged") if config.weight_average else ("last",)
     scans = []

@@ -65,6 +65,12 @@ def test_another_estimator_gets_as_many_steps_as_cost_the_same(space, data, tabl
     assert (steps > 40) is (estimator != "rebar")
 
 
+def test_another_estimator_has_as_many_architectures_and_no_scale(space, data, table):
+    config = replace(TINY, joint_steps=10, architectures=4, control_scale=0.5)
+    steps = comparison._joint_steps_at_equal_cost(lk.Supernet(space), data, table, config, "gumbel")
+    assert steps >= 10 and comparison._following(config, "gumbel").architectures == 4
+
+
 def test_costs_and_regrets_are_those_of_the_truth(found, known):
     made = found[0]
     costs = made.costs(SCAN, known)

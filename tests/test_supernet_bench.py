@@ -71,6 +71,19 @@ def test_agreement_is_with_the_truth_and_inside_its_top_quarter(known):
         Scan("one-hot", "running", 0, (1.0, 2.0, 3.0)).agreement(known)
 
 
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"samples": ("relaxed", "hard")}, "weights learn on"),
+        ({"statistics": ("old",)}, "statistics are running and re-estimated; got 'old'"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_anything_is_trained(known, data, monkeypatch, asked, says):
+    monkeypatch.setattr(supernet_bench, "SearchRun", None)
+    with pytest.raises(InputError, match=says):
+        supernet_bench.measure(known, data, TINY, **asked)
+
+
 def test_other_images_are_refused(known):
     other = lk.data.glyphs(64, 64, 64, seed=5)
     with pytest.raises(InputError, match="the truth was made on"):

@@ -68,7 +68,8 @@ function render({ model, el }) {
     </svg><div class="note"></div></div>`;
   const root = el.querySelector(".lk-flips"), find = (selector) => root.querySelector(selector);
   root.onkeydown = (event) => { // else JupyterLab's shortcuts take the arrows
-    if (!event.ctrlKey && !event.metaKey && !event.altKey && event.key !== "Escape") event.stopPropagation();
+    const { key, ctrlKey, metaKey, altKey, shiftKey } = event;
+    if (!ctrlKey && !metaKey && !altKey && !shiftKey && key !== "Escape") event.stopPropagation();
   };
   const every = (selector) => [...root.querySelectorAll(selector)];
   const state = () => SYNCED.map((name) => model.get(name));

@@ -51,7 +51,8 @@ function render({ model, el }) {
     <div class="note">Full bar: probability 1. Ringed: what the step drew, where it drew one architecture.</div></div>`;
   const root = el.querySelector(".lk-replay"), find = (selector) => root.querySelector(selector);
   root.onkeydown = (event) => { // else JupyterLab's shortcuts take the arrows
-    if (!event.ctrlKey && !event.metaKey && !event.altKey && event.key !== "Escape") event.stopPropagation();
+    const { key, ctrlKey, metaKey, altKey, shiftKey } = event;
+    if (!ctrlKey && !metaKey && !altKey && !shiftKey && key !== "Escape") event.stopPropagation();
   };
   const shares = [...root.querySelectorAll(".share")], rings = [...root.querySelectorAll(".drawn")];
   let timer = null;
