@@ -124,6 +124,21 @@ class Timing:
         quartiles = None if quartiles is None else tuple(quartiles)
         return cls(row["best_ms"], row["median_ms"], row["spread_ms"], row["n"], quartiles, **extra)
 
+    def of_one(self, repeats: int, fixed_ms: float) -> "Timing":
+        """Of one call, where each timed call did its work `repeats` times and had to do what takes `fixed_ms` once."""
+        one = lambda ms: fixed_ms + (ms - fixed_ms) / repeats
+        relative = lambda width, ms: None if width is None else width * ms / repeats / one(ms)
+        return Timing(
+            one(self.best_ms),
+            one(self.median_ms),
+            self.spread_ms / repeats,
+            self.n,
+            self.quartiles_ms and tuple(map(one, self.quartiles_ms)),
+            relative(self.cv, self.median_ms),
+            relative(self.best_within, self.best_ms),
+            relative(self.median_within, self.median_ms),
+        )
+
     @property
     def steady(self) -> bool:
         """Whether the middle half of the blocks lies within 10 % of the median."""

@@ -85,11 +85,13 @@ def search(arguments: argparse.Namespace) -> Outcome:
         deadline_ms=arguments.deadline_ms,
         seed=arguments.seed,
     )
+    device = _device(arguments)
     space, data, table = _space_data_table(arguments)
+    data = data.to(device)
     out = storage.writable_folder(arguments.out)
     go = random_search if arguments.random else searching.search
     checkpoints = Checkpoints(out / "checkpoints")
-    supernet = Supernet(space, arguments.seed)
+    supernet = Supernet(space, arguments.seed).to(device)
     result = go(supernet, data, table, config, checkpoints=checkpoints, progress=_on_terminal())
     if arguments.select:
         (result,) = select([result], data, table, SelectionConfig.suited(space.name, fast=arguments.fast))
@@ -195,13 +197,14 @@ def latency_build(arguments: argparse.Namespace) -> Outcome:
         raise InputError(
             f"at least 20 whole networks are timed, half to fit and half to test; got {arguments.networks}"
         )
+    device = _device(arguments)
     built = latency_build.build(
         arguments.out,
         space,
         runtime=arguments.runtime,
         batch_size=arguments.batch_size,
         dtype=arguments.dtype,
-        device=arguments.device,
+        device=device,
         threads=arguments.threads,
         seconds=arguments.seconds,
         rounds=arguments.rounds,
@@ -400,7 +403,8 @@ def truth_latency(arguments: argparse.Namespace) -> Outcome:
     storage.writable_folder(Path(arguments.out).parent)
     table = LatencyTable.load(arguments.table)
     space = truth.space_of(table)
-    timed = truth.time_all(space, table, seconds=arguments.seconds, rounds=arguments.rounds)
+    device = _device(arguments)
+    timed = truth.time_all(space, table, seconds=arguments.seconds, rounds=arguments.rounds, device=device)
     truth.save_timed(timed, space, arguments.out)
     low, high = timed.measured_ms.min().item(), timed.measured_ms.max().item()
     text = f"{space.size} architectures: {low:.3f} to {high:.3f} ms end to end ({timed.card})\nsaved in {arguments.out}"
@@ -532,6 +536,8 @@ def bench_step(arguments: argparse.Namespace) -> Outcome:
         storage.writable_folder(Path(arguments.out).parent)
     images = data.glyphs(max(1_000, 2 * max(sizes)), max(1_000, 2 * max(sizes)), 10, seed=0)
 
+    device = _device(arguments)
+
     def quick(space: spaces.SearchSpace) -> latency.LatencyTable:
         with warnings.catch_warnings():  # of a noisy machine: any table will do here
             warnings.simplefilter("ignore")
@@ -539,8 +545,10 @@ def bench_step(arguments: argparse.Namespace) -> Outcome:
 
     told = lambda row: print(step_bench.to_text([row]).splitlines()[-1], file=sys.stderr, flush=True)
     with threads(arguments.threads):
-        rows = step_bench.measure(chosen, images, quick, batch_sizes=sizes, seconds=arguments.seconds, on_row=told)
-    value = {"kind": step_bench.KIND, "schema": step_bench.SCHEMA, "made": _made()}
+        rows = step_bench.measure(
+            chosen, images, quick, batch_sizes=sizes, seconds=arguments.seconds, device=device, on_row=told
+        )
+    value = {"kind": step_bench.KIND, "schema": step_bench.SCHEMA, "made": _made(device)}
     value["rows"] = step_bench.to_json(rows)
     if arguments.out:
         _save_with_rows(arguments.out, value)
@@ -556,18 +564,18 @@ def bench_deploy(arguments: argparse.Namespace) -> Outcome:
         raise InputError(f"a network runs on at least one thread; got {arguments.threads}")
     if arguments.out:
         storage.writable_folder(Path(arguments.out).parent)
-    loaded = runs.load(arguments.run)
+    device, loaded = _device(arguments), runs.load(arguments.run)
     images = loaded.image_set()
     network = derive(loaded.result.supernet, loaded.result.architecture)
     told = lambda race: print(deploy_bench.to_text([race]), file=sys.stderr, flush=True)
     with threads(arguments.threads):
         races = deploy_bench.race(
-            network, images, batch_sizes=sizes, device=arguments.device, seconds=arguments.seconds, on_race=told
+            network, images, batch_sizes=sizes, device=device, seconds=arguments.seconds, on_race=told
         )
     value = {
         "kind": deploy_bench.KIND,
         "schema": deploy_bench.SCHEMA,
-        "made": _made() | {"data": loaded.data},
+        "made": _made(device) | {"data": loaded.data},
         "rows": deploy_bench.to_json(races),
     }
     if arguments.out:
@@ -738,6 +746,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--select", action="store_true", help="then train the best of the most probable themselves, and choose by that"
     )
+    p.add_argument("--device", default="cpu", help="cpu or cuda: where weights are trained")
     p.add_argument("--out", required=True, help="folder of the run")
 
     p = verb("study", study, "search once a latency weight, beside random search, and save one JSON file")
@@ -804,6 +813,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("table", help="the latency table whose conditions are used: a file or a shipped name")
     p.add_argument("--seconds", type=float, default=0.3, help="of timing an architecture")
     p.add_argument("--rounds", type=int, default=30, help="blocks that its seconds are cut into")
+    p.add_argument("--device", default="cpu", help="cpu or cuda: the one that the table was measured on")
     p.add_argument("--out", required=True, help="file of the latencies")
     p = verb("report", truth_show, "say whether a truth table is good enough to judge by", acts)
     p.add_argument("truth", nargs="?", default="five_layer", help="folder, or the name of a shipped one")
@@ -835,6 +845,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--batch-sizes", default="64")
     text = "also the last space with at most N candidates a slot"
     p.add_argument("--candidates", type=int, nargs="*", default=[], metavar="N", help=text)
+    p.add_argument("--device", default="cpu", help="cpu or cuda")
     p.add_argument("--threads", type=int, default=2, help="cores that a step may use")
     p.add_argument("--seconds", type=float, default=10.0, help="for each step timed")
     p.add_argument("--out", help="file of the results, JSON")
@@ -962,6 +973,17 @@ def _command() -> str:
     return "python -m labkit " + shlex.join(sys.argv[1:])
 
 
+def _device(arguments: argparse.Namespace) -> str:
+    """The device asked for, when torch can use it here."""
+    import torch
+
+    if arguments.device not in ("cpu", "cuda"):
+        raise InputError(f"a device is cpu or cuda; got {arguments.device!r}")
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda needs an NVIDIA GPU that torch can use: see python -m labkit doctor")
+    return arguments.device
+
+
 def _check_timing(arguments: argparse.Namespace) -> None:
     if arguments.rounds < 2 or arguments.seconds <= 0:
         raise InputError(
@@ -990,12 +1012,12 @@ def _save_with_rows(path: str, value: dict[str, Any]) -> None:
     storage.write_json(path, {key: x for key, x in value.items() if key != "rows"}, rows=value["rows"])
 
 
-def _made() -> dict[str, Any]:
+def _made(device: str = "cpu") -> dict[str, Any]:
     """What made a file: the command, the machine, the versions and the day."""
     from labkit import runs
     from labkit.cards import device_name, today
 
-    return {"command": _command(), "device": device_name(), "versions": runs.versions(), "date": today()}
+    return {"command": _command(), "device": device_name(device), "versions": runs.versions(), "date": today()}
 
 
 def _words(text: str) -> list[str]:

@@ -412,9 +412,13 @@ def crop_and_flip(pixels: Tensor) -> Tensor:
 
     Uses torch's global random state, so call it inside `networks.seeded`.
     """
-    v2 = _transforms()
-    change = v2.Compose([v2.RandomCrop(SIDE, padding=4), v2.RandomHorizontalFlip()])
-    return torch.stack([change(picture) for picture in pixels])
+    n, pad = len(pixels), 4
+    top, left = torch.randint(2 * pad + 1, (2, n, 1))
+    rows, columns = (first + torch.arange(SIDE) for first in (top, left))
+    columns = torch.where(torch.rand(n, 1) < 0.5, columns, columns.flip(-1))
+    each, channel = torch.arange(n)[:, None, None, None], torch.arange(pixels.shape[1])[:, None, None]
+    picked = (i.to(pixels.device) for i in (each, channel, rows[:, None, :, None], columns[:, None, None, :]))
+    return F.pad(pixels, (pad,) * 4)[tuple(picked)]
 
 
 def _split(images: Images, n: int, seed: int) -> tuple[Images, Images]:

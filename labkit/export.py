@@ -17,7 +17,7 @@ from labkit.errors import InputError
 from labkit.latency import card_of, rotating
 from labkit.networks import Network
 from labkit.onnx_models import onnx_bytes
-from labkit.runtimes import Run, in_precision, prepare, usable
+from labkit.runtimes import Run, ieee_float32, in_precision, prepare, usable
 from labkit.runtimes import runtime as runtime_called
 from labkit.runtimes import runtimes as runtimes
 from labkit.stopwatch import time_interleaved
@@ -171,6 +171,7 @@ def parity(network: Network, run: Run, images: Images) -> float:
     return worst
 
 
+@ieee_float32()
 def benchmark(
     network: Network,
     images: Images,

@@ -21,7 +21,7 @@ from labkit.cards import Card
 from labkit.errors import InputError
 from labkit.latency import ROUNDS, LatencyTable, card_of, measure
 from labkit.networks import derive
-from labkit.runtimes import usable
+from labkit.runtimes import ieee_float32, usable
 from labkit.spaces import Architecture, SearchSpace
 
 CHUNK = 24  # networks timed in turn with each other, and with the anchors
@@ -38,6 +38,7 @@ class Built:
     drift: float  # largest deviation of the anchor from its median: how much the machine's speed changed on the way
 
 
+@ieee_float32()
 def build(
     out: str | Path,
     space: SearchSpace,

@@ -299,10 +299,15 @@ def _optimizer_tensors(prefix: str, optimizer: torch.optim.Optimizer) -> Iterato
 
 
 def _restore_optimizer(prefix: str, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    for i, parameter in enumerate(optimizer.param_groups[0]["params"]):
+    group = optimizer.param_groups[0]
+    for i, parameter in enumerate(group["params"]):
         found = _under(f"{prefix}.{i}", tensors)
+        beside = parameter.device if group["fused"] else "cpu"  # where the optimiser counts its steps
         # Laid out like the parameter: a fused step walks both through memory side by side.
-        like = {key: torch.empty_like(parameter) if v.shape == parameter.shape else v for key, v in found.items()}
+        like = {
+            key: torch.empty_like(parameter if value.shape == parameter.shape else value.to(beside))
+            for key, value in found.items()
+        }
         if found:
             optimizer.state[parameter] = {key: like[key].detach().copy_(value) for key, value in found.items()}
 

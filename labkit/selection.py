@@ -140,7 +140,7 @@ def _train(
     else:
         errors = {}
         for architecture in architectures:
-            network = derive(round.first_weights, architecture, seed=seed)
+            network = derive(round.first_weights, architecture, seed=seed).to(data.train.pixels.device)
             train(network, part, replace(round.training, seed=seed), validate="at the end")
             errors[architecture] = error(network, data.valid)
     share = (time.perf_counter() - started) / max(1, len(architectures))

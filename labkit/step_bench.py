@@ -160,6 +160,7 @@ def measure(
     *,
     batch_sizes: Sequence[int] = (64,),
     seconds: float = 10.0,
+    device: str | torch.device = "cpu",
     on_row: Callable[[Row], None] | None = None,
 ) -> list[Row]:
     """Both steps in turn, for every space and batch size.
@@ -170,12 +171,12 @@ def measure(
     if not batch_sizes or min(batch_sizes) < 2:
         raise InputError(f"a step needs batches of at least 2 images; got {list(batch_sizes)}")
     memory.keep_freed()
-    rate, rows = macs_per_ms(), []
+    data, rate, rows = data.to(device), macs_per_ms(device), []
     for space, batch_size in itertools.product(spaces, batch_sizes):
-        config, supernet = SearchConfig(batch_size=batch_size), Supernet(space)
+        config, supernet = SearchConfig(batch_size=batch_size), Supernet(space).to(device)
         steps = [make(supernet, data, config, table_of(space)) for make in (ObviousStep, OurStep)]
-        timings = time_interleaved(steps, seconds=seconds, rounds=8)
-        peaks = [peak_bytes(step) for step in steps]
+        timings = time_interleaved(steps, device=device, seconds=seconds, rounds=8)
+        peaks = [peak_bytes(step, device) for step in steps]
         rows.append(
             Row(
                 space.name,
@@ -211,21 +212,26 @@ def step_macs(supernet: Supernet) -> float:
     Backward, a layer does its work again for the slope in its input, and again for the slope in its weights; the
     validation pass needs only the first. A one-hot pass is counted as the share that it has of the candidates.
     """
-    mixed = count(_Mixture(supernet), supernet.space.image).macs
+    mixed = count(_Mixture(copy.deepcopy(supernet).cpu()), supernet.space.image).macs
     return mixed * (3 + 2) + 2 * mixed / supernet.mixed_passes
 
 
-def macs_per_ms(repeats: int = 20) -> float:
+def macs_per_ms(device: str | torch.device = "cpu", repeats: int = 20) -> float:
     """Of a 3x3 convolution that suits the machine: 64 channels, 32 x 32, 64 images, channels last, no gradient."""
-    conv = nn.Conv2d(64, 64, 3, padding=1, bias=False).to(memory_format=torch.channels_last)
-    images = torch.randn(64, 64, 32, 32).contiguous(memory_format=torch.channels_last)
+    conv = nn.Conv2d(64, 64, 3, padding=1, bias=False).to(device, memory_format=torch.channels_last)
+    images = torch.randn(64, 64, 32, 32).to(device, memory_format=torch.channels_last)
     with torch.no_grad():
-        (timing,) = time_interleaved([lambda: conv(images)], seconds=repeats * 0.02, rounds=repeats)
+        (timing,) = time_interleaved([lambda: conv(images)], device=device, seconds=repeats * 0.02, rounds=repeats)
     return 64 * 32 * 32 * 64 * 64 * 9 / timing.best_ms
 
 
-def peak_bytes(call: Callable[[], object]) -> int:
-    """How far beyond where it began the memory of tensors rises during `call`, on the CPU."""
+def peak_bytes(call: Callable[[], object], device: str | torch.device = "cpu") -> int:
+    """How far beyond where it began the memory of tensors on `device` rises during `call`."""
+    if torch.device(device).type == "cuda":
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        call()
+        return torch.cuda.max_memory_allocated(device) - before
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as prof:
         call()
     events = [event for event in prof.profiler.kineto_results.events() if event.name() == "[memory]"]

@@ -1,0 +1,111 @@
+"""What only a GPU can show: the search there is the search here, and a table's parts add up there too."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+import labkit as lk
+from labkit import Checkpoints, SearchConfig, cli, step_bench
+from labkit.data import crop_and_flip
+from labkit.estimators import Unas
+from labkit.runtimes import rounds_float32
+from labkit.search_config import SelectionConfig
+from labkit.search_gradients import TaskCost
+from labkit.search_run import SearchRun
+from labkit.training import TrainConfig
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+DEVICES = ("cpu", "cuda")
+TINY = SearchConfig(
+    mixture_steps=2, weight_steps=2, joint_steps=4, batch_size=16, judge_images=100, calibration_images=64
+)
+
+
+@pytest.mark.parametrize("name", ["five_layer", "mobile-tiny"])
+def test_a_step_follows_the_same_gradients(name, data):
+    """In float64: the same architectures are drawn from a seed, and every weight's gradient is the same."""
+    found = {}
+    for device in DEVICES:
+        space, images = lk.spaces.by_name(name), data.to(device)
+        supernet = lk.Supernet(space).double().to(device)
+        batches = [(x.double(), y) for x, y in (next(part.batches(16)) for part in (images.train, images.valid))]
+        task = TaskCost(supernet, list(supernet.parameters()), *batches, TINY)
+        dist = lk.ArchDistribution(space).double().to(device)
+        estimate = Unas()(task, dist, 1, torch.Generator().manual_seed(0))
+        found[device] = (task.sampled, [estimate.gradient.cpu(), *(g.cpu() for g in task.weight_gradients)])
+    assert found["cuda"][0] == found["cpu"][0]
+    for there, here in zip(found["cuda"][1], found["cpu"][1], strict=True):
+        torch.testing.assert_close(there, here, rtol=1e-7, atol=1e-9)
+
+
+def test_shared_weights_are_judged_alike(space, data):
+    chosen = space.sample(12, torch.Generator().manual_seed(0))
+    trained = lk.searching.train_shared(lk.Supernet(space), data, replace(TINY, mixture_steps=60))
+    table = lk.LatencyTable.load("five_layer-torch-b1")
+    here, there = (
+        lk.judge(trained.to(device), chosen, data.to(device), table, replace(TINY, judge_images=500))
+        for device in DEVICES
+    )
+    assert len({p.error for p in here}) > 3
+    for p, q in zip(here, there):
+        assert abs(p.error - q.error) <= 3 / 500, "a rounding may turn an image or two"
+
+
+def test_augmentation_draws_the_same(data):
+    changed = {}
+    for device in DEVICES:
+        torch.manual_seed(3)
+        changed[device] = crop_and_flip(data.train.pixels[:32].to(device)).cpu()
+    assert torch.equal(changed["cpu"], changed["cuda"]) and not torch.equal(changed["cpu"], data.train.pixels[:32])
+
+
+def test_a_search_goes_on_from_a_checkpoint(space, data, tmp_path):
+    supernet, images, table = lk.Supernet(space).cuda(), data.to("cuda"), lk.LatencyTable.load("five_layer-torch-b1")
+    config, checkpoints = replace(TINY, latency_weight=0.1), Checkpoints(tmp_path, every=3)
+    whole = SearchRun(supernet, images, config, table).advance()
+    SearchRun(supernet, images, config, table).advance(6, checkpoints)
+    newest = checkpoints.newest()
+    assert newest is not None and newest.step == 6
+    resumed = SearchRun(supernet, images, config, table).restore(newest).advance()
+    close = lambda a, b: torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)  # kernels add up in no fixed order
+    close(resumed.controllers[0].dist.logits, whole.controllers[0].dist.logits)
+    for (name, ours), theirs in zip(resumed.supernet.named_parameters(), whole.supernet.parameters()):
+        assert torch.allclose(ours, theirs, rtol=1e-2, atol=1e-2), name
+    assert [r["sampled"] for r in resumed.history] == [r["sampled"] for r in whole.history]
+
+
+def test_the_second_stage_trains_there(space, data):
+    table = lk.LatencyTable.load("five_layer-torch-b1")
+    found = lk.search(lk.Supernet(space).cuda(), data.to("cuda"), table, TINY)
+    short = TrainConfig(epochs=1)
+    config = SelectionConfig(scan=4, entrants=2, rungs=1, images=500, training=short, finalists=1, final=short)
+    (chosen,) = lk.select([found], data.to("cuda"), table, config)
+    assert chosen.point.error_from == "trained" and 0 <= chosen.point.error <= 1
+
+
+@pytest.mark.parametrize("name", ["five_layer", "mobile-tiny"])
+def test_the_parts_of_a_cuda_graph_add_up(name):
+    space, before = lk.spaces.by_name(name), rounds_float32()
+    condition = {"runtime": "torch-cuda-graph", "batch_size": 16, "device": "cuda"}
+    table = lk.LatencyTable.measure(space, **condition, seconds=0.03)
+    assert table.card.tf32 is False and rounds_float32() == before
+    chosen = space.sample(8, torch.Generator().manual_seed(0))
+    measured = lk.measure([lk.derive(space, a) for a in chosen], **condition, seconds=0.03)
+    for architecture, whole in zip(chosen, measured):
+        assert table.table_ms(architecture) == pytest.approx(whole.measured_ms, rel=0.25)
+
+
+def test_the_step_bench_and_the_command_line(space, data, make_table, tmp_path, capsys):
+    (row,) = step_bench.measure([space], data, make_table, batch_sizes=(16,), seconds=0.1, device="cuda")
+    assert row.ours.median_ms > 0 and row.our_bytes > 0 and row.floor_ms > 0
+    out = tmp_path / "run"
+    steps = ("--set", "mixture_steps=2", "--set", "weight_steps=2", "--set", "joint_steps=2")
+    arguments = ["search", "--data", "digits", "--device", "cuda", *steps, "--out", str(out), "--json"]
+    assert cli.main(arguments) == 0
+    assert json.loads(capsys.readouterr().out)["architecture"]
+    assert next(lk.runs.load(out).result.supernet.parameters()).device.type == "cpu"
