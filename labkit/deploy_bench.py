@@ -97,10 +97,14 @@ def to_json(races: Sequence[Race]) -> list[dict[str, Any]]:
 
 
 def load(source: str | Path = "mobile-tiny") -> tuple[tuple[Race, ...], dict[str, Any]]:
-    """The races of a bench that was saved, and what made it: a file, or the name of a shipped one."""
+    """The races of a bench that was saved, and what made it: a file, or the name of a shipped one.
+
+    Of several devices it is the first by name; "gpu-nvidia-h200/mobile-tiny" names the device too.
+    """
     path = Path(source)
-    if not path.exists() and len(path.parts) == 1:
-        path = next(iter(sorted((storage.DATA / "deploy").glob(f"*/{path.name}.json"))), path)
+    if not path.exists() and path.suffix != ".json":
+        shipped = {f"{file.parent.name}/{file.stem}": file for file in (storage.DATA / "deploy").glob("*/*.json")}
+        path = shipped.get(storage.of_a_device(sorted(shipped), path.as_posix()) or "", path)
     value = storage.read_json(path, KIND, SCHEMA)
     try:
         about = lambda row: (row["space"], row["architecture"], row["batch_size"])

@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from labkit import storage
+from labkit import processes, storage
 from labkit.cards import Card, Measurement, Timing
 from labkit.data import Images, standardise
 from labkit.errors import InputError
 from labkit.latency import card_of, rotating
 from labkit.networks import Network
 from labkit.onnx_models import onnx_bytes
-from labkit.runtimes import Run, ieee_float32, in_precision, prepare, usable
+from labkit.runtimes import COMPILERS, Run, ieee_float32, in_precision, prepare, usable
 from labkit.runtimes import runtime as runtime_called
 from labkit.runtimes import runtimes as runtimes
 from labkit.stopwatch import time_interleaved
@@ -203,6 +203,7 @@ def benchmark(
     pairs = [(name, p) for name in runtimes for p in (_precisions(name) if precisions is None else precisions)]
     wanted = dict.fromkeys([(BASELINE, "fp32"), *pairs])
     batches = _batches(images, batch_size).to(device)
+    x = standardise(images.pixels[: max(PARITY_BATCHES)])
     ranges = None if calibration is None else standardise(calibration.pixels[:CALIBRATION])
     runs: dict[tuple[str, str], Run] = {}
     reasons: dict[tuple[str, str], str] = {}
@@ -211,6 +212,9 @@ def benchmark(
             usable(name, PRECISIONS[precision], device)
         except InputError as problem:
             reasons[name, precision] = runtime_called(name).reason or str(problem)
+            continue
+        if torch.device(device).type == "cuda" and name in COMPILERS and (lost := _lost(network, name, precision, x)):
+            reasons[name, precision] = lost
             continue
         more = {"onnx_model": onnx_model, "calibration": ranges, "engines": engines}
         runs[name, precision] = prepare(network, name, batches[0], dtype=PRECISIONS[precision], **more)
@@ -229,6 +233,25 @@ def benchmark(
         reason = "its logits are not finite" if difference == math.inf else None
         rows.append(RuntimeRow(name, True, reason, difference, measurement, speedup, precision))
     return tuple(rows)
+
+
+def _lost(network: Network, name: str, precision: str, images: Tensor) -> str | None:
+    """Why a compiler cannot be trusted with this process, from a trial in another one; None where it can be."""
+    try:
+        lives = processes.survives(_trial, network, name, precision, images)
+    except Exception as problem:  # whatever a compiler raises is its row's reason, and the others are timed
+        return f"compiling it failed: {type(problem).__name__} {str(problem).splitlines()[0][:200]}"
+    return None if lives else "compiling or running it ended a process of its own: the other rows were timed without it"
+
+
+@ieee_float32()
+def _trial(network: Network, name: str, precision: str, images: Tensor) -> None:
+    """Compile and run at every batch size that parity looks at."""
+    images = images.cuda()
+    run = prepare(network, name, images, dtype=PRECISIONS[precision])
+    for size in PARITY_BATCHES:
+        run(images[:size])
+    torch.cuda.synchronize()
 
 
 def _precisions(name: str) -> tuple[str, ...]:

@@ -17,6 +17,20 @@ def workers_for(calls: int, workers: int | None) -> int:
     return max(1, min(workers or os.cpu_count() or 1, calls))
 
 
+def survives(function: Callable[..., Any], *arguments: Any) -> bool:
+    """Whether a process of its own lives through `function(*arguments)`; what that raises is raised here."""
+    from loky import ProcessPoolExecutor
+
+    pool = ProcessPoolExecutor(1)
+    try:
+        pool.submit(function, *arguments).result()
+    except BrokenProcessPool:
+        return False
+    finally:
+        pool.shutdown(kill_workers=True)
+    return True
+
+
 def as_finished(
     function: Callable[..., T],
     items: Iterable[Any],

@@ -34,6 +34,7 @@ EIGHT_BITS = {  # runtime -> dtype -> how the model is quantised for it
 }
 ON_CPU = ("onnxruntime", "openvino")  # of those
 BY_HINT = {"openvino": ("bfloat16",)}  # the runtime is told so; the model stays float32
+COMPILERS = ("torch-compile", "torch-aot")  # on a GPU they have been seen to end the process
 GRAPH = "-cuda-graph"  # ends the name of a runtime whose kernels are launched as one
 MOST_COMPILED = 64  # networks, shapes and precisions: all share one `forward`, and beyond this many none is compiled
 _FORMATS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
@@ -94,14 +95,15 @@ def rounds_float32() -> bool:
 def ieee_float32() -> Iterator[None]:
     """Inside the block a GPU multiplies float32 as it is.
 
-    PyTorch lets convolutions round to TensorFloat-32 by default: ten bits of fraction in place of 23, and parity with a
-    CPU that is ten times worse.
+    PyTorch lets convolutions round to TensorFloat-32 by default: ten bits of fraction in place of 23.
     """
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     before = cudnn.allow_tf32, matmul.allow_tf32
     cudnn.allow_tf32 = matmul.allow_tf32 = False
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "TensorFloat32 tensor cores")  # the compiler's advice to round
+            yield
     finally:
         cudnn.allow_tf32, matmul.allow_tf32 = before
 

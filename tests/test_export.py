@@ -89,6 +89,20 @@ def test_half_precision_is_the_nets_own_and_logits_leave_in_float32(network, dat
         prepare(network, "onnxruntime", x, dtype="bfloat16")
 
 
+def test_a_compiler_that_ends_its_process_costs_a_row(network, data, monkeypatch):
+    lost = lambda: export._lost(network, "torch-aot", "fp32", standardise(data.test.pixels[:5]))
+
+    def fails(*_):
+        raise RuntimeError("no ptxas\nand more")
+
+    monkeypatch.setattr(export.processes, "survives", lambda *_: True)
+    assert lost() is None
+    monkeypatch.setattr(export.processes, "survives", lambda *_: False)
+    assert "ended a process of its own" in lost()
+    monkeypatch.setattr(export.processes, "survives", fails)
+    assert lost() == "compiling it failed: RuntimeError no ptxas"
+
+
 def test_what_only_a_gpu_has_says_so_without_one(network, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(lk.InputError, match="CUDA graph needs an NVIDIA GPU"):

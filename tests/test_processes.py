@@ -34,6 +34,12 @@ def test_a_dead_process_names_the_remedy():
         list(processes.as_finished(os._exit, [3], 1))
 
 
+def test_what_kills_a_process_leaves_this_one_alive():
+    assert processes.survives(abs, -1) and not processes.survives(os.abort)
+    with pytest.raises(ValueError, match="two"):
+        processes.survives(_unlucky, 2)
+
+
 def test_no_more_workers_than_calls(monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     assert [processes.workers_for(*ask) for ask in ((3, None), (20, None), (20, 2), (0, 5))] == [3, 8, 2, 1]
