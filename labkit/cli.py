@@ -215,7 +215,7 @@ def latency_build(arguments: argparse.Namespace) -> Outcome:
     )
     table, report = built.table, built.report
     low, high = table.range_ms()
-    unsteady = [f"{op} in layer {s + 1}" for s, slot in enumerate(table.slots) for op, t in slot if not t.steady]
+    unsteady = [f"{op} in layer {s + 1}" for s, slot in enumerate(table.slots) for op, t in slot if t and not t.steady]
     lines = [f"{space.name}: {low:.3f} to {high:.3f} ms by the table ({table.card})", additivity.to_text(report)]
     seen = [f"the blocks of {len(unsteady)} parts spread over 10 %"] * bool(unsteady)
     if built.drift > latency_build.DRIFT:

@@ -15,7 +15,7 @@ from labkit import estimators
 from labkit.distributions import ArchDistribution
 from labkit.estimators import ESTIMATORS, Cost
 from labkit.latency import LatencyTable
-from labkit.objectives import DualWeight
+from labkit.objectives import DualWeight, duplicates
 from labkit.search_config import SCALED, SearchConfig
 from labkit.search_gradients import latency_gradient, lateness
 from labkit.spaces import SearchSpace
@@ -50,6 +50,10 @@ class Controller:
             latency = latency + self.dual.weight * being_late
             self.dual.update(late, config.deadline.allowed)
         dist.logits.grad = task_gradient + config.task_units * latency
+        if config.duplicate_weight and dist.space.pairs:
+            twice = duplicates(dist.space, dist.probs()[None]).sum()
+            share = config.duplicate_weight * config.task_units / config.nats_per_error
+            dist.logits.grad += share * torch.autograd.grad(twice, dist.logits)[0]
         self.optimizer.param_groups[0]["lr"] = config.logit_lr * cosine(
             self.turn / max(1, self.turns), config.logit_lr_end
         )

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from labkit.data import Images, ImageSet
 from labkit.errors import InputError
 from labkit.latency import LatencyTable
-from labkit.networks import Supernet
+from labkit.networks import Supernet, derive
 from labkit.pareto import Point
 from labkit.search_config import SearchConfig
 from labkit.spaces import Architecture, SearchSpace
@@ -55,7 +55,8 @@ def shared_errors(
     for architecture in wanted:
         supernet.space.check(architecture)
     calibration, images = data.train[: config.calibration_images], data.valid[: config.judge_images]
-    errors = _errors(supernet, wanted, calibration, images, fresh=statistics == "re-estimated")
+    judged = _errors if supernet.space.is_chain else _errors_one_by_one
+    errors = judged(supernet, wanted, calibration, images, fresh=statistics == "re-estimated")
     return tuple(errors[a] for a in wanted)
 
 
@@ -85,6 +86,25 @@ def distinct(space: SearchSpace, n: int, table: LatencyTable, config: SearchConf
             f"takes {fastest:.3g} ms by the table; set a later deadline"
         )
     return list(found)
+
+
+@torch.no_grad()
+def _errors_one_by_one(
+    supernet: Supernet, architectures: list[Architecture], calibration: Images, images: Images, *, fresh: bool
+) -> dict[Architecture, float]:
+    """Cells have no beginnings to share: every state is read by whoever chose it."""
+    (first, _), (second, _) = (next(part.batches(len(part))) for part in (calibration, images))
+    at_once, errors = JUDGED_AT_ONCE[images.labels.device.type], {}
+    for architecture in dict.fromkeys(architectures):
+        network = derive(supernet, architecture).to(memory_format=torch.channels_last)
+        for norm in (m for m in network.modules() if isinstance(m, nn.BatchNorm2d)):
+            norm.momentum = 1.0
+        if fresh:
+            network.train()(first)
+        network.eval()
+        logits = torch.cat([network(some) for some in second.split(at_once)])
+        errors[architecture] = (logits.argmax(-1) != images.labels).float().mean().item()
+    return errors
 
 
 @torch.no_grad()

@@ -32,7 +32,7 @@ from labkit.errors import InputError
 from labkit.networks import operation
 from labkit.ops import HEADS
 from labkit.runtimes import DTYPES, Run, Runtime, ieee_float32, prepare, rounds_float32, runtimes, usable
-from labkit.spaces import Architecture, Edge, SearchSpace
+from labkit.spaces import Architecture, Edge, SearchSpace, Term, gated
 from labkit.stopwatch import ROUNDS, time_interleaved
 
 REPEATS = 32  # of a part in a CUDA graph: kernels of 2 us then take longer than the 20 us of launching a graph
@@ -125,12 +125,22 @@ def card_of(
 
 
 @dataclass(frozen=True)
+class EdgeTimings:
+    """What each operation on one edge of a cell takes, and the terms that say when it runs."""
+
+    terms: tuple[Term, ...]
+    ops: tuple[tuple[str, Timing], ...]
+
+
+@dataclass(frozen=True)
 class LatencyTable:
     """Milliseconds that each candidate adds in each slot: latency as a linear function of the op weights.
 
-    Linear, so it is its own expectation: `table(probabilities)` is the mean latency under the distribution, and it can
-    stand in for a measurement as a control. A timing of a part includes what an empty call costs (`floor`), which is
-    taken off each part and counted once.
+    In cells what an operation takes depends on the edge that it is put on, so their slots have no timings and `edges`
+    have: latency is linear in each slot, and a product of two. Either way it is its own expectation:
+    `table(probabilities)` is the mean latency under the distribution, and it can stand in for a measurement as a
+    control. A timing of a part includes what an empty call costs (`floor`), which is taken off each part and counted
+    once.
     """
 
     space: str
@@ -138,7 +148,8 @@ class LatencyTable:
     card: Card
     floor: Timing  # an empty network under this runtime
     fixed: tuple[tuple[str, Timing], ...]  # stem, pooling between layers, head
-    slots: tuple[tuple[tuple[str, Timing], ...], ...]  # S slots of (candidate, timing)
+    slots: tuple[tuple[tuple[str, Timing | None], ...], ...]  # S slots of (candidate, timing); None in a cell
+    edges: tuple[EdgeTimings, ...] = ()  # of cells: every edge with a choice
 
     @classmethod
     @ieee_float32()
@@ -162,7 +173,7 @@ class LatencyTable:
         parts: dict[str, tuple[nn.Module, tuple[int, int, int]]] = {}
         sides = space.sides()
         for edge, side in zip(space.edges, sides):
-            for name in (edge.fixed,) if edge.slot is None else space.slots[edge.slot]:
+            for name in (edge.fixed,) if edge.op_slot is None else space.slots[edge.op_slot]:
                 parts[_key(name, edge, side)] = (operation(name, edge), (edge.in_channels, side, side))
         width = space.edges[-1].out_channels
         parts["head"] = (HEADS[space.head](width, sides[-1], space.classes), (width, sides[-1], sides[-1]))
@@ -183,16 +194,19 @@ class LatencyTable:
         if repeated:
             timed = _of_one(timed, first, statistic_of(device))
 
-        where = dict(zip(space.edges, sides))
-        fixed = [(e.fixed, timed[_key(e.fixed, e, where[e])]) for e in space.edges if e.fixed]
-        slots = [
-            tuple((name, timed[_key(name, e, where[e])]) for name in space.slots[e.slot])
-            for e in sorted((e for e in space.edges if e.slot is not None), key=lambda e: e.slot)
-        ]
+        each = list(zip(space.edges, sides))
+        fixed = [(e.fixed, timed[_key(e.fixed, e, side)]) for e, side in each if e.fixed]
+        of_ops = lambda e, side: tuple((name, timed[_key(name, e, side)]) for name in space.slots[e.op_slot])
+        slots = {s: tuple((name, None) for name in slot) for s, slot in enumerate(space.slots)}
+        slots |= {e.slot: of_ops(e, side) for e, side in each if e.slot is not None}
+        edges = tuple(EdgeTimings(e.terms, of_ops(e, side)) for e, side in each if e.terms)
         card = card_of(runtime, batch_size, space.image, device, dtype=dtype)
-        return cls(space.name, space.digest, card, timed["floor"], (*fixed, ("head", timed["head"])), tuple(slots))
+        fixed.append(("head", timed["head"]))
+        return cls(space.name, space.digest, card, timed["floor"], tuple(fixed), tuple(slots.values()), edges)
 
-    def _ms(self, timing: Timing) -> float:
+    def _ms(self, timing: Timing | None) -> float:
+        if timing is None:
+            return 0.0
         return max(0.0, timing.ms(self.card.statistic) - self.floor.ms(self.card.statistic))
 
     @cached_property
@@ -202,17 +216,27 @@ class LatencyTable:
 
     @cached_property
     def matrix(self) -> Tensor:
-        """(S, K) float64 milliseconds; 0 where a slot has no such candidate."""
+        """(S, K) float64 milliseconds; 0 where a slot has no such candidate, and in a cell."""
         width = max(len(slot) for slot in self.slots)
         rows = [[self._ms(timing) for _, timing in slot] + [0.0] * (width - len(slot)) for slot in self.slots]
         return torch.tensor(rows, dtype=torch.float64)
 
+    @cached_property
+    def edge_matrix(self) -> Tensor:
+        """(E, K) float64 milliseconds of each operation on each edge of a cell; 0 where there is no k-th."""
+        width = self.matrix.shape[1]
+        rows = [[self._ms(timing) for _, timing in e.ops] + [0.0] * (width - len(e.ops)) for e in self.edges]
+        return torch.tensor(rows, dtype=torch.float64).reshape(len(self.edges), width)
+
     def __call__(self, weights: Tensor) -> Tensor:
         """Milliseconds (N,) of op weights (N, S, K): one-hot, relaxed or probabilities alike."""
-        return (weights * self.matrix.to(weights)).sum((-1, -2)) + self.overhead_ms
+        ms = (weights * self.matrix.to(weights)).sum((-1, -2)) + self.overhead_ms
+        if self.edges:
+            ms = ms + (gated(weights, [e.terms for e in self.edges]) * self.edge_matrix.to(weights)).sum((-1, -2))
+        return ms
 
     def parts_ms(self, architecture: Architecture) -> tuple[float, ...]:
-        """What each slot of `architecture` adds, in milliseconds."""
+        """What each slot of `architecture` adds, in milliseconds; in a cell the operations' slots do."""
         if architecture.space != self.space or len(architecture.ops) != len(self.slots):
             raise InputError(
                 f"this table is of {self.space}; got an architecture of {architecture.space}: {architecture}"
@@ -227,6 +251,10 @@ class LatencyTable:
                     f"(of {', '.join(known)})"
                 )
             parts.append(self._ms(known[op]))
+        for edge in self.edges:
+            for term in edge.terms:
+                if self.slots[term.gate][term.choice][0] == architecture.ops[term.gate]:
+                    parts[term.ops] += self._ms(dict(edge.ops)[architecture.ops[term.ops]])
         return tuple(parts)
 
     def table_ms(self, architecture: Architecture) -> float:
@@ -236,6 +264,12 @@ class LatencyTable:
     def range_ms(self) -> tuple[float, float]:
         """The fastest and the slowest architecture's table_ms."""
         columns = [[self._ms(timing) for _, timing in slot] for slot in self.slots]
+        together: dict[int, Tensor] = {}  # of a cell's operation slot: (inputs, operations)
+        for edge, row in zip(self.edges, self.edge_matrix):
+            for term in edge.terms:
+                of_pair = together.setdefault(term.ops, torch.zeros(len(self.slots[term.gate]), len(edge.ops)).double())
+                of_pair[term.choice] += row[: len(edge.ops)]
+        columns += [of_pair.flatten().tolist() for of_pair in together.values()]
         return self.overhead_ms + sum(map(min, columns)), self.overhead_ms + sum(map(max, columns))
 
     def check(self, space: SearchSpace) -> None:
@@ -261,7 +295,8 @@ class LatencyTable:
             "card": self.card.to_json(),
             "floor": asdict(self.floor),
             "fixed": [{"op": name, **asdict(timing)} for name, timing in self.fixed],
-            "slots": [[{"op": name, **asdict(timing)} for name, timing in slot] for slot in self.slots],
+            "slots": [[{"op": name, **(asdict(timing) if timing else {})} for name, timing in s] for s in self.slots],
+            **({"edges": [asdict(edge) for edge in self.edges]} if self.edges else {}),
         }
 
     @classmethod
@@ -275,6 +310,7 @@ class LatencyTable:
                 _timing(value["floor"])[1],
                 tuple(_timing(row) for row in value["fixed"]),
                 tuple(tuple(_timing(row) for row in slot) for slot in value["slots"]),
+                tuple(_edge_timings(edge) for edge in value.get("edges", ())),
             )
         except (KeyError, TypeError) as problem:
             raise InputError(f"a latency table is damaged: {type(problem).__name__} {problem}") from None
@@ -342,8 +378,13 @@ def _key(name: str, edge: Edge, side: int) -> str:
     return f"{name} {edge.in_channels}->{edge.out_channels} /{edge.stride} @{side}"
 
 
-def _timing(row: dict[str, Any]) -> tuple[str, Timing]:
-    return row.get("op", ""), Timing.from_json(row)
+def _timing(row: dict[str, Any]) -> tuple[str, Timing | None]:
+    return row.get("op", ""), Timing.from_json(row) if "best_ms" in row else None
+
+
+def _edge_timings(value: dict[str, Any]) -> EdgeTimings:
+    ops = tuple((name, Timing.from_json(timing)) for name, timing in value["ops"])
+    return EdgeTimings(tuple(Term(**term) for term in value["terms"]), ops)
 
 
 def rotating(run: Callable[[Tensor], Tensor], batches: Tensor) -> Callable[[], Tensor]:

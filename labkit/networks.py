@@ -64,22 +64,37 @@ def weights_hash(module: nn.Module) -> str:
 
 
 class MixedOp(nn.Module):
-    """All candidates of one edge, added up by their weights."""
+    """All candidates of one edge, added up by their weights. Of a cell's edge that nobody chose: None."""
 
     def __init__(self, candidates: tuple[str, ...], edge: Edge):
         super().__init__()
         self.ops = nn.ModuleList(operation(name, edge) for name in candidates)
 
-    def forward(self, x: Tensor, weights: Tensor, active: list[bool], one_hot: bool) -> Tensor:
+    def forward(self, x: Tensor, weights: Tensor, active: list[bool], one_hot: bool) -> Tensor | None:
         """Weights (N, K). Candidates that are not active are not run: their weight is 0 for every image."""
         used = [k for k in range(len(self.ops)) if active[k]]
+        if not used:
+            return None
         if one_hot and len(used) == 1:
             return self.ops[used[0]](x)  # exactly the derived network's arithmetic
         return reduce(torch.add, (weights[:, k, None, None, None] * self.ops[k](x) for k in used))
 
 
-class _ChainNetwork(nn.Module):
-    """A stem, a chain of edges and a head; `build` makes the module of each edge."""
+class Chosen(nn.Module):
+    """What an architecture chose for one edge of a cell: operations by name, and how often each is added."""
+
+    def __init__(self, often: dict[str, int], edge: Edge):
+        super().__init__()
+        self.often = often
+        self.ops = nn.ModuleDict({name: operation(name, edge) for name in often})
+
+    def forward(self, x: Tensor) -> Tensor | None:
+        each = ((op(x), self.often[name]) for name, op in self.ops.items())
+        return reduce(torch.add, [y if times == 1 else times * y for y, times in each]) if self.often else None
+
+
+class _EdgeNetwork(nn.Module):
+    """A stem, edges between states and a head; `build` makes the module of each edge."""
 
     def __init__(self, space: SearchSpace, build: Callable[[Edge], nn.Module]):
         super().__init__()
@@ -87,31 +102,53 @@ class _ChainNetwork(nn.Module):
         self.body = nn.ModuleList(build(edge) for edge in space.edges)
         self.head = HEADS[space.head](space.edges[-1].out_channels, space.sides()[-1], space.classes)
 
-    def _walk(self, x: Tensor, searched: Callable[[nn.Module, Tensor, int], Tensor]) -> Tensor:
-        for edge, module in zip(self.space.edges, self.body):
-            x = module(x) if edge.slot is None else searched(module, x, edge.slot)
-        return self.head(x)
+    def _walk(self, x: Tensor, searched: Callable[[nn.Module, Tensor, int], Tensor | None]) -> Tensor:
+        """`searched` runs the module of the edge with a choice whose place among those is given."""
+        states, place = {0: x}, {edge: e for e, edge in enumerate(self.space.chosen_edges)}
+        for i, (step, module) in enumerate(zip(self.space.route, self.body)):
+            read = [states[s] for s in step.sources]
+            x = read[0] if len(read) == 1 else torch.cat(read, 1)
+            y = searched(module, x, place[i]) if i in place else module(x)
+            for state in step.done:
+                del states[state]
+            if y is not None:
+                states[step.target] = states[step.target] + y if step.target in states else y
+        return self.head(states[self.space.route[-1].target])
 
 
-class Supernet(_ChainNetwork):
-    """Every architecture of a space at once, sharing weights."""
+class Supernet(_EdgeNetwork):
+    """Every architecture of a space at once, sharing weights.
+
+    In cells batch norm does not learn a scale or a shift here, as published: either could undo an edge's weight.
+    """
 
     def __init__(self, space: SearchSpace, seed: int = 0):
         with seeded(seed):
-            super().__init__(space, lambda e: operation(e.fixed, e) if e.fixed else MixedOp(space.slots[e.slot], e))
+            super().__init__(space, lambda e: operation(e.fixed, e) if e.fixed else MixedOp(space.slots[e.op_slot], e))
+        if not space.is_chain:
+            for norm in (m for m in self.modules() if isinstance(m, nn.BatchNorm2d)):
+                norm.requires_grad_(False)
 
     @property
     def mixed_passes(self) -> float:
-        """How many architectures' work a mixed pass does: the mean number of candidates."""
-        return self.space.mask.sum().item() / len(self.space.slots)
+        """How many architectures' work a mixed pass does: operations there are, for one that an architecture runs."""
+        return sum(1 for _ in self.space.chances()) / self._operations
 
     def drawn_passes(self, n: int) -> float:
-        """How many architectures' work a pass does in which `n` uniform draws share the images: candidates drawn.
+        """How many architectures' work a pass does in which `n` uniform draws share the images: operations drawn.
 
-        A candidate that any of them drew runs on all images.
+        One that any of them drew runs on all images.
         """
-        widths = [len(slot) for slot in self.space.slots]
-        return sum(k - (k - 1) ** n / k ** (n - 1) for k in widths) / len(widths)
+        return sum(1 - (1 - chance) ** n for chance in self.space.chances()) / self._operations
+
+    def work(self, weights: Tensor) -> float:
+        """How many architectures' work a pass under op weights (N, S, K) is: operations that any row uses."""
+        return (self.space.edge_weights(weights) != 0).any(0).sum().item() / self._operations
+
+    @property
+    def _operations(self) -> float:
+        """That an architecture runs, in the mean."""
+        return sum(self.space.chances())
 
     def forward(self, x: Tensor, weights: Tensor) -> Tensor:
         """Class logits (B, classes) of images (B, C, H, W) under op weights (N, S, K).
@@ -119,23 +156,30 @@ class Supernet(_ChainNetwork):
         Zero weights without a gradient cost nothing: a one-hot pass runs only the chosen operations.
         """
         relaxed = weights.requires_grad
-        active = (self.space.mask if relaxed else (weights != 0).any(0)).tolist()
+        weights = self.space.edge_weights(weights)
+        active = (self.space.edge_mask if relaxed else (weights != 0).any(0)).tolist()
         one_hot = not relaxed and bool(((weights == 0) | (weights == 1)).all())
-        return self._walk(x, lambda mixed, h, slot: mixed(h, weights[:, slot], active[slot], one_hot))
+        return self._walk(x, lambda mixed, h, e: mixed(h, weights[:, e], active[e], one_hot))
 
 
-class Network(_ChainNetwork):
+class Network(_EdgeNetwork):
     """One architecture: plain modules, nothing mixed, exportable."""
 
     def __init__(self, space: SearchSpace, architecture: Architecture, seed: int = 0):
         space.check(architecture)
+
+        def build(edge: Edge) -> nn.Module:
+            if edge.terms:
+                return Chosen(space.chosen(edge, architecture), edge)
+            return operation(edge.fixed or architecture.ops[edge.slot], edge)
+
         with seeded(seed):
-            super().__init__(space, lambda e: operation(e.fixed or architecture.ops[e.slot], e))
+            super().__init__(space, build)
         self.architecture = architecture
 
     def forward(self, x: Tensor) -> Tensor:
         """Class logits (B, classes) of images (B, C, H, W)."""
-        return self._walk(x, lambda op, h, slot: op(h))
+        return self._walk(x, lambda op, h, _: op(h))
 
 
 def derive(source: SearchSpace | Supernet, architecture: Architecture, *, seed: int = 0) -> Network:
@@ -144,6 +188,11 @@ def derive(source: SearchSpace | Supernet, architecture: Architecture, *, seed: 
         return Network(source, architecture, seed)
     network = Network(source.space, architecture, seed)
     for edge, ours, shared in zip(source.space.edges, network.body, source.body):
+        if edge.terms:
+            names = source.space.slots[edge.op_slot]
+            for name, op in ours.ops.items():
+                op.load_state_dict(shared.ops[names.index(name)].state_dict())
+            continue
         if edge.slot is not None:
             shared = shared.ops[source.space.slots[edge.slot].index(architecture.ops[edge.slot])]
         ours.load_state_dict(shared.state_dict())

@@ -5,6 +5,7 @@ for a whole space.
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from labkit.errors import InputError
@@ -14,6 +15,19 @@ from labkit.spaces import Architecture, SearchSpace
 def generalisation_loss(train: Tensor, valid: Tensor, gap_weight: float) -> Tensor:
     """L_gen = L_train + gap_weight |L_valid - L_train| of two batches' mean losses, in nats (UNAS, section 3.2)."""
     return train + gap_weight * (valid - train).abs()
+
+
+def duplicates(space: SearchSpace, weights: Tensor) -> Tensor:
+    """(N,) nodes of a cell whose two inputs and operations are the same, of op weights (N, S, K); 0 in a chain.
+
+    Such a node runs one operation twice over. Linear in every slot, so with probabilities in place of one-hot weights
+    it is the mean number: the score function is not needed, and UNAS's penalty has no variance.
+    """
+    total = torch.zeros(len(weights), device=weights.device, dtype=weights.dtype)
+    for one, other in space.pairs:
+        same_input = (weights[:, one.gate] * weights[:, other.gate]).sum(-1)
+        total = total + same_input * (weights[:, one.ops] * weights[:, other.ops]).sum(-1)
+    return total
 
 
 @dataclass(frozen=True)

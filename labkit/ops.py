@@ -7,6 +7,7 @@ Every entry of `OPS` builds a module from `(in_channels, out_channels, stride)` 
 from collections.abc import Callable
 from functools import partial
 
+import torch
 from torch import Tensor, nn
 
 from labkit.depthwise import DepthwiseConv2d
@@ -75,6 +76,65 @@ def skip(in_channels: int, out_channels: int, stride: int) -> nn.Module:
     return nn.Identity()
 
 
+class SeparableConv(nn.Sequential):
+    """ReLU, depthwise, 1x1 convolution, batch norm: `times` over, the stride in the first (Liu et al. 2019, DARTS)."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: int, *, kernel: int, times: int = 1, spread: int = 1
+    ):
+        layers: list[nn.Module] = []
+        for step in range(times):
+            by, writes = (stride if step == 0 else 1), (out_channels if step == times - 1 else in_channels)
+            depthwise = (
+                DepthwiseConv2d(in_channels, kernel, by)
+                if spread == 1
+                else nn.Conv2d(
+                    in_channels, in_channels, kernel, by, spread * (kernel // 2), spread, in_channels, bias=False
+                )
+            )
+            # The ReLU is not in place: other edges read the same state.
+            layers += [nn.ReLU(), depthwise, nn.Conv2d(in_channels, writes, 1, bias=False), nn.BatchNorm2d(writes)]
+        super().__init__(*layers)
+
+
+class Halve(nn.Module):
+    """ReLU, two 1x1 convolutions of stride 2 on grids a pixel apart, each half of the width, batch norm."""
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__()
+        if out_channels % 2:
+            raise ValueError(f"each of two grids makes half of the width; got {out_channels} channels")
+        half = out_channels // 2
+        self.even, self.odd = (nn.Conv2d(in_channels, half, 1, 2, bias=False) for _ in range(2))
+        self.norm = nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.relu()
+        return self.norm(torch.cat([self.even(x), self.odd(x[:, :, 1:, 1:])], 1))
+
+
+def halve(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    if stride != 2:
+        raise ValueError(f"halving has stride 2; got {stride}")
+    return Halve(in_channels, out_channels)
+
+
+def identity(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    """What it reads; at stride 2 the nearest thing to it."""
+    return skip(in_channels, out_channels, stride) if stride == 1 else Halve(in_channels, out_channels)
+
+
+def average_of_nine(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    if in_channels != out_channels:
+        raise ValueError(f"pooling keeps the width; got {in_channels} -> {out_channels} channels")
+    return nn.AvgPool2d(3, stride, 1, count_include_pad=False)
+
+
+def relu_conv_bn(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
+    """To a cell's width, of a state that the next cell reads too: so the ReLU is not in place."""
+    return nn.Sequential(nn.ReLU(), conv_bn(in_channels, out_channels, stride, kernel=1, activation=None))
+
+
 OPS: dict[str, Callable[[int, int, int], nn.Module]] = {
     "conv5x5": partial(conv_bn, kernel=5),
     "conv3x3": partial(conv_bn, kernel=3),
@@ -89,6 +149,15 @@ OPS: dict[str, Callable[[int, int, int], nn.Module]] = {
     "mb5e6": partial(MBConv, kernel=5, expansion=6),
     "mb7e3": partial(MBConv, kernel=7, expansion=3),
     "mb7e6": partial(MBConv, kernel=7, expansion=6),
+    "convbn3x3": partial(conv_bn, kernel=3, activation=None),
+    "relu1x1": relu_conv_bn,
+    "halve": halve,
+    "identity": identity,
+    "avgpool3x3": average_of_nine,
+    "sep3x3": partial(SeparableConv, kernel=3, times=2),
+    "sep5x5": partial(SeparableConv, kernel=5, times=2),
+    "sep7x7": partial(SeparableConv, kernel=7, times=2),
+    "dil3x3": partial(SeparableConv, kernel=3, spread=2),
 }
 
 
@@ -107,8 +176,14 @@ def pooled_head(channels: int, side: int, classes: int, *, width: int = 128) -> 
     )
 
 
+def average_head(channels: int, side: int, classes: int) -> nn.Module:
+    """The global average, and a linear layer."""
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
+
+
 HEADS: dict[str, Callable[[int, int, int], nn.Module]] = {
     "flat": flat_head,
     "pooled": pooled_head,
     "pooled-wide": partial(pooled_head, width=1728),
+    "average": average_head,
 }

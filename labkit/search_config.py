@@ -32,6 +32,7 @@ class SearchConfig:
     finalists: int = 8  # most probable architectures in time that are judged at the end, under a deadline
     gap_weight: float = 0.5  # of |L_valid - L_train|, as published
     gap: str = "batch"  # of the mean losses of an architecture's images, or of "paired" images as its code has it
+    duplicate_weight: float = 0.2  # nats for each node of a cell that is the same operation twice; published
     weights_on: str = "auto"  # samples that are "relaxed" as published, or another of WEIGHTS_ON, see `learns_on`
     weight_average: float = 0.0  # share of the steps, the last ones, whose mean weights are judged; 0: the last weights
     nats_per_error: float = 6.0  # cross-entropy of a supernet that one unit of error is worth; five_layer: 5 to 10
@@ -77,6 +78,8 @@ class SearchConfig:
                 f"a control's scale is a finite number and softening at least 0; got {self.control_scale} and "
                 f"{self.softening}"
             )
+        if not (math.isfinite(self.duplicate_weight) and self.duplicate_weight >= 0):
+            raise InputError(f"what a duplicate costs is a number from 0 up; got {self.duplicate_weight}")
         if not 0 <= self.weight_average <= 1:
             raise InputError(f"weights are averaged over a share of the steps, from 0 to 1; got {self.weight_average}")
         if not (0 < self.weight_lr_end <= 1 and 0 < self.logit_lr_end <= 1):

@@ -51,7 +51,7 @@ class TaskCost:
         with torch.no_grad(), frozen_statistics(self.supernet):
             costs = self._gen([self._each_image(batch, weights, self.drawn) for batch in self._batches()])
         self.sampled, self.costs = weights.argmax(-1).tolist(), costs.tolist()
-        self.passes += work(weights) * self._images()
+        self.passes += self.supernet.work(weights) * self._images()
         return costs
 
     def _relaxed(self, weights: Tensor) -> Tensor:
@@ -84,12 +84,12 @@ class TaskCost:
         images, labels = self.train
         logits = self._logits(images, weights)
         loss = objective = F.cross_entropy(logits, labels)
-        self.passes += 3 * work(weights) * len(labels)
+        self.passes += 3 * self.supernet.work(weights) * len(labels)
         if teacher is not None:
             with torch.no_grad(), frozen_statistics(self.supernet):
                 soft = self._logits(images, teacher).softmax(-1)
             objective = 0.5 * loss + 0.5 * F.cross_entropy(logits, soft)
-            self.passes += work(teacher) * len(labels)
+            self.passes += self.supernet.work(teacher) * len(labels)
         self.loss = loss.item()
         return list(torch.autograd.grad(objective, self.parameters, allow_unused=True))
 
@@ -126,11 +126,6 @@ class TaskCost:
         if self.paired:
             return generalisation_loss(*losses, self.gap_weight).mean(-1)
         return generalisation_loss(*(loss.mean(-1) for loss in losses), self.gap_weight)
-
-
-def work(weights: Tensor) -> float:
-    """How many architectures' work a pass under op weights (N, S, K) is: candidates of a slot that any row uses."""
-    return (weights != 0).any(0).sum().item() / weights.shape[1]
 
 
 def cross_entropies(logits: Tensor, labels: Tensor) -> Tensor:

@@ -58,7 +58,7 @@ class SearchRun:
         self.on_step = on_step
         self.ingredients = _ingredients(supernet, data, config, table, measured_ms, aims)
         self.supernet = copy.deepcopy(supernet).to(memory_format=torch.channels_last)  # sooner, above all in pooling
-        self.parameters = list(self.supernet.parameters())
+        self.parameters = [p for p in self.supernet.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
             self.parameters, config.weight_lr, weight_decay=config.weight_decay, fused=True
         )

@@ -1,15 +1,16 @@
 """Search spaces and architectures, as plain data.
 
-A space is a chain of edges from a fixed stem to a fixed head. An edge either carries a fixed operation
-or takes the operation chosen in its *slot*; edges that share a slot share one decision. In shapes, S is
-the number of slots and K the largest number of candidates that a slot has.
+A space is edges between states, from the image to a fixed head: a chain, or cells whose nodes choose what they read. An
+edge either carries a fixed operation or takes the operation chosen in its *slot*; edges that share a slot share one
+decision. In a cell an edge's weight is a sum of *terms*: an operation's slot counts where an input's slot chose it.
+In shapes, S is the number of slots, E that of edges with a choice, K the largest number of candidates that a slot has.
 """
 
 import hashlib
 import itertools
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -46,18 +47,44 @@ class Architecture:
 
 
 @dataclass(frozen=True)
+class Term:
+    """A share of an edge's weight: what slot `ops` chose, where slot `gate` chose its candidate number `choice`."""
+
+    ops: int
+    gate: int
+    choice: int
+
+
+@dataclass(frozen=True)
 class Edge:
-    """Where an operation sits, and either the slot that chooses it or the fixed operation it is."""
+    """Where an operation sits, and the slot that chooses it, or the fixed operation it is, or its terms in a cell."""
 
     in_channels: int
     out_channels: int
     stride: int = 1
     slot: int | None = None
     fixed: str | None = None
+    terms: tuple[Term, ...] = ()
+    sources: tuple[int, ...] = ()  # states that it reads, side by side; 0 is the image. None named: the newest
+    target: int | None = None  # state that it adds to; None: a new one
 
     def __post_init__(self) -> None:
-        if (self.slot is None) == (self.fixed is None):
-            raise InputError(f"an edge has either a slot or a fixed operation; got {self}")
+        if (self.slot is not None) + (self.fixed is not None) + bool(self.terms) != 1:
+            raise InputError(f"an edge has either a slot, or a fixed operation, or terms; got {self}")
+
+    @property
+    def op_slot(self) -> int | None:
+        """A slot whose candidates are this edge's; None where it has no choice."""
+        return self.terms[0].ops if self.terms else self.slot
+
+
+@dataclass(frozen=True)
+class Step:
+    """An edge on the way from the image to the head."""
+
+    sources: tuple[int, ...]  # states that it reads
+    target: int
+    done: tuple[int, ...]  # states that nobody reads after it
 
 
 @dataclass(frozen=True)
@@ -175,7 +202,7 @@ class Choices:
 
 @dataclass(frozen=True)
 class SearchSpace(Choices):
-    """Choices that make a network: the chain of `edges` that the slots fill. The first edge is the stem."""
+    """Choices that make a network: `edges` that the slots fill, in the order in which they run; the stem first."""
 
     edges: tuple[Edge, ...]
     image: tuple[int, int, int]  # channels, height, width
@@ -184,22 +211,108 @@ class SearchSpace(Choices):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        named = [op for slot in self.slots for op in slot] + [e.fixed for e in self.edges if e.fixed]
+        of_ops = {edge.slot for edge in self.edges} | {term.ops for edge in self.edges for term in edge.terms}
+        named = [op for slot in of_ops - {None} for op in self.slots[slot]] + [e.fixed for e in self.edges if e.fixed]
         unknown = sorted(set(named) - set(OPS))
         if unknown or self.head not in HEADS:
             raise InputError(
                 f"space {self.name} names unknown operations {unknown or [self.head]}; known: {', '.join(OPS)}"
             )
         used = {edge.slot for edge in self.edges if edge.slot is not None}
+        used |= {slot for edge in self.edges for term in edge.terms for slot in (term.ops, term.gate)}
         if used != set(range(len(self.slots))):
             raise InputError(f"space {self.name}: edges use slots {sorted(used)} of {len(self.slots)}")
+        if len({len(self.edges[i].terms) for i in self.chosen_edges}) != 1:
+            raise InputError(f"space {self.name}: every edge with a choice has the same number of terms")
+        for edge in self.edges:
+            for term in edge.terms:
+                if self.slots[term.ops] != self.slots[edge.op_slot] or term.choice >= len(self.slots[term.gate]):
+                    raise InputError(f"space {self.name}: the terms of an edge differ in their candidates; got {edge}")
+
+    @cached_property
+    def digest(self) -> str:
+        """Twelve hex digits that name this exact space: a table of another one is refused by it."""
+        value = asdict(self)
+        for edge in value["edges"]:  # a chain's digest is what it was before there were cells
+            for name, absent in (("terms", ()), ("sources", ()), ("target", None)):
+                if edge[name] == absent:
+                    del edge[name]
+        return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
+
+    @cached_property
+    def route(self) -> tuple[Step, ...]:
+        """Where each edge reads and writes."""
+        ways, newest = [], 0
+        for edge in self.edges:
+            target = newest + 1 if edge.target is None else edge.target
+            ways.append((edge.sources or (newest,), target))
+            newest = max(newest, target)
+        last_read = {state: i for i, (sources, _) in enumerate(ways) for state in sources}
+        return tuple(
+            Step(sources, target, tuple(s for s in dict.fromkeys(sources) if last_read[s] == i))
+            for i, (sources, target) in enumerate(ways)
+        )
+
+    @cached_property
+    def chosen_edges(self) -> tuple[int, ...]:
+        """Places in `edges` of those with a choice."""
+        return tuple(i for i, edge in enumerate(self.edges) if edge.op_slot is not None)
+
+    @property
+    def is_chain(self) -> bool:
+        return not any(edge.terms or edge.sources for edge in self.edges)
+
+    def edge_weights(self, weights: Tensor) -> Tensor:
+        """(N, E, K) of op weights (N, S, K): of every operation on every edge with a choice, differentiable."""
+        edges = [self.edges[i] for i in self.chosen_edges]
+        if not any(edge.terms for edge in edges):
+            slots = [edge.slot for edge in edges]
+            return weights if slots == list(range(len(self.slots))) else weights[:, slots]
+        return gated(weights, [edge.terms for edge in edges])
+
+    @cached_property
+    def edge_mask(self) -> Tensor:
+        """(E, K) bool, true where an edge with a choice has a k-th candidate."""
+        return self.mask[[self.edges[i].op_slot for i in self.chosen_edges]]
+
+    def chosen(self, edge: Edge, architecture: Architecture) -> dict[str, int]:
+        """Operations that `architecture` puts on an edge of a cell, and how often each: by one term, or by two."""
+        ops = architecture.ops
+        taken = [ops[t.ops] for t in edge.terms if ops[t.gate] == self.slots[t.gate][t.choice]]
+        return {name: taken.count(name) for name in self.slots[edge.op_slot] if name in taken}
+
+    def chances(self) -> Iterator[float]:
+        """Of every operation on every edge with a choice, how likely a uniform architecture runs it."""
+        for edge in (self.edges[i] for i in self.chosen_edges):
+            candidates = len(self.slots[edge.op_slot])
+            unused = math.prod(1 - 1 / (candidates * len(self.slots[t.gate])) for t in edge.terms)
+            yield from [1 - unused if edge.terms else 1 / candidates] * candidates
+
+    @cached_property
+    def pairs(self) -> tuple[tuple[Term, Term], ...]:
+        """The two terms of each node of a cell, by one edge each: what may choose the same twice."""
+        found = {tuple((t.ops, t.gate) for t in edge.terms): edge.terms for edge in self.edges if len(edge.terms) == 2}
+        return tuple(found.values())
 
     def sides(self) -> tuple[int, ...]:
         """Height (= width) in pixels of each edge's input, then of the head's."""
-        sides = [self.image[1]]
-        for edge in self.edges:
-            sides.append(math.ceil(sides[-1] / edge.stride))
-        return tuple(sides)
+        of_state, sides = {0: self.image[1]}, []
+        for edge, step in zip(self.edges, self.route):
+            sides.append(of_state[step.sources[0]])
+            of_state[step.target] = math.ceil(sides[-1] / edge.stride)
+        return (*sides, of_state[self.route[-1].target])
+
+
+def gated(weights: Tensor, terms: Sequence[tuple[Term, ...]]) -> Tensor:
+    """(N, E, K) of op weights (N, S, K): of each of E edges' operations, by its terms; linear in every slot.
+
+    So with independent slots the mean over architectures is the same function of their probabilities (S, K).
+    """
+    total = torch.zeros((), device=weights.device, dtype=weights.dtype)
+    for one_of_each in zip(*terms):
+        ops, gates, choices = zip(*((t.ops, t.gate, t.choice) for t in one_of_each))
+        total = total + weights[:, list(ops)] * weights[:, list(gates), list(choices)][..., None]
+    return total
 
 
 def five_layer(classes: int = 10) -> SearchSpace:
@@ -260,7 +373,59 @@ def mobile(size: str = "tiny", classes: int = 10) -> SearchSpace:
     return SearchSpace(f"mobile-{size}", tuple(slots), tuple(edges), image, classes, head)
 
 
-SPACES = {"five_layer": five_layer, "mobile-tiny": mobile, "mobile-full": partial(mobile, "full")}
+CELL_OPS = ("identity", "sep3x3", "maxpool3x3", "dil3x3", "sep5x5", "avgpool3x3", "sep7x7")
+CELLS = {  # cells, nodes of one, width of the first, operations
+    "tiny": (4, 2, 8, CELL_OPS[:4]),
+    "cifar": (8, 4, 16, CELL_OPS),
+    "cifar-deep": (20, 4, 36, CELL_OPS),  # in which what the other one found is trained
+}
+
+
+def cells(size: str = "tiny", classes: int = 10) -> SearchSpace:
+    """Cells in which every node reads two states: UNAS's form of the DARTS space (Liu, Simonyan, Yang, ICLR 2019).
+
+    Two kinds of cell, each chosen once for the whole network: normal ones, and two that halve the resolution and double
+    the width, a third and two thirds of the way. A cell reads the two before it (s0, s1). Each of its nodes adds up two
+    operations, and four slots say which: two for what is read (s0, s1, or an earlier node n0, n1, ...) and two for the
+    operations. So each node has two inputs without a rule of thumb after the search (Vahdat et al. 2020).
+
+    `"tiny"`: four cells of two nodes, 9,216 architectures a kind and 8.5e7 in all, for a CPU. `"cifar"`: the published
+    search space, 6.9e21. `"cifar-deep"`: the same choices in 20 cells of width 36, where what was found is trained.
+    """
+    if size not in CELLS:
+        raise InputError(f"cells have the sizes {', '.join(CELLS)}; got {size!r}")
+    count, nodes, width, ops = CELLS[size]
+    kinds = ("normal", "reduction")
+    inputs = [("s0", "s1", *(f"n{k}" for k in range(node))) for node in range(nodes)]
+    slots = [slot for _ in kinds for node in range(nodes) for slot in (inputs[node], inputs[node], ops, ops)]
+    edges = [Edge(3, 3 * width, fixed="convbn3x3", sources=(0,), target=1)]
+    before, widths, halved, newest = (1, 1), (3 * width, 3 * width), False, 1
+    for cell in range(count):
+        halves = cell in (count // 3, 2 * count // 3)
+        width *= 1 + halves
+        states = [newest + 1, newest + 2]
+        for state, source, wide, fixed in zip(states, before, widths, ("halve" if halved else "relu1x1", "relu1x1")):
+            edges.append(Edge(wide, width, 2 if fixed == "halve" else 1, fixed=fixed, sources=(source,), target=state))
+        for node in range(nodes):
+            first = 4 * (nodes * halves + node)  # of the node's slots: two inputs, two operations
+            into = states[-1] + 1
+            for choice, source in enumerate(states):
+                terms = tuple(Term(first + 2 + which, first + which, choice) for which in (0, 1))
+                stride = 2 if halves and choice < 2 else 1
+                edges.append(Edge(width, width, stride, terms=terms, sources=(source,), target=into))
+            states.append(into)
+        newest = states[-1] + 1
+        edges.append(Edge(nodes * width, nodes * width, fixed="identity", sources=tuple(states[2:]), target=newest))
+        before, widths, halved = (before[1], newest), (widths[1], nodes * width), halves
+    return SearchSpace(f"cells-{size}", tuple(slots), tuple(edges), (3, 32, 32), classes, "average")
+
+
+SPACES = {
+    "five_layer": five_layer,
+    "mobile-tiny": mobile,
+    "mobile-full": partial(mobile, "full"),
+    **{f"cells-{size}": partial(cells, size) for size in CELLS},
+}
 
 
 def by_name(name: str, classes: int = 10) -> SearchSpace:

@@ -170,6 +170,8 @@ def measure(
     """
     if not batch_sizes or min(batch_sizes) < 2:
         raise InputError(f"a step needs batches of at least 2 images; got {list(batch_sizes)}")
+    if cells := [space.name for space in spaces if not space.is_chain]:
+        raise InputError(f"the step written the obvious way is that of a chain; got {', '.join(cells)}")
     memory.keep_freed()
     data, rate, rows = data.to(device), macs_per_ms(device), []
     for space, batch_size in itertools.product(spaces, batch_sizes):

@@ -5,7 +5,7 @@ import labkit as lk
 from labkit.networks import frozen_statistics, held, seeded
 
 
-@pytest.fixture(params=["five_layer", "mobile-tiny"])
+@pytest.fixture(params=["five_layer", "mobile-tiny", "cells-tiny"])
 def supernet(request):
     """A supernet whose batch norms have seen something, so that running statistics are not the initial ones."""
     net = lk.Supernet(lk.spaces.by_name(request.param), seed=1)
@@ -32,22 +32,26 @@ def test_the_comparison_sees_another_architecture(supernet, generator):
 
 
 def test_only_the_chosen_operations_run(supernet, generator):
-    ran = []
-    for slot, mixed in enumerate(m for m in supernet.body if hasattr(m, "ops")):
+    ran, space = [], supernet.space
+    for place, mixed in enumerate(m for m in supernet.body if hasattr(m, "ops")):
         for k, op in enumerate(mixed.ops):
-            op.register_forward_hook(lambda *_, where=(slot, k): ran.append(where))
-    (architecture,) = supernet.space.sample(1, generator)
-    supernet(torch.randn(2, 3, 32, 32), supernet.space.encode(architecture)[None])
-    assert ran == [(s, slot.index(op)) for s, (slot, op) in enumerate(zip(supernet.space.slots, architecture.ops))]
+            op.register_forward_hook(lambda *_, where=(place, k): ran.append(where))
+    (architecture,) = space.sample(1, generator)
+    supernet(torch.randn(2, 3, 32, 32), space.encode(architecture)[None])
+    ops, expected = architecture.ops, []
+    for place, edge in enumerate(space.edges[i] for i in space.chosen_edges):
+        gates = [(t.ops, ops[t.gate] == space.slots[t.gate][t.choice]) for t in edge.terms] or [(edge.slot, True)]
+        expected += [(place, k) for k in sorted({space.slots[s].index(ops[s]) for s, is_open in gates if is_open})]
+    assert ran == expected
 
 
 def test_a_mixture_is_the_weighted_sum(supernet, generator):
     """Against the sum written out, at the first searched layer."""
-    edge = next(i for i, e in enumerate(supernet.space.edges) if e.slot == 0)
+    edge = supernet.space.chosen_edges[0]
     x = torch.randn(4, 3, 32, 32, generator=generator)
-    for module in supernet.body[:edge]:
+    for module in supernet.body[: 2 if supernet.space.pairs else edge]:
         x = module(x)
-    weights = torch.rand(1, len(supernet.space.slots[0]), generator=generator)
+    weights = torch.rand(1, len(supernet.body[edge].ops), generator=generator)
     expected = sum(w * op(x) for w, op in zip(weights[0], supernet.body[edge].ops))
     mixed = supernet.body[edge](x, weights, [True] * weights.shape[1], False)
     torch.testing.assert_close(mixed, expected)
@@ -66,6 +70,7 @@ def test_relaxed_weights_get_a_gradient_even_where_they_are_zero(supernet):
     (architecture,) = supernet.space.sample(1, torch.Generator().manual_seed(3))
     weights = supernet.space.encode(architecture)[None].requires_grad_()
     supernet(torch.randn(2, 3, 32, 32), weights).square().sum().backward()
+    # In a cell an input's slot has a slope for every input; an operation's, for all where it is, so none is left out.
     assert (weights.grad[0][supernet.space.mask] != 0).float().mean() > 0.9
 
 
@@ -94,7 +99,7 @@ def test_a_wrong_architecture_is_refused(space):
 
 def test_held_weights_take_no_part_in_the_slope(supernet, generator):
     """Op weights learn the same, shared ones nothing; afterwards both do again, but for what was held before."""
-    parameters = list(supernet.parameters())
+    parameters = [p for p in supernet.parameters() if p.requires_grad]
     parameters[0].requires_grad_(False)
     images = torch.randn(4, 3, 32, 32, generator=generator)
     weights = lk.ArchDistribution(supernet.space).probs()[None].detach().requires_grad_()
@@ -106,13 +111,14 @@ def test_held_weights_take_no_part_in_the_slope(supernet, generator):
     assert [p.requires_grad for p in parameters] == [False] + [True] * (len(parameters) - 1)
 
 
+@pytest.mark.parametrize("name", ["mobile-tiny", "cells-tiny"])
 @pytest.mark.parametrize("n", [1, 2, 5])
-def test_the_work_of_several_draws_is_the_mean_of_what_they_use(n):
+def test_the_work_of_several_draws_is_the_mean_of_what_they_use(n, name):
     """Against the candidates that many draws of n architectures used."""
-    supernet = lk.Supernet(lk.spaces.mobile())
+    supernet = lk.Supernet(lk.spaces.by_name(name))
     space, draw = supernet.space, torch.Generator().manual_seed(0)
-    used = [
-        (torch.stack([space.encode(a) for a in space.sample(n, draw)]) != 0).any(0).sum().item() / len(space.slots)
-        for _ in range(2_000)
-    ]
+    used = [supernet.work(torch.stack([space.encode(a) for a in space.sample(n, draw)])) for _ in range(2_000)]
     assert supernet.drawn_passes(n) == pytest.approx(sum(used) / len(used), abs=0.02)
+    if name == "mobile-tiny":
+        rows = torch.stack([space.encode(a) for a in space.sample(n, draw)])
+        assert supernet.work(rows) == pytest.approx((rows != 0).any(0).sum().item() / len(space.slots))

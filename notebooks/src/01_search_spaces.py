@@ -140,6 +140,9 @@ lk.plots.picture(ax, "Sizes of six search spaces on a logarithmic axis, from 243
 # the right answer can be known. Everywhere else a search sees a vanishing part of the space, and has to be told where
 # to look next. That takes a sense of *direction*, and so numbers in place of names.
 #
+# (The last two can be searched here too, as `lk.spaces.mobile("full")` and `lk.spaces.cells("cifar")`; what that takes is
+# days on a GPU, not minutes on a laptop. `lk.spaces.cells("tiny")` is a small sister of the last.)
+#
 # ## From names to numbers
 #
 # An architecture as numbers is a matrix of **op weights**, S slots by K candidates, with a 1 where the candidate is
