@@ -9,9 +9,11 @@ from typing import Any
 import torch
 
 from labkit import storage
+from labkit.complexity import count
 from labkit.data import ImageSet
 from labkit.errors import InputError
 from labkit.export import RuntimeRow, benchmark, speedup_text
+from labkit.latency import macs_per_ms
 from labkit.networks import Network
 from labkit.onnx_models import onnx_bytes
 from labkit.runtimes import runtimes
@@ -29,6 +31,7 @@ class Race:
     architecture: str
     batch_size: int
     rows: tuple[RuntimeRow, ...]
+    floor_ms: float | None = None  # of its arithmetic at the device's own best rate, `latency.macs_per_ms`
 
     def fastest(self, precision: str) -> RuntimeRow | None:
         """The fastest compiled runtime of a precision that computes the same; None where there is none."""
@@ -57,6 +60,7 @@ def race(
     if min(batch_sizes, default=0) < 1:
         raise InputError(f"batches have at least one image; got {list(batch_sizes)}")
     model = onnx_bytes(network, torch.zeros(2, *network.space.image))
+    image_ms = count(network, network.space.image).macs / macs_per_ms(device)
     races = []
     for batch_size in batch_sizes:
         rows = benchmark(
@@ -71,7 +75,7 @@ def race(
             calibration=data.train,
             engines=engines,
         )
-        races.append(Race(network.space.name, str(network.architecture), batch_size, rows))
+        races.append(Race(network.space.name, str(network.architecture), batch_size, rows, batch_size * image_ms))
         if on_race is not None:
             on_race(races[-1])
     return tuple(races)
@@ -81,6 +85,12 @@ def to_text(races: Sequence[Race]) -> str:
     lines = []
     for one in races:
         lines += [f"{one.space} {one.architecture}, batch {one.batch_size}", *(f"  {row}" for row in one.rows)]
+        eager = one.row("torch", "fp32")
+        if one.floor_ms is not None and eager is not None:
+            times = eager.measurement.measured_ms / one.floor_ms
+            lines.append(
+                f"  its arithmetic at the rate of a large convolution in fp32: {one.floor_ms:.2g} ms, {times:.1f}x"
+            )
         for precision in ("fp32", "int8"):
             best, layout = one.fastest(precision), one.row("torch-channels-last", "fp32")
             if best is None:
@@ -92,8 +102,8 @@ def to_text(races: Sequence[Race]) -> str:
 
 def to_json(races: Sequence[Race]) -> list[dict[str, Any]]:
     """A record a row of each race, so that a file of them has a line a row."""
-    about = lambda one: {"space": one.space, "architecture": one.architecture, "batch_size": one.batch_size}
-    return [{**about(one), **row.to_json()} for one in races for row in one.rows]
+    names = ("space", "architecture", "batch_size", "floor_ms")
+    return [{**{name: getattr(one, name) for name in names}, **row.to_json()} for one in races for row in one.rows]
 
 
 def load(source: str | Path = "mobile-tiny") -> tuple[tuple[Race, ...], dict[str, Any]]:
@@ -107,9 +117,10 @@ def load(source: str | Path = "mobile-tiny") -> tuple[tuple[Race, ...], dict[str
         path = shipped.get(storage.of_a_device(sorted(shipped), path.as_posix()) or "", path)
     value = storage.read_json(path, KIND, SCHEMA)
     try:
-        about = lambda row: (row["space"], row["architecture"], row["batch_size"])
+        about = lambda row: (row["space"], row["architecture"], row["batch_size"], row.get("floor_ms"))
         races = (
-            Race(*key, tuple(RuntimeRow.from_json(row) for row in rows)) for key, rows in groupby(value["rows"], about)
+            Race(*key, tuple(RuntimeRow.from_json(row) for row in rows), floor_ms)
+            for (*key, floor_ms), rows in groupby(value["rows"], about)
         )
         return tuple(races), value["made"]
     except (KeyError, TypeError, AttributeError, InputError) as problem:

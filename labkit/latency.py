@@ -78,6 +78,20 @@ def measure(
     return [Measurement(timing, card) for timing in timings]
 
 
+@ieee_float32()
+def macs_per_ms(device: str | torch.device = "cpu", repeats: int = 20) -> float:
+    """Multiply-accumulates that the device does in a millisecond, in float32, where the work suits it.
+
+    That of a 3x3 convolution of 64 channels and 64 images, 32 x 32, channels last, no gradient: a floor for what a
+    network's arithmetic takes. Depthwise and 1x1 convolutions come nowhere near it, and eight bits may go below it.
+    """
+    conv = nn.Conv2d(64, 64, 3, padding=1, bias=False).to(device, memory_format=torch.channels_last)
+    images = torch.randn(64, 64, 32, 32).to(device, memory_format=torch.channels_last)
+    with torch.no_grad():
+        (timing,) = time_interleaved([lambda: conv(images)], device=device, seconds=repeats * 0.02, rounds=repeats)
+    return 64 * 32 * 32 * 64 * 64 * 9 / timing.best_ms
+
+
 def _batches(batch_size: int, image: tuple[int, ...], dtype: str, device: str | torch.device) -> Tensor:
     """(4, batch_size, *image) random images, the same every time."""
     if dtype not in DTYPES:

@@ -23,7 +23,7 @@ from labkit.data import ImageSet, ShuffledBatches
 from labkit.depthwise import DepthwiseConv2d
 from labkit.distributions import ArchDistribution
 from labkit.errors import InputError
-from labkit.latency import LatencyTable
+from labkit.latency import LatencyTable, macs_per_ms
 from labkit.networks import MixedOp, Supernet, frozen_statistics, seeded
 from labkit.objectives import generalisation_loss
 from labkit.search_config import SearchConfig
@@ -216,15 +216,6 @@ def step_macs(supernet: Supernet) -> float:
     """
     mixed = count(_Mixture(copy.deepcopy(supernet).cpu()), supernet.space.image).macs
     return mixed * (3 + 2) + 2 * mixed / supernet.mixed_passes
-
-
-def macs_per_ms(device: str | torch.device = "cpu", repeats: int = 20) -> float:
-    """Of a 3x3 convolution that suits the machine: 64 channels, 32 x 32, 64 images, channels last, no gradient."""
-    conv = nn.Conv2d(64, 64, 3, padding=1, bias=False).to(device, memory_format=torch.channels_last)
-    images = torch.randn(64, 64, 32, 32).to(device, memory_format=torch.channels_last)
-    with torch.no_grad():
-        (timing,) = time_interleaved([lambda: conv(images)], device=device, seconds=repeats * 0.02, rounds=repeats)
-    return 64 * 32 * 32 * 64 * 64 * 9 / timing.best_ms
 
 
 def peak_bytes(call: Callable[[], object], device: str | torch.device = "cpu") -> int:

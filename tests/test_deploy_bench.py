@@ -31,6 +31,8 @@ def test_every_runtime_races_in_every_precision_it_takes(few, space, data):
     rows = json.loads(json.dumps(to_json(races)))
     assert len(rows) == 14 and rows[7]["batch_size"] == 4 and rows[7]["architecture"] == str(space[0])
     assert "than eager" in to_text(races) and "batch 4" in to_text(races)
+    assert races[1].floor_ms == pytest.approx(4 * races[0].floor_ms) and "its arithmetic at" in to_text(races)
+    assert 0 < races[1].floor_ms < races[1].row("torch", "fp32").measurement.measured_ms
 
 
 def test_a_runtime_that_computes_something_else_does_not_win(few, space, data):
