@@ -6,6 +6,7 @@ In shapes: B images, S slots, K candidates, N in {1, B} rows of op weights.
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import astuple
 from functools import reduce
 
 import torch
@@ -101,19 +102,21 @@ class _EdgeNetwork(nn.Module):
         self.space = space
         self.body = nn.ModuleList(build(edge) for edge in space.edges)
         self.head = HEADS[space.head](space.edges[-1].out_channels, space.sides()[-1], space.classes)
+        place = {edge: e for e, edge in enumerate(space.chosen_edges)}
+        self._route = [(*astuple(step), place.get(i)) for i, step in enumerate(space.route)]
 
     def _walk(self, x: Tensor, searched: Callable[[nn.Module, Tensor, int], Tensor | None]) -> Tensor:
         """`searched` runs the module of the edge with a choice whose place among those is given."""
-        states, place = {0: x}, {edge: e for e, edge in enumerate(self.space.chosen_edges)}
-        for i, (step, module) in enumerate(zip(self.space.route, self.body)):
-            read = [states[s] for s in step.sources]
+        states, target = {0: x}, 0
+        for (sources, target, done, place), module in zip(self._route, self.body):
+            read = [states[s] for s in sources]
             x = read[0] if len(read) == 1 else torch.cat(read, 1)
-            y = searched(module, x, place[i]) if i in place else module(x)
-            for state in step.done:
+            y = module(x) if place is None else searched(module, x, place)
+            for state in done:
                 del states[state]
             if y is not None:
-                states[step.target] = states[step.target] + y if step.target in states else y
-        return self.head(states[self.space.route[-1].target])
+                states[target] = states[target] + y if target in states else y
+        return self.head(states[target])
 
 
 class Supernet(_EdgeNetwork):
@@ -132,14 +135,14 @@ class Supernet(_EdgeNetwork):
     @property
     def mixed_passes(self) -> float:
         """How many architectures' work a mixed pass does: operations there are, for one that an architecture runs."""
-        return sum(1 for _ in self.space.chances()) / self._operations
+        return round(sum(1 for _ in self.space.chances()) / self._operations, 9)
 
     def drawn_passes(self, n: int) -> float:
         """How many architectures' work a pass does in which `n` uniform draws share the images: operations drawn.
 
         One that any of them drew runs on all images.
         """
-        return sum(1 - (1 - chance) ** n for chance in self.space.chances()) / self._operations
+        return round(sum(1 - (1 - chance) ** n for chance in self.space.chances()) / self._operations, 9)
 
     def work(self, weights: Tensor) -> float:
         """How many architectures' work a pass under op weights (N, S, K) is: operations that any row uses."""
