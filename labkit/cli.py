@@ -532,11 +532,10 @@ def bench_step(arguments: argparse.Namespace) -> Outcome:
     sizes = [int(n) for n in _numbers(arguments.batch_sizes, "--batch-sizes")]
     if arguments.threads < 1:
         raise InputError(f"a step runs on at least one thread; got {arguments.threads}")
+    device = _device(arguments)
     if arguments.out:
         storage.writable_folder(Path(arguments.out).parent)
     images = data.glyphs(max(1_000, 2 * max(sizes)), max(1_000, 2 * max(sizes)), 10, seed=0)
-
-    device = _device(arguments)
 
     def quick(space: spaces.SearchSpace) -> latency.LatencyTable:
         with warnings.catch_warnings():  # of a noisy machine: any table will do here

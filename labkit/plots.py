@@ -162,21 +162,23 @@ def study(made: Study) -> Picture:
 
 @styled
 def latency_table(table: LatencyTable, ax: Axes | None = None) -> Axes:
-    """Milliseconds of every candidate in every slot: dark is slow."""
-    matrix = table.matrix.numpy()
-    names = sorted({op for slot in table.slots for op, _ in slot}, key=[op for s in table.slots for op, _ in s].index)
-    cells = np.full((len(names), len(table.slots)), np.nan)
-    for s, slot in enumerate(table.slots):
-        for k, (op, _) in enumerate(slot):
+    """Milliseconds of every candidate in every slot, or on every edge of cells: dark is slow."""
+    where, matrix = (
+        (table.slots, table.matrix) if not table.edges else ([e.ops for e in table.edges], table.edge_matrix)
+    )
+    names = list(dict.fromkeys(op for candidates in where for op, _ in candidates))
+    cells = np.full((len(names), len(where)), np.nan)
+    for s, candidates in enumerate(where):
+        for k, (op, _) in enumerate(candidates):
             cells[names.index(op), s] = matrix[s, k]
-    ax = axes(ax, width=1.6 + 0.75 * len(table.slots), height=1.2 + 0.36 * len(names))
+    ax = axes(ax, width=1.6 + 0.75 * len(where), height=1.2 + 0.36 * len(names))
     ax.imshow(cells, cmap="Blues", aspect="auto", vmin=0)
     middle = np.nanmax(cells) / 2
     for (row, column), ms in np.ndenumerate(cells):
         text = "–" if np.isnan(ms) else f"{ms:.3f}"
         ax.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if ms > middle else "black")
     ax.set_yticks(range(len(names)), names)
-    ax.set_xticks(range(len(table.slots)), [f"layer {s + 1}" for s in range(len(table.slots))])
+    ax.set_xticks(range(len(where)), [f"{'edge' if table.edges else 'layer'} {s + 1}" for s in range(len(where))])
     ax.set_title(f"ms each part adds, {table.card.runtime}, batch {table.card.batch_size}, {table.card.origin}")
     ax.grid(False)
     return ax

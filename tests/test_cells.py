@@ -256,3 +256,9 @@ def test_the_range_is_reached_and_the_file_keeps_it(cells, timings, tmp_path):
     again.check(cells)
     assert again.edges == timings.edges and again.range_ms() == timings.range_ms()
     assert "edges" not in json.loads(json.dumps(lk.LatencyTable.load("five_layer-torch-b1").to_json()))
+
+
+def test_the_picture_of_a_table_has_every_edge(timings):
+    ax = lk.plots.latency_table(timings)
+    assert len(ax.texts) == 4 * len(timings.edges)
+    assert ax.get_xticklabels()[0].get_text() == "edge 1"
