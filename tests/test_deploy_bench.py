@@ -73,3 +73,16 @@ def test_impossible_batches_are_refused(space, data):
     for sizes in ((), (0,), (1, -4)):
         with pytest.raises(lk.InputError, match="batches have at least one image"):
             race(lk.derive(space, space[0]), data, batch_sizes=sizes)
+
+
+def test_the_shipped_race_of_a_gpu():
+    races, made = deploy_bench.load("gpu-nvidia-h200/mobile-tiny")
+    assert [one.batch_size for one in races] == [1, 64] and made["device"] == "NVIDIA H200"
+    for one in races:
+        assert all(row.computes_the_same for row in one.rows if row.available)
+        graph, half = one.row("torch-cuda-graph", "fp32"), one.row("torch-cuda-graph", "fp16")
+        assert half.speedup > graph.speedup > 3 and one.row("torch", "fp16").speedup < 1
+        assert not graph.measurement.card.tf32 and graph.measurement.card.capability == "9.0"
+        assert {row.name for row in one.rows if row.reason} >= {"torch-compile", "torch-aot", "tensorrt-rtx"}
+    with pytest.raises(lk.InputError, match="can be read"):
+        deploy_bench.load("gpu-nvidia-h200/none")

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 import labkit as lk
+from labkit import latency
+from labkit.cards import Timing
 from labkit.latency import ROUNDS, LatencyTable, measure, shipped_table, shipped_tables, time_interleaved
 
 
@@ -136,3 +138,25 @@ def test_shipped_tables_load_and_fit_their_spaces():
         assert path.with_suffix(".additivity.json").exists(), "how far to trust it"
     with pytest.raises(lk.InputError, match="no latency table is called 'nonsense'"):
         LatencyTable.load("nonsense")
+
+
+def test_a_gpus_recorded_sums_order_networks_as_measuring_again_does():
+    """Of CUDA graphs, whose parts are timed many times over in one graph; eager ones are mostly Python."""
+    names = [n for n in latency.shipped_tables() if n.startswith("gpu-") and "cuda-graph" in n]
+    assert len(names) >= 10
+    for name in names:
+        of = {standing.name: standing for standing in lk.additivity.recorded(name)}
+        assert of["sum of parts"].spearman > 0.98 and of["scaled sum"].within_5 == 1.0, name
+
+
+def test_a_part_many_times_over_in_one_call_is_put_back_to_once():
+    """Calls that take 3 ms and 2 ms a time: 67 ms for 32 times, 131 for 64."""
+    timing = lambda times: Timing.of([3 + 2 * times] * 4 + [3.3 + 2.2 * times])
+    timed = {"stem": timing(32), "conv": Timing.of([3 + 32 * 0.5] * 5), "floor": timing(64)}
+    once = latency._of_one(timed, "stem", "best")
+    assert once["floor"].best_ms == pytest.approx(3) == once["floor"].median_ms
+    assert once["stem"].best_ms == pytest.approx(5) and once["conv"].median_ms == pytest.approx(3.5)
+    assert once["stem"].median_within == pytest.approx(timing(32).median_within * 67 / 32 / 5)
+    net = torch.nn.Conv2d(3, 4, 3)
+    x = torch.randn(1, 3, 8, 8)
+    assert torch.equal(latency._Repeated(net, 3)(x), net(x))
