@@ -47,7 +47,7 @@ def test_doctor_fails_when_the_course_cannot_run(capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["search", "--space", "nope", "--out", "OUT"], "spaces are five_layer, mobile-tiny, mobile-full; got 'nope'"),
+        (["search", "--space", "nope", "--out", "OUT"], "spaces are five_layer, mobile-tiny, mobile-full, cells-tiny"),
         (["search", "--data", "nope", "--out", "OUT"], "data is one of glyphs"),
         (["search", "--data", "folder:/no/such", "--out", "OUT"], "no images at /no/such"),
         (["search", "--estimator", "nope", "--out", "OUT"], "estimators are unas"),

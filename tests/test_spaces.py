@@ -79,7 +79,7 @@ def test_unknown_names_are_refused():
         lk.spaces.mobile("huge")
     with pytest.raises(lk.InputError, match="unknown operations"):
         SearchSpace("x", (("conv9x9",),), (Edge(3, 3, slot=0),), (3, 8, 8), 2, "flat")
-    with pytest.raises(lk.InputError, match="either a slot or a fixed"):
+    with pytest.raises(lk.InputError, match="either a slot, or a fixed"):
         Edge(3, 3)
 
 
