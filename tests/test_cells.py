@@ -38,7 +38,7 @@ def cells():
 
 @pytest.fixture(scope="module")
 def batches(data):
-    return [(x.double(), y) for x, y in (next(part.batches(16)) for part in (data.train, data.valid))]
+    return [(x.double(), y) for x, y in (next(part.batches(5)) for part in (data.train, data.valid))]
 
 
 @pytest.fixture(scope="module")
@@ -150,21 +150,22 @@ def test_the_tasks_cost_has_the_slope_of_plain_autograd(cells, batches):
 
 
 def test_each_alone_is_judged_as_in_the_tree_of_shared_beginnings(space, data):
-    supernet = lk.searching.train_shared(lk.Supernet(space), data, dataclasses.replace(TINY, mixture_steps=20))
-    some = space.sample(9, torch.Generator().manual_seed(1))
+    supernet = lk.searching.train_shared(lk.Supernet(space), data, dataclasses.replace(TINY, mixture_steps=8))
+    some = space.sample(5, torch.Generator().manual_seed(1))
     for fresh in (True, False):
         parts = (supernet, some, data.train[:64], data.valid[:200])
         assert _errors_one_by_one(*parts, fresh=fresh) == pytest.approx(_errors(*parts, fresh=fresh), abs=1 / 200)
 
 
 def test_a_search_and_its_second_half_from_a_checkpoint(cells, data, timings, tmp_path):
-    config = dataclasses.replace(TINY, latency_weight=0.01)
+    short = {"mixture_steps": 1, "weight_steps": 1, "batch_size": 8}
+    config = dataclasses.replace(TINY, **short, joint_steps=2, latency_weight=0.01)
     whole = lk.search(lk.Supernet(cells), data, timings, config)
-    lk.search(lk.Supernet(cells), data, timings, config, checkpoints=Checkpoints(tmp_path, every=4))
-    again = lk.search(lk.Supernet(cells), data, timings, config, checkpoints=Checkpoints(tmp_path, every=4))
+    lk.search(lk.Supernet(cells), data, timings, config, checkpoints=Checkpoints(tmp_path, every=3))
+    again = lk.search(lk.Supernet(cells), data, timings, config, checkpoints=Checkpoints(tmp_path, every=3))
     assert torch.equal(again.logits, whole.logits) and again.point == whole.point
     assert whole.point.latency_ms == pytest.approx(timings.table_ms(whole.architecture))
-    published = SearchConfig.published("cifar", batch_size=16, architectures=16, weight_steps=1, joint_steps=2)
+    published = SearchConfig.published("cifar", batch_size=4, architectures=4, weight_steps=1, joint_steps=1)
     found = lk.search(lk.Supernet(cells), data, timings, dataclasses.replace(published, judge_images=100))
     assert found.logits.isfinite().all() and found.logits.abs().max() > 0
 
