@@ -318,7 +318,7 @@ for race in on_gpu:
 # %% [markdown]
 # **What to notice.** (1) Eager, the GPU takes about as long for 64 images as for one: it waits for Python, which
 # launches one small kernel after the other. Half precision adds launches, and makes it *slower*. (2) Launched as one
-# CUDA graph, the same kernels take a fourth to a fifth of the time, and now half precision pays. Of a speed-up that
+# CUDA graph, the same kernels take a third to a fifth of the time, and now half precision pays. Of a speed-up that
 # somebody promises you on a small network, ask how much is left next to a CUDA graph. (3) Rows without a number say
 # why: TensorRT for RTX cards runs on this GPU as little as on your CPU. Asked all the same, it answered that it
 # "does not support this compute capability".
