@@ -410,7 +410,9 @@ def _to_square():
 def crop_and_flip(pixels: Tensor) -> Tensor:
     """The usual CIFAR augmentation, each image on its own: pad 4 and crop, mirror half of them.
 
-    Uses torch's global random state, so call it inside `networks.seeded`.
+    torchvision's transforms draw once for a whole batch, so they would be called an image at a time. Drawn on the CPU,
+    so that a seed changes the images alike on every device. Uses torch's global random state: call it inside
+    `networks.seeded`.
     """
     n, pad = len(pixels), 4
     top, left = torch.randint(2 * pad + 1, (2, n, 1))

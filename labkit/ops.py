@@ -58,15 +58,18 @@ class MBConv(nn.Module):
         return x + self.body(x) if self.residual else self.body(x)
 
 
-def max_pool(in_channels: int, out_channels: int, stride: int, *, kernel: int) -> nn.Module:
+def _check_width(in_channels: int, out_channels: int) -> None:
     if in_channels != out_channels:
         raise ValueError(f"pooling keeps the width; got {in_channels} -> {out_channels} channels")
+
+
+def max_pool(in_channels: int, out_channels: int, stride: int, *, kernel: int) -> nn.Module:
+    _check_width(in_channels, out_channels)
     return nn.MaxPool2d(kernel, stride, kernel // 2)
 
 
 def average_pool(in_channels: int, out_channels: int, stride: int) -> nn.Module:
-    if in_channels != out_channels:
-        raise ValueError(f"pooling keeps the width; got {in_channels} -> {out_channels} channels")
+    _check_width(in_channels, out_channels)
     return nn.AvgPool2d(stride, stride)
 
 
@@ -125,8 +128,8 @@ def identity(in_channels: int, out_channels: int, stride: int) -> nn.Module:
 
 
 def average_of_nine(in_channels: int, out_channels: int, stride: int) -> nn.Module:
-    if in_channels != out_channels:
-        raise ValueError(f"pooling keeps the width; got {in_channels} -> {out_channels} channels")
+    """Of a pixel and its neighbours, those beyond the border left out of the count."""
+    _check_width(in_channels, out_channels)
     return nn.AvgPool2d(3, stride, 1, count_include_pad=False)
 
 

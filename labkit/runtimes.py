@@ -34,7 +34,7 @@ EIGHT_BITS = {  # runtime -> dtype -> how the model is quantised for it
 }
 ON_CPU = ("onnxruntime", "openvino")  # of those
 BY_HINT = {"openvino": ("bfloat16",)}  # the runtime is told so; the model stays float32
-COMPILERS = ("torch-compile", "torch-aot")  # on a GPU they have been seen to end the process
+COMPILERS = ("torch-compile", "torch-aot")  # on a GPU one of them has been seen to end the process
 GRAPH = "-cuda-graph"  # ends the name of a runtime whose kernels are launched as one
 MOST_COMPILED = 64  # networks, shapes and precisions: all share one `forward`, and beyond this many none is compiled
 _FORMATS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}

@@ -120,13 +120,13 @@ def test_the_same_twice_counts_twice(cells):
         with torch.no_grad():
             there = supernet(images, cells.encode(architecture)[None])
             assert torch.equal(lk.derive(supernet, architecture).eval()(images), there)
-    (edge,) = (e for e in lk.derive(cells, architecture).body[3:4])
+    edge = lk.derive(cells, architecture).body[3]
     assert edge.often == {"sep3x3": 2} and edge(torch.ones(1, 8, 32, 32)).shape == (1, 8, 32, 32)
 
 
 def test_batch_norm_learns_a_scale_only_in_the_chosen_network(cells):
-    assert not any("norm" in type(m).__name__.lower() and p.requires_grad
-                   for m in lk.Supernet(cells).modules() for p in m.parameters(recurse=False))  # fmt: skip
+    norms = [m for m in lk.Supernet(cells).modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert len(norms) > 20 and not any(p.requires_grad for norm in norms for p in norm.parameters())
     network = lk.derive(lk.Supernet(cells), cells[7])
     assert all(p.requires_grad for p in network.parameters())
 

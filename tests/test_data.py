@@ -9,6 +9,7 @@ from PIL import Image
 
 import labkit as lk
 from labkit.data import SIDE, Images, by_name, crop_and_flip, folder, glyphs, import_torchvision, standardise
+from labkit.networks import seeded
 
 
 def check_shapes(images):
@@ -182,6 +183,22 @@ def test_augmentation_treats_each_image_on_its_own():
     changed = crop_and_flip(pixels)
     assert changed.shape == pixels.shape and changed.dtype == torch.uint8
     assert len({tuple(c.flatten().tolist()) for c in changed}) > 8
+
+
+def test_each_image_is_cropped_and_mirrored_out_of_itself():
+    """Against every crop of the padded picture, and its mirror image."""
+    with seeded(0):
+        pixels = torch.randint(1, 256, (60, 3, SIDE, SIDE), dtype=torch.uint8)
+        cropped = crop_and_flip(pixels)
+    padded, places = torch.nn.functional.pad(pixels, (4,) * 4), set()
+    for i, changed in enumerate(cropped):
+        crops = padded[i].unfold(1, SIDE, 1).unfold(2, SIDE, 1)  # (3, 9, 9, SIDE, SIDE)
+        ways = {False: crops, True: crops.flip(-1)}
+        same = {m: (crop == changed[:, None, None]).all(-1).all(-1).all(0).nonzero() for m, crop in ways.items()}
+        ((mirrored, where),) = ((m, at) for m, at in same.items() if len(at))
+        places.add((mirrored, *where[0].tolist()))
+    assert {mirrored for mirrored, *_ in places} == {False, True}
+    assert {top for _, top, _ in places} > {0, 4, 8} < {left for *_, left in places}, "from border to border"
 
 
 def test_real_images():

@@ -70,7 +70,6 @@ def test_relaxed_weights_get_a_gradient_even_where_they_are_zero(supernet):
     (architecture,) = supernet.space.sample(1, torch.Generator().manual_seed(3))
     weights = supernet.space.encode(architecture)[None].requires_grad_()
     supernet(torch.randn(2, 3, 32, 32), weights).square().sum().backward()
-    # In a cell an input's slot has a slope for every input; an operation's, for all where it is, so none is left out.
     assert (weights.grad[0][supernet.space.mask] != 0).float().mean() > 0.9
 
 
