@@ -48,10 +48,11 @@ def imports(path):
 
 def test_every_module_imports_only_from_lower_floors():
     floor = {name: i for i, names in enumerate(FLOORS) for name in names.split()}
-    modules = {path.stem: path for path in PACKAGE.glob("[!_]*.py")}
+    modules = {path.stem: [path] for path in PACKAGE.glob("[!_]*.py")}
+    modules |= {path.parent.name: [*path.parent.glob("*.py")] for path in PACKAGE.glob("*/__init__.py")}
     assert set(modules) == set(floor), "a module has no floor, or a floor no module"
-    for name, path in modules.items():
-        for used in imports(path):
+    for name, paths in modules.items():
+        for used in {used for path in paths for used in imports(path)} - {name}:
             if used not in floor:
                 continue
             assert floor[used] < floor[name], f"{name} imports {used} from its own floor or above"

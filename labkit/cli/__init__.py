@@ -1,0 +1,35 @@
+"""The command line: `python -m labkit VERB`. A wrong request is one line and exit code 2.
+
+A module holds some verbs, each beside its arguments: what was typed -> outcome. Heavy modules of the library are
+imported by the verb that needs them.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+
+from labkit.cli import benches, course, deploying, latency, searching, truth
+from labkit.cli.arguments import Parser
+from labkit.errors import InputError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = _parser().parse_args(argv)
+    try:
+        value, text, passed = arguments.verb(arguments)
+    except InputError as problem:
+        print(f"labkit: {problem}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as stop:
+        print(f"labkit: {stop if stop.args else 'stopped'}", file=sys.stderr)
+        return 130
+    print(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) if arguments.json else text)
+    return 0 if passed else 1
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="python -m labkit", description="Hardware-aware neural architecture search.")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    for module in (course, searching, latency, deploying, truth, benches):
+        module.add(verbs)
+    return parser

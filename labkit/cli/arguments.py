@@ -1,0 +1,127 @@
+"""What the verbs share: how one is added, and how what was typed becomes what the library takes."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from labkit.errors import InputError
+
+Outcome = tuple[dict[str, Any], str, bool]  # JSON, text for people, passed
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        print(f"labkit: {message} (see `{self.prog} --help`)", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def add_verb(under, name: str, function: Callable[[argparse.Namespace], Outcome], text: str) -> argparse.ArgumentParser:
+    """A parser of the verb's own arguments, to which they are added; `function` is called with what was typed."""
+    added = under.add_parser(name, help=text, description=text)
+    added.set_defaults(verb=function)
+    added.add_argument("--json", action="store_true", help="print JSON")
+    return added
+
+
+def add_acts(under, name: str, text: str):
+    """What the acts of a verb of several are added to."""
+    return under.add_parser(name, help=text, description=text).add_subparsers(required=True, metavar="ACT")
+
+
+def add_search_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--space", default="five_layer")
+    parser.add_argument(
+        "--data", default="glyphs", help="glyphs, digits, cifar10, cifar100, fashion-mnist or folder:PATH"
+    )
+    parser.add_argument("--table", help="latency table: a file, a shipped name, or `measure` for this machine, now")
+    parser.add_argument("--seed", type=int, default=0)
+    recipe = parser.add_mutually_exclusive_group()
+    recipe.add_argument("--fast", action="store_true", help="shortened: seconds, and a worse answer")
+    recipe.add_argument("--published", choices=("cifar", "imagenet"), help="the settings of the published runs")
+    parser.add_argument("--download", action="store_true", help="let torchvision fetch the image set")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", dest="settings", help="any setting of SearchConfig"
+    )
+
+
+def search_config(arguments: argparse.Namespace, **own: Any):
+    """The recipe of the space or the published one, then the verb's own arguments, then `--set`."""
+    from labkit.search_config import SearchConfig
+
+    changes = own | dict(_setting(text) for text in arguments.settings)
+    if arguments.published:
+        return SearchConfig.published(arguments.published, **changes)
+    return SearchConfig.suited(arguments.space, fast=arguments.fast, **changes)
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """A field of SearchConfig and its value, of the field's own type; `none` where it may have none."""
+    from typing import get_args, get_type_hints
+
+    from labkit.search_config import SearchConfig
+
+    name, equals, value = text.partition("=")
+    hints = get_type_hints(SearchConfig)
+    if not equals or name not in hints:
+        raise InputError(f"--set takes NAME=VALUE of {', '.join(hints)}; got {text!r}")
+    kinds = get_args(hints[name]) or (hints[name],)
+    if value == "none" and type(None) in kinds:
+        return name, None
+    try:
+        return name, kinds[0](value)
+    except ValueError:
+        raise InputError(f"{name} is of type {kinds[0].__name__}; got {value!r}") from None
+
+
+def space_data_table(arguments: argparse.Namespace):
+    """The three things that every search starts from. What can be refused at once is refused first."""
+    from labkit import data, spaces, storage
+    from labkit.latency import LatencyTable, shipped_tables
+
+    spaces.by_name(arguments.space)
+    chosen = None if arguments.table in (None, "measure") else LatencyTable.load(arguments.table)
+    images = data.by_name(arguments.data, seed=arguments.seed, download=arguments.download, small=arguments.fast)
+    space = spaces.by_name(arguments.space, len(images.classes))
+    if chosen is None and arguments.table is None:  # a recorded table: the same seed gives the same architecture
+        name = storage.of_a_device(shipped_tables(), f"{space.name}-torch-b1")
+        recorded = name and LatencyTable.load(name)
+        chosen = recorded if recorded and recorded.space_digest == space.digest else None
+    if chosen is None:
+        print(f"measuring a latency table of {space.name} on this machine", file=sys.stderr)
+        chosen = LatencyTable.measure(space)
+    chosen.check(space)
+    return space, images, chosen
+
+
+def usable_device(arguments: argparse.Namespace) -> str:
+    """The device asked for, when torch can use it here."""
+    import torch
+
+    if arguments.device not in ("cpu", "cuda"):
+        raise InputError(f"a device is cpu or cuda; got {arguments.device!r}")
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda needs an NVIDIA GPU that torch can use: see python -m labkit doctor")
+    return arguments.device
+
+
+def check_timing(arguments: argparse.Namespace) -> None:
+    if arguments.rounds < 2 or arguments.seconds <= 0:
+        raise InputError(
+            f"timing takes at least 2 rounds and some seconds; got {arguments.rounds}, {arguments.seconds}"
+        )
+
+
+def words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def numbers(text: str, option: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"{option} is numbers with commas between, such as 0,0.1,0.4; got {text!r}") from None
+
+
+def on_terminal() -> bool:
+    return sys.stderr.isatty()

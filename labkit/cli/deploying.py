@@ -1,0 +1,165 @@
+"""`export`, `report` and `verify`: a run's network leaves PyTorch, and what is said of it can be checked again."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from labkit.cli.arguments import Outcome, add_verb, on_terminal, words
+from labkit.errors import InputError
+
+
+def add(verbs) -> None:
+    p = add_verb(verbs, "export", export, "train a run's choice from scratch, export it to ONNX, check and time it")
+    p.add_argument("run", help="folder of a search")
+    p.add_argument("--runtimes", default="torch,torch-channels-last,onnxruntime,tensorrt")
+    p.add_argument("--precisions", default="fp32", help="such as fp32,fp16,int8: each runtime in each")
+    p.add_argument("--batch-size", type=int, default=1)
+    p.add_argument("--epochs", type=int, default=6)
+    p.add_argument("--engine", help="build TensorRT engines too: tensorrt, or tensorrt-rtx, which needs no GPU for it")
+    text = "time architectures along the frontier in RUNTIME: what the search's table believed, and what is"
+    p.add_argument("--verify", nargs="?", const="onnxruntime", metavar="RUNTIME", help=text)
+    p.add_argument("--architectures", type=int, default=20, help="so many of them")
+    p.add_argument("--download", action="store_true", help="let torchvision fetch the image set")
+
+    p = add_verb(verbs, "report", report, "write a run as one page, with claims that can be checked again")
+    p.add_argument("run", help="folder of a search")
+    p.add_argument("--out", help="an HTML file; RUN/report.html otherwise")
+    p.add_argument("--download", action="store_true", help="let torchvision fetch the image set")
+
+    p = add_verb(verbs, "verify", verify, "check the claims of a report: reproduced, drifted or not checked")
+    p.add_argument("report", help="an HTML file that `report` wrote")
+    p.add_argument("--full", action="store_true", help="repeat long searches and trainings as well")
+    p.add_argument("--download", action="store_true", help="let torchvision fetch the image set")
+
+
+def export(arguments: argparse.Namespace) -> Outcome:
+    from labkit import export as exporting
+    from labkit import runs, storage, tensorrt_engines
+    from labkit.runtimes import runtime, usable
+    from labkit.training import TrainConfig
+
+    names, precisions = words(arguments.runtimes), words(arguments.precisions)
+    for name in names:
+        runtime(name)
+    for precision in precisions:
+        if precision not in exporting.PRECISIONS:
+            raise InputError(f"precisions are {', '.join(exporting.PRECISIONS)}; got {precision!r}")
+    if arguments.engine is not None:
+        tensorrt_engines.module(arguments.engine)
+    if arguments.verify:
+        usable(arguments.verify)
+    if arguments.architectures < 3:
+        raise InputError(f"a rank agreement needs at least 3 architectures; got {arguments.architectures}")
+    loaded = runs.load(arguments.run)
+    config = TrainConfig(epochs=arguments.epochs, seed=loaded.result.config.seed)
+    data = loaded.image_set(download=arguments.download)
+    network, accuracy = runs.train_chosen(loaded, data, config, progress=on_terminal())
+    path = exporting.to_onnx(network, loaded.folder / "network.onnx")
+    engines = _build_engines(arguments, network, data, precisions, loaded.folder / "engines")
+    rows = exporting.benchmark(
+        network,
+        data.test,
+        runtimes=names,
+        precisions=precisions,
+        batch_size=arguments.batch_size,
+        onnx_model=path.read_bytes(),
+        calibration=data.train,
+    )
+    rows = [row for row in rows if row.name in names and row.precision in precisions]
+    passed = all(row.computes_the_same for row in rows if row.available)
+    value = {
+        "schema": 1,
+        "architecture": list(loaded.result.architecture.ops),
+        "test_accuracy": accuracy,
+        "onnx": str(path),
+        "runtimes": [row.to_json() for row in rows],
+        "passed": passed,
+    }
+    text = "\n".join(
+        [
+            f"{loaded.result.architecture}",
+            f"test accuracy {100 * accuracy:.2f} % over {len(data.test)} images, trained from scratch",
+            f"{path}",
+            *(text for _, text in engines),
+            *map(str, rows),
+        ]
+    )
+    storage.write_json(loaded.folder / "export.json", {"kind": "export", **value})
+    value["engines"] = [engine for engine, _ in engines]
+    if arguments.verify:
+        loop, more = _close_the_loop(arguments, loaded, data)
+        value["closed_loop"], text = loop, f"{text}\n\n{more}"
+    return value, text, passed
+
+
+def _build_engines(arguments, network, data, precisions, folder) -> list[tuple[dict[str, Any], str]]:
+    """An engine of `--engine` a precision, kept in `folder`, and a line on each."""
+    from labkit import export as exporting
+    from labkit import tensorrt_engines
+
+    if arguments.engine is None:
+        return []
+    settings = tensorrt_engines.Settings(
+        tensorrt_engines.Profile(1, arguments.batch_size, max(64, arguments.batch_size))
+    )
+    built = []
+    for precision in precisions:
+        model = exporting.model_for(network, arguments.engine, precision, data.train)
+        engine = tensorrt_engines.cached(model, settings, folder, flavour=arguments.engine)
+        row = {"precision": precision, "flavour": engine.flavour, "version": engine.version}
+        row |= {"bytes": len(engine.plan), "layers": engine.layers, "seconds": round(engine.seconds, 2)}
+        text = (
+            f"engine {precision}: {len(engine.plan) / 1024:.0f} KiB by {engine.flavour} {engine.version}, from "
+            f"{engine.layers} layers in {engine.seconds:.1f} s, kept in {folder}"
+        )
+        built.append((row, text))
+    return built
+
+
+def _close_the_loop(arguments, loaded, data) -> tuple[dict[str, Any], str]:
+    """What the search believed of its frontier beside the runtime that is deployed."""
+    from labkit import closed_loop, plots, storage
+
+    result = loaded.result
+    points = closed_loop.along_the_frontier(
+        result.supernet, data, loaded.table, result.config, result.architecture, arguments.architectures
+    )
+    loop = closed_loop.close(
+        loaded.space,
+        points,
+        loaded.table,
+        runtime=arguments.verify,
+        batch_size=arguments.batch_size,
+    )
+    value = {"kind": "closed loop", "schema": 1, **loop.to_json()}
+    storage.write_json(loaded.folder / "closed_loop.json", value)
+    picture = loaded.folder / "closed_loop.png"
+    drawn = plots.picture(plots.closed_loop(loop), closed_loop.to_text(loop))
+    storage.write_atomically(picture, lambda file: file.write_bytes(drawn.png))
+    return value, f"{closed_loop.to_text(loop)}\nsaved in {picture.with_suffix('.json')} and {picture.name}"
+
+
+def report(arguments: argparse.Namespace) -> Outcome:
+    from labkit import reports
+
+    path = Path(arguments.out or Path(arguments.run) / "report.html")
+    reports.write(arguments.run, path, download=arguments.download)
+    found = reports.read(path)
+    text = "\n".join([*(claim.says for claim in found), f"saved in {path}; check it: python -m labkit verify {path}"])
+    return {"schema": 1, "report": str(path), "claims": [claim.says for claim in found]}, text, True
+
+
+def verify(arguments: argparse.Namespace) -> Outcome:
+    from labkit import reports
+
+    verdicts = []
+    for verdict in reports.verify(reports.read(arguments.report), full=arguments.full, download=arguments.download):
+        verdicts.append(verdict)
+        if not arguments.json:
+            print(verdict, file=sys.stderr, flush=True)
+    counts = {outcome: sum(v.outcome == outcome for v in verdicts) for outcome in reports.OUTCOMES}
+    passed = counts["drifted"] == 0
+    rows = [{"claim": v.claim.says, "outcome": v.outcome, "found": v.found} for v in verdicts]
+    text = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
+    return {"schema": 1, "passed": passed, **counts, "claims": rows}, text, passed

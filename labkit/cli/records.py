@@ -1,0 +1,42 @@
+"""Files that a bench or a study writes: what made them, and going on from one that was stopped."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from labkit.errors import InputError
+
+
+def typed() -> str:
+    """What was typed, for a file to say what made it."""
+    return "python -m labkit " + shlex.join(sys.argv[1:])
+
+
+def provenance(device: str = "cpu") -> dict[str, Any]:
+    """What made a file: the command, the machine, the versions and the day."""
+    from labkit import runs
+    from labkit.cards import device_name, today
+
+    return {"command": typed(), "device": device_name(device), "versions": runs.versions(), "date": today()}
+
+
+def earlier(out: str | None, value: dict[str, Any]) -> dict[str, Any] | None:
+    """What an earlier run left in `out`, to go on from; refused when it was asked something else."""
+    from labkit import storage
+
+    if not out:
+        return None
+    storage.writable_folder(Path(out).parent)
+    if not Path(out).exists():
+        return None
+    old = storage.read_json(out, value["kind"], value["schema"])
+    if old.get("asked") != value["asked"]:
+        raise InputError(f"{out} is of another bench, that asked something else: name another file, or repeat that one")
+    return old
+
+
+def save_with_rows(path: str, value: dict[str, Any]) -> None:
+    from labkit import storage
+
+    storage.write_json(path, {key: x for key, x in value.items() if key != "rows"}, rows=value["rows"])

@@ -1,0 +1,163 @@
+"""`search` and `study`: one search, and what many of them show."""
+
+import argparse
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from labkit.cli.arguments import (
+    Outcome,
+    add_search_arguments,
+    add_verb,
+    numbers,
+    on_terminal,
+    search_config,
+    space_data_table,
+    usable_device,
+    words,
+)
+from labkit.cli.records import provenance, typed
+
+
+def add(verbs) -> None:
+    p = add_verb(verbs, "search", search, "search an architecture and save the run")
+    add_search_arguments(p)
+    p.add_argument("--estimator", default="unas")
+    p.add_argument("--task-cost", default="cross-entropy", help="of what is drawn: cross-entropy, or its error itself")
+    p.add_argument("--latency-weight", type=float, default=0.1, help="error fraction per millisecond")
+    p.add_argument("--target-ms", type=float, help="with one, only milliseconds beyond it cost")
+    p.add_argument("--deadline-ms", type=float, help="with one, what is chosen takes no longer")
+    p.add_argument("--random", action="store_true", help="random search at the cost of a UNAS search")
+    p.add_argument(
+        "--select", action="store_true", help="then train the best of the most probable themselves, and choose by that"
+    )
+    p.add_argument("--device", default="cpu", help="cpu or cuda: where weights are trained")
+    p.add_argument("--out", required=True, help="folder of the run")
+
+    p = add_verb(verbs, "study", study, "search once a latency weight, beside random search, and save one JSON file")
+    add_search_arguments(p)
+    p.add_argument("--latency-weights", default="0,0.03,0.1,0.2,0.4,0.8", help="error fraction per millisecond")
+    p.add_argument("--out", required=True, help="file of the study")
+    p.add_argument(
+        "--seeds", type=int, help="with it: so many sweeps beside their rivals, by what training makes of it"
+    )
+    rivals = "random-selected,random,evolution,local-search"
+    p.add_argument("--rivals", default=rivals, help=f"{rivals}; also archive-mutation, model, nsga2, tpe")
+    p.add_argument("--task-cost", default="cross-entropy", help="of what is drawn: cross-entropy, or its error itself")
+    p.add_argument("--estimators", default="", help="with --seeds: sweeps that follow these, at the same cost, too")
+    p.add_argument("--train", action="store_true", help="train what was chosen even if a truth table knows it")
+    p.add_argument("--picture", help="file of its frontier, PNG; with --seeds, of the costs")
+
+
+def search(arguments: argparse.Namespace) -> Outcome:
+    from labkit import Checkpoints, Supernet, random_search, runs, searching, storage
+    from labkit.pareto import JUDGED
+    from labkit.search_config import SelectionConfig
+    from labkit.selection import select
+
+    config = search_config(
+        arguments,
+        estimator=arguments.estimator,
+        task_cost=arguments.task_cost,
+        latency_weight=arguments.latency_weight,
+        target_ms=arguments.target_ms,
+        deadline_ms=arguments.deadline_ms,
+        seed=arguments.seed,
+    )
+    device = usable_device(arguments)
+    space, data, table = space_data_table(arguments)
+    data = data.to(device)
+    out = storage.writable_folder(arguments.out)
+    go = random_search if arguments.random else searching.search
+    checkpoints = Checkpoints(out / "checkpoints")
+    supernet = Supernet(space, arguments.seed).to(device)
+    result = go(supernet, data, table, config, checkpoints=checkpoints, progress=on_terminal())
+    if arguments.select:
+        (result,) = select([result], data, table, SelectionConfig.suited(space.name, fast=arguments.fast))
+    runs.save(result, out, data, table, data_name=arguments.data, small=arguments.fast)
+    checkpoints.clear()
+    point = result.point
+    value = {
+        "schema": 1,
+        "run": str(out),
+        "architecture": list(point.architecture.ops),
+        "error": point.error,
+        "error_from": point.error_from,
+        "table_ms": point.latency_ms,
+        "table_card": table.card.to_json(),
+        "passes": result.passes,
+        "seconds": round(result.seconds, 1),
+    }
+    text = (
+        f"{point.architecture}\n{100 * point.error:.1f} % error on validation images {JUDGED[point.error_from]}, "
+        f"{point.latency_ms:.3f} ms by the table ({table.card})\nsaved in {out}; next: python -m labkit export {out}"
+    )
+    return value, text, True
+
+
+def study(arguments: argparse.Namespace) -> Outcome:
+    if arguments.seeds is not None:
+        return _compare(arguments)
+    from labkit import Supernet, runs, storage
+    from labkit.search_config import SearchConfig
+
+    weights = numbers(arguments.latency_weights, "--latency-weights")
+    config = search_config(arguments, seed=arguments.seed)
+    for weight in weights:
+        SearchConfig(latency_weight=weight)
+    space, data, table = space_data_table(arguments)
+    storage.writable_folder(Path(arguments.out).parent)
+    supernet = Supernet(space, arguments.seed)
+    made = runs.study(supernet, data, table, weights, config, command=typed(), progress=on_terminal())
+    runs.save_study(made, arguments.out)
+    if arguments.picture:
+        from labkit import plots
+
+        storage.write_atomically(arguments.picture, lambda file: file.write_bytes(plots.study(made).png))
+    picks = [
+        {"latency_weight": w, "architecture": list(p.architecture.ops), "error": p.error, "table_ms": p.latency_ms}
+        for w, p in made.picks
+    ]
+    text = "\n".join(
+        f"weight {w:<5g} {p.architecture}  {100 * p.error:.1f} %  {p.latency_ms:.3f} ms" for w, p in made.picks
+    )
+    return {"schema": 1, "study": str(arguments.out), "picks": picks}, text, True
+
+
+def _compare(arguments: argparse.Namespace) -> Outcome:
+    """A study of many seeds: is the search worth it?"""
+    from labkit import comparison, storage, truth
+    from labkit.search_config import SelectionConfig
+    from labkit.training import RECIPE
+
+    weights = numbers(arguments.latency_weights, "--latency-weights")
+    rivals, estimators = words(arguments.rivals), words(arguments.estimators)
+    storage.writable_folder(Path(arguments.out).parent)
+    space, data, table = space_data_table(arguments)
+    known = None
+    if not arguments.train and (storage.DATA / "truth" / space.name).exists():
+        known = truth.load(space.name)
+        if known.recipe["data"]["digest"] != data.digest or known.space.digest != space.digest:
+            known = None
+    latency = None if known is None else known.latency_like(table.card).name
+    told = lambda row: print(f"seed {row.seed}: {row.method}, {row.seconds:.0f} s", file=sys.stderr, flush=True)
+    found = comparison.compare(
+        space, data, table, weights, arguments.out,
+        config=search_config(arguments, task_cost=arguments.task_cost),
+        selection=SelectionConfig.suited(space.name, fast=arguments.fast),
+        training=RECIPE, seeds=arguments.seeds, rivals=rivals, estimators=estimators, truth=known,
+        made=provenance(), on_row=told,
+    )  # fmt: skip
+    if arguments.picture:
+        from labkit import plots
+
+        figure = plots.comparison(*comparison.drawn(found, known, latency))
+        alt = "What each method's choices cost, a dot a seed, at each latency weight."
+        storage.write_atomically(arguments.picture, lambda file: file.write_bytes(plots.picture(figure, alt).png))
+    value = {
+        "schema": 1,
+        "study": str(arguments.out),
+        "rows": [asdict(row) for row in found.rows],
+        "verdicts": [asdict(verdict) for verdict in comparison.verdicts(found, known, latency)],
+    }
+    return value, comparison.to_text(found, known, latency), True

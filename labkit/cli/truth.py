@@ -1,0 +1,93 @@
+"""`truth`: the exact answer of a small space."""
+
+import argparse
+from pathlib import Path
+
+from labkit.cli.arguments import Outcome, add_acts, add_verb, check_timing, usable_device
+from labkit.cli.records import typed
+from labkit.errors import InputError
+
+
+def add(verbs) -> None:
+    acts = add_acts(
+        verbs, "truth", "the exact answer of a small space: train all of it, time all of it, judge the result"
+    )
+    p = add_verb(acts, "build", build, "train every architecture; goes on where it stopped")
+    p.add_argument("--space", default="five_layer")
+    p.add_argument("--data", default="glyphs-hard")
+    p.add_argument("--seeds", type=int, default=3)
+    p.add_argument("--workers", type=int, help="training processes; all cores by default")
+    p.add_argument("--sample", type=int, metavar="N", help="train N random rows again and compare")
+    p.add_argument("--out", default="data/truth/five_layer", help="folder of the truth table")
+
+    p = add_verb(acts, "latency", latency, "time every architecture end to end, as a latency table was timed")
+    p.add_argument("table", help="the latency table whose conditions are used: a file or a shipped name")
+    p.add_argument("--seconds", type=float, default=0.3, help="of timing an architecture")
+    p.add_argument("--rounds", type=int, default=30, help="blocks that its seconds are cut into")
+    p.add_argument("--device", default="cpu", help="cpu or cuda: the one that the table was measured on")
+    p.add_argument("--out", required=True, help="file of the latencies")
+
+    p = add_verb(acts, "report", report, "say whether a truth table is good enough to judge by")
+    p.add_argument("truth", nargs="?", default="five_layer", help="folder, or the name of a shipped one")
+
+
+def build(arguments: argparse.Namespace) -> Outcome:
+    from labkit import spaces, truth
+
+    if arguments.workers is not None and arguments.workers < 1:
+        raise InputError(f"training needs at least one worker; got {arguments.workers}")
+    if arguments.sample is not None:
+        return _sample(arguments)
+    space = spaces.by_name(arguments.space)
+    new = truth.build(
+        arguments.out,
+        space,
+        data_name=arguments.data,
+        seeds=arguments.seeds,
+        workers=arguments.workers,
+        command=typed(),
+        progress=True,
+    )
+    total = space.size * arguments.seeds
+    value = {"schema": 1, "truth": str(arguments.out), "trained": new, "total": total, "passed": True}
+    text = f"{new} networks trained, {total - new} were there\nsaved in {arguments.out}"
+    return value, text, True
+
+
+def _sample(arguments: argparse.Namespace) -> Outcome:
+    from labkit import truth, truth_report
+
+    known = truth.load(arguments.out)
+    rows = truth.retrain(known, arguments.sample, workers=arguments.workers, progress=True)
+    bar = truth_report.repeat_bar(known, rows)
+    lines = [
+        f"{row['ops']} seed {row['seed']}: {100 * row['test_accuracy']:.2f} %, "
+        f"recorded {100 * row['recorded_test_accuracy']:.2f} %"
+        for row in rows
+    ]
+    value = {"schema": 1, "passed": bar.passed, "rows": rows, "difference_points": bar.value, "bar_points": bar.bar}
+    return value, "\n".join([*lines, str(bar)]), bar.passed
+
+
+def latency(arguments: argparse.Namespace) -> Outcome:
+    from labkit import storage, truth
+    from labkit.latency import LatencyTable
+
+    check_timing(arguments)
+    storage.writable_folder(Path(arguments.out).parent)
+    table = LatencyTable.load(arguments.table)
+    space = truth.space_of(table)
+    device = usable_device(arguments)
+    timed = truth.time_all(space, table, seconds=arguments.seconds, rounds=arguments.rounds, device=device)
+    truth.save_timed(timed, space, arguments.out)
+    low, high = timed.measured_ms.min().item(), timed.measured_ms.max().item()
+    text = f"{space.size} architectures: {low:.3f} to {high:.3f} ms end to end ({timed.card})\nsaved in {arguments.out}"
+    value = {"schema": 1, "latencies": str(arguments.out), "range_ms": [low, high], "card": timed.card.to_json()}
+    return value, text, True
+
+
+def report(arguments: argparse.Namespace) -> Outcome:
+    from labkit import truth, truth_report
+
+    value = truth_report.to_json(known := truth.load(arguments.truth))
+    return value, truth_report.to_text(known), value["passed"]
