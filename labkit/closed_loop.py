@@ -137,12 +137,14 @@ def close(
     runtime: str = "onnxruntime",
     batch_size: int = 1,
     seconds: float = 0.2,
+    device: str = "cpu",
 ) -> ClosedLoop:
     """Time the architectures of `points` whole, in eager PyTorch and in `runtime`, each clock in turn with itself."""
     if len(points) < LEAST:
         raise InputError(f"a rank agreement needs at least {LEAST} architectures; got {len(points)}")
     networks = [derive(space, point.architecture).eval() for point in points]
-    timed = lambda name: tuple(measure(networks, space.image, runtime=name, batch_size=batch_size, seconds=seconds))
+    condition = {"batch_size": batch_size, "device": device, "seconds": seconds}
+    timed = lambda name: tuple(measure(networks, space.image, runtime=name, **condition))
     return ClosedLoop(tuple(points), timed("torch"), timed(runtime), str(table.card))
 
 

@@ -129,8 +129,13 @@ def load(folder: str | Path) -> Run:
     return Run(folder, space, result, LatencyTable.load(folder / "latency_table.json"), data, made_by, date, threads)
 
 
-def train_chosen(run: Run, data: ImageSet, config: TrainConfig, *, progress: bool = False) -> tuple[Network, float]:
-    """The chosen architecture trained from scratch, and its test accuracy; read back when it was done before."""
+def train_chosen(
+    run: Run, data: ImageSet, config: TrainConfig, *, device: str = "cpu", progress: bool = False
+) -> tuple[Network, float]:
+    """The chosen architecture trained from scratch on `device`, and its test accuracy; read back when that was done.
+
+    The network comes back on the CPU.
+    """
     weights, record = run.folder / "network.safetensors", run.folder / "trained.json"
     network = derive(run.space, run.result.architecture, seed=config.seed)
     wanted = {"architecture": run.result.architecture.to_json(), "config": asdict(config), "data": data.digest}
@@ -139,9 +144,10 @@ def train_chosen(run: Run, data: ImageSet, config: TrainConfig, *, progress: boo
         if {key: done.get(key) for key in wanted} == wanted:
             network.load_state_dict(storage.read_tensors(weights))
             return network.eval(), done["test_accuracy"]
-    train(network, data, config, progress=progress)
-    accuracy = 1 - error(network, data.test)
-    storage.write_tensors(weights, network.state_dict())
+    there = data.to(device)
+    train(network.to(device), there, config, progress=progress)
+    accuracy = 1 - error(network, there.test)
+    storage.write_tensors(weights, network.cpu().state_dict())
     storage.write_json(record, {"kind": "trained network", "schema": 1, **wanted, "test_accuracy": accuracy})
     return network.eval(), accuracy
 

@@ -76,6 +76,8 @@ def test_doctor_fails_when_the_course_cannot_run(capsys, monkeypatch):
         (["study", "--latency-weights", "0,x", "--out", "OUT/s.json"], "numbers with commas between"),
         (["study", "--latency-weights", "0,-1", "--out", "OUT/s.json"], "a latency weight is at least 0"),
         (["export", "OUT"], "no search run can be read"),
+        (["export", "OUT", "--device", "tpu"], "a device is cpu or cuda"),
+        (["export", "OUT", "--verify", "torch-cuda-graph"], "a CUDA graph needs an NVIDIA GPU"),
         (["export", "CUTRUN"], "damaged or truncated"),
         (["export", "OUT", "--runtimes", "torch,magic"], "runtimes are torch"),
         (["latency", "build", "--space", "nope", "--out", "OUT/t.json"], "spaces are"),

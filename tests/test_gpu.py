@@ -113,3 +113,8 @@ def test_the_step_bench_and_the_command_line(space, data, make_table, tmp_path, 
     assert cli.main(arguments) == 0
     assert json.loads(capsys.readouterr().out)["architecture"]
     assert next(lk.runs.load(out).result.supernet.parameters()).device.type == "cpu"
+    graph = ("--runtimes", "torch-cuda-graph", "--verify", "torch-cuda-graph", "--architectures", "3")
+    assert cli.main(["export", str(out), "--device", "cuda", "--epochs", "1", *graph, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    cards = [row["card"] for row in told["runtimes"]] + [told["closed_loop"]["compiled_card"]]
+    assert {card["device"] for card in cards} == {torch.cuda.get_device_name()}

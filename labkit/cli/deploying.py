@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from labkit.cli.arguments import Outcome, add_verb, on_terminal, words
+from labkit.cli.arguments import Outcome, add_verb, on_terminal, usable_device, words
 from labkit.errors import InputError
 
 
@@ -16,6 +16,7 @@ def add(verbs) -> None:
     p.add_argument("--precisions", default="fp32", help="such as fp32,fp16,int8: each runtime in each")
     p.add_argument("--batch-size", type=int, default=1)
     p.add_argument("--epochs", type=int, default=6)
+    p.add_argument("--device", default="cpu", help="cpu or cuda: where it is trained and timed")
     p.add_argument("--engine", help="build TensorRT engines too: tensorrt, or tensorrt-rtx, which needs no GPU for it")
     text = "time architectures along the frontier in RUNTIME: what the search's table believed, and what is"
     p.add_argument("--verify", nargs="?", const="onnxruntime", metavar="RUNTIME", help=text)
@@ -47,14 +48,15 @@ def export(arguments: argparse.Namespace) -> Outcome:
             raise InputError(f"precisions are {', '.join(exporting.PRECISIONS)}; got {precision!r}")
     if arguments.engine is not None:
         tensorrt_engines.module(arguments.engine)
+    device = usable_device(arguments)
     if arguments.verify:
-        usable(arguments.verify)
+        usable(arguments.verify, device=device)
     if arguments.architectures < 3:
         raise InputError(f"a rank agreement needs at least 3 architectures; got {arguments.architectures}")
     loaded = runs.load(arguments.run)
     config = TrainConfig(epochs=arguments.epochs, seed=loaded.result.config.seed)
     data = loaded.image_set(download=arguments.download)
-    network, accuracy = runs.train_chosen(loaded, data, config, progress=on_terminal())
+    network, accuracy = runs.train_chosen(loaded, data, config, device=device, progress=on_terminal())
     path = exporting.to_onnx(network, loaded.folder / "network.onnx")
     engines = _build_engines(arguments, network, data, precisions, loaded.folder / "engines")
     rows = exporting.benchmark(
@@ -63,6 +65,7 @@ def export(arguments: argparse.Namespace) -> Outcome:
         runtimes=names,
         precisions=precisions,
         batch_size=arguments.batch_size,
+        device=device,
         onnx_model=path.read_bytes(),
         calibration=data.train,
     )
@@ -131,6 +134,7 @@ def _close_the_loop(arguments, loaded, data) -> tuple[dict[str, Any], str]:
         loaded.table,
         runtime=arguments.verify,
         batch_size=arguments.batch_size,
+        device=arguments.device,
     )
     value = {"kind": "closed loop", "schema": 1, **loop.to_json()}
     storage.write_json(loaded.folder / "closed_loop.json", value)
