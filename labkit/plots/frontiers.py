@@ -1,0 +1,142 @@
+"""Error against latency, and how much of a frontier is found."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import matplotlib as mpl
+import matplotlib.ticker
+import numpy as np
+from matplotlib.axes import Axes
+
+from labkit.errors import InputError
+from labkit.pareto import Frontier, Point
+from labkit.plots.canvas import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, SKY, Picture, axes, picture, styled
+from labkit.runs import Study
+
+
+@styled
+def frontier(
+    points: Frontier | Iterable[Point], *, chosen: Mapping[str, Point] | None = None, ax: Axes | None = None
+) -> Axes:
+    """Every point, the non-dominated ones as a staircase, and the `chosen` ones ringed with their names."""
+    front = points if isinstance(points, Frontier) else Frontier.of(points)
+    ax, best = axes(ax), list(front)
+    ax.plot([p.latency_ms for p in front.points], [100 * p.error for p in front.points], ".", color=GREY, alpha=0.5)
+    ax.step([p.latency_ms for p in best], [100 * p.error for p in best], "o-", where="post", color=BLUE)
+    ringed: dict[tuple[float, float], list[str]] = {}
+    for name, point in (chosen or {}).items():
+        ringed.setdefault((point.latency_ms, 100 * point.error), []).append(name)
+    if ringed:  # below the stairs there are no points, so the names go there, in two rows
+        bottom, top = ax.get_ylim()
+        ax.set_ylim(bottom - 0.16 * (top - bottom), top)
+    for i, (place, names) in enumerate(sorted(ringed.items())):
+        ax.plot(*place, "o", ms=12, mfc="none", mec=ORANGE, mew=2)
+        on_stairs = place in {(p.latency_ms, 100 * p.error) for p in best}
+        lift, va = (-10 - 11 * (i % 2), "top") if on_stairs else (8, "bottom")
+        ax.annotate(" = ".join(names), place, xytext=(0, lift), textcoords="offset points", fontsize=8, ha="center",
+                    va=va, bbox={"fc": "white", "ec": "none", "pad": 0.5, "alpha": 0.8})  # fmt: skip
+    ax.set(xlabel=f"latency (ms, {best[0].latency_from})", ylabel=f"error (%, {best[0].error_from})")
+    return ax
+
+
+@styled
+def study(made: Study) -> Picture:
+    """A study's points and frontier, and what UNAS chose for each latency weight."""
+    chosen: dict[str, Point] = {}
+    for weight, point in made.picks:  # one ring for weights that chose the same
+        same = next((name for name, other in chosen.items() if other == point), None)
+        if same is not None:
+            del chosen[same]
+        chosen[f"{same}, {weight:g}" if same else f"weight {weight:g}"] = point
+    ax = frontier(made.frontier, chosen=chosen, ax=axes(width=7.2, height=4))
+    errors = [100 * p.error for p in made.points]
+    bottom, top = 0.65 * min(errors), 1.1 * max(errors)  # room for the names below the stairs
+    ax.set_yscale("log")
+    ax.set_ylim(bottom, top)
+    ax.set_yticks([p for p in (3, 5, 10, 15, 20, 30, 50, 90) if bottom <= p <= top])
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_locator(mpl.ticker.NullLocator())
+    ax.set_xlabel(f"latency (ms, table, {made.table.card.runtime}, batch {made.table.card.batch_size}, recorded)")
+    ax.set_ylabel("validation error (%, shared weights)")
+    front = len(list(made.frontier))
+    choices = "; ".join(f"{name}: {p.latency_ms:.3f} ms, {100 * p.error:.1f} %" for name, p in chosen.items())
+    alt = f"{len(made.points)} architectures, error against latency; {front} on the frontier; UNAS chose {choices}"
+    return picture(ax, alt)
+
+
+@styled
+def cloud(
+    x: Sequence[float],
+    y: Sequence[float],
+    names: tuple[str, str],
+    marked: Mapping[str, tuple[float, float]] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """One dot an architecture, with the `marked` places ringed and named; `names` are those of the axes."""
+    ax = axes(ax)
+    ax.plot(x, y, ".", color=GREY, alpha=0.6)
+    middle = (min(x) + max(x)) / 2
+    for i, (name, (at_x, at_y)) in enumerate((marked or {}).items()):
+        colour, left = (ORANGE, BLUE, GREEN, PINK)[i % 4], at_x > middle
+        ax.plot(at_x, at_y, "os^D"[i % 4], ms=10, mfc="none", mec=colour, mew=2)
+        ax.annotate(name, (at_x, at_y), xytext=(-9 if left else 9, 4), textcoords="offset points", fontsize=8,
+                    ha="right" if left else "left", va="bottom", color=colour)  # fmt: skip
+    ax.set(xlabel=names[0], ylabel=names[1])
+    ax.margins(0.08)
+    return ax
+
+
+@styled
+def dominated_area(points: Frontier | Iterable[Point], worst: tuple[float, float], ax: Axes | None = None) -> Axes:
+    """The staircase of the frontier and the area that it dominates below `worst` = (error, ms)."""
+    front = points if isinstance(points, Frontier) else Frontier.of(points)
+    ax = frontier(front, ax=ax)
+    inside = [p for p in front if p.error < worst[0] and p.latency_ms < worst[1]]
+    ms = [p.latency_ms for p in inside] + [worst[1]]
+    height = [100 * p.error for p in inside] + [100 * inside[-1].error]
+    ax.fill_between(ms, height, 100 * worst[0], step="post", color=SKY, alpha=0.35, lw=0)
+    ax.plot(worst[1], 100 * worst[0], "X", color=BLACK, ms=8)
+    ax.annotate("worst", (worst[1], 100 * worst[0]), xytext=(-8, -3), textcoords="offset points", ha="right",
+                fontsize=8)  # fmt: skip
+    return ax
+
+
+@styled
+def reached(shares: Mapping[str, float], ax: Axes | None = None) -> Axes:
+    """How much of a frontier each way of asking can choose."""
+    ax = axes(ax, width=6.4, height=0.8 + 0.36 * len(shares))
+    for y, share in enumerate(shares.values()):
+        ax.barh(y, 100 * share, 0.6, color=ORANGE if y == 0 else BLUE, hatch="//" if y == 0 else "")
+        ax.text(100 * share, y, f" {100 * share:.0f} %", va="center", fontsize=8)
+    ax.set_yticks(range(len(shares)), list(shares))
+    ax.invert_yaxis()
+    ax.set(xlabel="share of the frontier that can be chosen (%)", xlim=(0, 112))
+    ax.grid(axis="y", visible=False)
+    return ax
+
+
+@styled
+def shares(
+    rows: Mapping[str, Sequence[float]],
+    columns: Sequence[str],
+    what: str,
+    ax: Axes | None = None,
+    *,
+    wide: float = 0.52,
+) -> Axes:
+    """A share for each row and column, as a number on a tint: which way of asking holds where.
+
+    Args:
+        wide: inches of a column.
+    """
+    matrix = np.array(list(rows.values()), dtype=float)
+    if matrix.shape != (len(rows), len(columns)):
+        raise InputError(f"a share for each of {len(rows)} rows and {len(columns)} columns; got {matrix.shape}")
+    ax = axes(ax, width=1.6 + wide * len(columns), height=1.1 + 0.4 * len(rows))
+    ax.imshow(matrix, cmap="Blues", vmin=0, vmax=1.8, aspect="auto")  # light enough for black text
+    for (row, column), share in np.ndenumerate(matrix):
+        ax.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=8)
+    ax.set_xticks(range(len(columns)), columns, fontsize=8)
+    ax.set_yticks(range(len(rows)), list(rows))
+    ax.set_title(what, fontsize=9)
+    ax.grid(False)
+    return ax

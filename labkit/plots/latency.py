@@ -1,0 +1,174 @@
+"""Stopwatches, tables of parts, and whole networks beside them."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from labkit.cards import Measurement
+from labkit.flips import Flips
+from labkit.latency import LatencyTable
+from labkit.plots.canvas import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, SKY, axes, plain_log, styled
+from labkit.spaces import Architecture
+
+
+@styled
+def calls(times_ms: Sequence[float], marks: Mapping[str, float], ax: Axes | None = None) -> Axes:
+    """Single calls in the order in which they ran, and lines for the numbers that might stand for them."""
+    ax = axes(ax, width=6.4)
+    ax.plot(range(1, len(times_ms) + 1), times_ms, ".", color=GREY, ms=4)
+    low = min(times_ms)
+    for (name, ms), colour, style in zip(marks.items(), (GREEN, BLUE, ORANGE, PINK), ("-", "--", ":", "-.")):
+        ax.axhline(ms, color=colour, ls=style, label=f"{name}: {ms:.3f} ms")
+    ax.set(yscale="log", xlabel="call, in order", ylabel="time of one call (ms, measured here)", ylim=(0.8 * low, None))
+    plain_log(ax.yaxis)
+    ax.legend(loc="upper right")
+    return ax
+
+
+@styled
+def estimates(found: Mapping[str, Sequence[float]], truth: float, ax: Axes | None = None) -> Axes:
+    """What each statistic said, repeat by repeat, beside the truth: near and narrow is good."""
+    ax = axes(ax, width=6.4, height=0.9 + 0.45 * len(found))
+    spread = np.linspace(-0.22, 0.22, max(map(len, found.values())))
+    for y, (values, mark) in enumerate(zip(found.values(), "osD^v")):
+        ax.plot(values, y + spread[: len(values)], mark, color=f"C{y}", ms=4, alpha=0.8)
+    ax.axvline(truth, color=BLACK, ls="--", lw=1)
+    ax.set_yticks(range(len(found)), list(found))
+    ax.set_ylim(len(found) - 0.5, -0.75)
+    ax.text(truth, -0.62, " undisturbed", fontsize=8, va="center")
+    ax.set(xscale="log", xlabel="what one repeat said (ms a call, measured here)")
+    plain_log(ax.xaxis)
+    return ax
+
+
+@styled
+def defects(rows: Mapping[str, float], ax: Axes | None = None) -> Axes:
+    """What each broken stopwatch said, as a multiple of what the repaired one said; 1 is no harm."""
+    ax = axes(ax, width=6.4, height=0.9 + 0.34 * len(rows))
+    for y, ratio in enumerate(rows.values()):
+        harmless = 0.9 <= ratio <= 1.1
+        ax.plot([1, ratio], [y, y], color=GREY if harmless else ORANGE, lw=2)
+        ax.plot(ratio, y, "o" if harmless else "D", color=GREY if harmless else ORANGE)
+        ax.annotate(f"{ratio:.2g}", (ratio, y), xytext=(9 if ratio >= 1 else -9, 0), textcoords="offset points",
+                    va="center", ha="left" if ratio >= 1 else "right", fontsize=8)  # fmt: skip
+    ax.axvline(1, color=BLACK, lw=1, ls="--")
+    ax.set_yticks(range(len(rows)), list(rows))
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.set(xscale="log", xlabel="broken stopwatch over repaired one (ratio of ms, measured here)")
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_formatter("")
+    ax.margins(x=0.15)
+    return ax
+
+
+@styled
+def clocks(rows: Mapping[str, tuple[float, str]], ax: Axes | None = None) -> Axes:
+    """One architecture by several clocks: name -> (ms, origin), with the origin in words and in the hatch."""
+    ax = axes(ax, width=6.6, height=0.8 + 0.42 * len(rows))
+    hatches = {"predicted": "..", "recorded": "//", "measured": ""}
+    for y, (ms, origin) in enumerate(rows.values()):
+        ax.barh(y, ms, 0.6, color=SKY, edgecolor=BLUE, hatch=hatches[origin])
+        ax.text(ms, y, f" {ms:.3f} ms, {origin}", va="center", fontsize=8)
+    ax.set_yticks(range(len(rows)), list(rows))
+    ax.invert_yaxis()
+    ax.set(xlabel="latency (ms)", xlim=(0, 1.4 * max(ms for ms, _ in rows.values())))
+    ax.grid(axis="y", visible=False)
+    return ax
+
+
+@styled
+def latency_table(table: LatencyTable, ax: Axes | None = None) -> Axes:
+    """Milliseconds of every candidate in every slot, or on every edge of cells: dark is slow."""
+    where, matrix = (
+        (table.slots, table.matrix) if not table.edges else ([e.ops for e in table.edges], table.edge_matrix)
+    )
+    names = list(dict.fromkeys(op for candidates in where for op, _ in candidates))
+    cells = np.full((len(names), len(where)), np.nan)
+    for s, candidates in enumerate(where):
+        for k, (op, _) in enumerate(candidates):
+            cells[names.index(op), s] = matrix[s, k]
+    ax = axes(ax, width=1.6 + 0.75 * len(where), height=1.2 + 0.36 * len(names))
+    ax.imshow(cells, cmap="Blues", aspect="auto", vmin=0)
+    middle = np.nanmax(cells) / 2
+    for (row, column), ms in np.ndenumerate(cells):
+        text = "–" if np.isnan(ms) else f"{ms:.3f}"
+        ax.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if ms > middle else "black")
+    ax.set_yticks(range(len(names)), names)
+    ax.set_xticks(range(len(where)), [f"{'edge' if table.edges else 'layer'} {s + 1}" for s in range(len(where))])
+    ax.set_title(f"ms each part adds, {table.card.runtime}, batch {table.card.batch_size}, {table.card.origin}")
+    ax.grid(False)
+    return ax
+
+
+@styled
+def layer_latency(table: LatencyTable, architectures: Mapping[str, Architecture], ax: Axes | None = None) -> Axes:
+    """What each layer of each architecture adds, side by side, with the operation written on the bar."""
+    ax = axes(ax, width=7.2, height=3)
+    width = 0.8 / len(architectures)
+    for i, (name, architecture) in enumerate(architectures.items()):
+        parts = table.parts_ms(architecture)
+        at = np.arange(len(parts)) + (i - (len(architectures) - 1) / 2) * width
+        total = table.table_ms(architecture)
+        bars = ax.bar(at, parts, width * 0.92, label=f"{name}: {total:.3f} ms in all", hatch=("", "//", "..")[i % 3])
+        ax.bar_label(bars, architecture.ops, rotation=90, fontsize=7, padding=2)
+    ax.set_xticks(range(len(parts)), [f"layer {s + 1}" for s in range(len(parts))])
+    ax.set(ylabel=f"latency (ms, table, {table.card.runtime})")
+    ax.margins(y=0.25)
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(architectures))
+    return ax
+
+
+@styled
+def parts_against_whole(table_ms: Sequence[float], measured: Sequence[Measurement], ax: Axes | None = None) -> Axes:
+    """The sum of parts against the whole, end to end; on the diagonal they agree. Whiskers go from best to median."""
+    ax, whole = axes(ax, width=5.2, height=3.6), [m.measured_ms for m in measured]
+    low, high = 0.9 * min(*table_ms, *whole), 1.06 * max(*table_ms, *whole)
+    ax.plot([low, high], [low, high], "--", color=GREY, lw=1)
+    ax.annotate("table = measured", (high, high), xytext=(-2, 4), textcoords="offset points", ha="right", fontsize=8)
+    slack = [[0.0] * len(whole), [m.timing.median_ms - m.timing.best_ms for m in measured]]
+    ax.errorbar(table_ms, whole, yerr=slack, fmt="o", color=BLUE, ecolor=SKY, elinewidth=1)
+    card = measured[0].card
+    where = f"{card.runtime}, batch {card.batch_size}, {card.threads} thread{'s' * (card.threads != 1)}"
+    ax.set(xlabel=f"latency (ms, table: sum of parts, {where})", ylabel=f"latency (ms, {card.origin} end to end)")
+    ax.set(xlim=(low, high), ylim=(low, 1.06 * max(high, *(m.timing.median_ms for m in measured))))
+    return ax
+
+
+@styled
+def agreement(values: Mapping[str, Sequence[float]], ax: Axes | None = None) -> Axes:
+    """Rank correlation (Spearman) of every pair of rows: 1 is the same order, 0 unrelated, -1 reversed."""
+    names, ranks = list(values), [np.argsort(np.argsort(v, kind="stable")) for v in values.values()]
+    matrix = np.corrcoef(ranks)
+    ax = axes(ax, width=1.8 + 0.95 * len(names), height=1.0 + 0.55 * len(names))
+    ax.imshow(matrix, cmap="RdBu", vmin=-1, vmax=1, aspect="auto")
+    for (row, column), value in np.ndenumerate(matrix):
+        ax.text(column, row, f"{value:.2f}", ha="center", va="center", color="white" if abs(value) > 0.6 else "black")
+    ax.set_xticks(range(len(names)), [name.replace(", ", ",\n") for name in names])
+    ax.set_yticks(range(len(names)), names)
+    ax.set_title("rank correlation")
+    ax.grid(False)
+    return ax
+
+
+@styled
+def flips(made: Flips, left: int, right: int, a: int, b: int) -> Axes:
+    """Every architecture's place under two tables, a line each; two of them named."""
+    ax = axes(None, width=6.4, height=4.2)
+    one, other = made.sides[left], made.sides[right]
+    ax.plot([0, 1], [one.places, other.places], color=GREY, lw=0.6, alpha=0.3)
+    for name, i, colour, style in (("A", a, BLUE, "-o"), ("B", b, ORANGE, "--s")):
+        ends, rival = (one.places[i], other.places[i]), b if i == a else a
+        ax.plot([0, 1], ends, style, color=colour, lw=2.5, label=f"{name} {made.labels[i]}")
+        for x, end, side in zip((0, 1), ends, (one, other)):
+            text = f"{name} {made.labels[i]}  {side.ms[i]:.3f} ms"
+            away = side.places[i] - side.places[rival]
+            va = "center" if abs(away) > 0.05 * made.architectures else "top" if away > 0 else "bottom"  # never on top
+            ax.text(x + (0.04 if x else -0.04), end, text, ha="left" if x else "right", va=va, fontsize=8)
+    ax.set(xlim=(-0.9, 1.9), ylim=(made.architectures, -1), xticks=[0, 1], yticks=[])
+    ax.set_xticklabels([one.name, other.name])
+    ax.xaxis.tick_top()
+    ax.set_title("places by the recorded tables, the fastest at the top", fontsize=9)
+    ax.grid(False)
+    ax.spines[:].set_visible(False)
+    return ax

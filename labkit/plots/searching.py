@@ -1,0 +1,136 @@
+"""A search on its way, and beside its rivals."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from labkit.comparison import band
+from labkit.objectives import LatencyCost
+from labkit.plots.canvas import BLACK, BLUE, GREY, ORANGE, axes, grid_of_axes, styled
+from labkit.replays import Replay
+from labkit.spaces import SearchSpace
+
+
+@styled
+def learning(history: Sequence[Mapping[str, Any]], ax: Axes | None = None) -> Axes:
+    """The supernet's training loss, phase by phase."""
+    ax = axes(ax)
+    for phase, style in (("mixture", "-"), ("uniform", "--"), ("joint", "-")):
+        rows = [row for row in history if row["phase"] == phase]
+        if rows:
+            ax.plot([row["step"] for row in rows], [row["loss"] for row in rows], style, label=phase, alpha=0.9)
+    ax.set(xlabel="step", ylabel="cross-entropy (nats, training batch)")
+    ax.legend()
+    return ax
+
+
+@styled
+def choices(history: Sequence[Mapping[str, Any]], space: SearchSpace) -> Figure:
+    """How each layer's probabilities moved during a search."""
+    steps = [row for row in history if row["phase"] == "joint"]
+    shape = (len(steps), *space.mask.shape)
+    probs = torch.tensor([row["probs"] for row in steps]).reshape(shape).numpy()
+    columns = min(5, len(space.slots))
+    rows = -(-len(space.slots) // columns)
+    table = grid_of_axes(rows, columns, width=1.75 * columns, height=0.6 + 1.6 * rows, sharex=True, sharey=True)
+    for s, (ax, slot) in enumerate(zip(table.flat, space.slots)):
+        for k, (op, style) in enumerate(zip(slot, ("-", "--", ":", "-.", "-", "--", ":"))):
+            ax.plot(probs[:, s, k], style, label=op)
+        ax.set_title(f"layer {s + 1}")
+    for ax in table.flat[len(space.slots) :]:
+        ax.axis("off")
+    table[0, 0].set(ylabel="probability", ylim=(0, 1))
+    table[-1, 0].set(xlabel="joint step")
+    handles, labels = max((ax.get_legend_handles_labels() for ax in table.flat), key=lambda pair: len(pair[1]))
+    table[0, 0].figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    return table[0, 0].figure
+
+
+@styled
+def replay(made: Replay, step: int) -> Figure:
+    """A search after one of its steps: each layer's probabilities, and where on the way it stood."""
+    names = list(dict.fromkeys(op for slot in made.slots for op in slot))
+    columns = len(made.slots) if len(made.slots) <= 8 else 7
+    rows = -(-len(made.slots) // columns)
+    size = {"width": 1.2 + 1.1 * columns, "height": (0.5 + 0.17 * len(names)) * rows + 1.6}
+    table = grid_of_axes(rows + 1, columns, **size)
+    for s, ax in enumerate(table[:-1].flat):
+        if s >= len(made.slots):
+            ax.axis("off")
+            continue
+        slot, drawn = made.slots[s], made.drawn(step)
+        bars = ax.barh([names.index(op) for op in slot], made.probs[step, s, : len(slot)], color=BLUE)
+        if drawn is not None:
+            bars[slot.index(drawn[s])].set(edgecolor=ORANGE, linewidth=2)
+        ax.set(xlim=(0, 1), xticks=[0, 1], ylim=(len(names) - 0.4, -0.6))
+        ax.set_title(f"layer {s + 1}", fontsize=9)
+        ax.set_yticks(range(len(names)), names if s % columns == 0 else [""] * len(names))
+    for ax in table[-1]:
+        ax.remove()
+    below = table[0, 0].figure.add_subplot(table[-1, 0].get_gridspec()[-1, :])
+    below.plot([row["loss"] for row in made.history], color=GREY, lw=1)
+    below.axvline(step, color=ORANGE)
+    below.set(xlabel="step", ylabel="loss (nats)")
+    return table[0, 0].figure
+
+
+@styled
+def latency_costs(costs: Mapping[str, LatencyCost], range_ms: tuple[float, float], ax: Axes | None = None) -> Axes:
+    """What milliseconds cost under each rule, over the range that a space has."""
+    ax, ms = axes(ax), torch.linspace(*range_ms, 200, dtype=torch.float64)
+    for (name, cost), style in zip(costs.items(), ("-", "--", ":", "-.")):
+        ax.plot(ms, 100 * cost(ms), style, label=name)
+    ax.set(xlabel="latency (ms, table)", ylabel="cost (points of error)")
+    ax.legend()
+    return ax
+
+
+@styled
+def luck(expected: Sequence[float], chosen: float, budget: int, ax: Axes | None = None) -> Axes:
+    """The expected cost of the best of n random architectures, n from 1 on, beside the search's pick.
+
+    `chosen` is the cost of the pick, and `budget` how many architectures its price would have judged.
+    """
+    ax, n = axes(ax, width=6), len(expected)
+    ax.plot(range(1, n + 1), [100 * cost for cost in expected], label="best of n at random, on average")
+    ax.axhline(100 * chosen, color=ORANGE, ls="--", label="the search's pick")
+    passes = "for the image passes of the search"
+    name = passes if budget <= n else f"{passes}: {budget}"
+    ax.axvline(min(budget, n), color=BLACK, ls=":", label=name)
+    ax.set(xscale="log", xlabel="architectures judged, n", ylabel="cost (points of error, latency included)")
+    ax.set_xticks([x for x in (1, 3, 10, 30, 100, 300, 1000) if 1.3 * x < n] + [n])
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_formatter("")
+    ax.legend(loc="upper right", frameon=True, framealpha=1, edgecolor="none")
+    return ax
+
+
+@styled
+def comparison(
+    costs: Mapping[str, np.ndarray], latency_weights: Sequence[float], ours: str, what: str, says: Sequence[str] = ()
+) -> Figure:
+    """Costs (seeds, weights) of each method in points: a panel a weight, a dot a seed, a bar the band of the mean.
+
+    Args:
+        says: a verdict a panel, below its title.
+    """
+    table = grid_of_axes(1, len(latency_weights), width=9, height=1.1 + 0.32 * len(costs), sharey=True)[0]
+    for w, (ax, weight) in enumerate(zip(table, latency_weights)):
+        for y, (method, values) in enumerate(costs.items()):
+            colour, (low, high) = ORANGE if method == ours else BLUE, band(values[:, w])
+            at = y + np.linspace(-0.25, 0.25, len(values))
+            ax.plot(values[:, w], at, ".", color=GREY, ms=4)
+            ax.hlines(y, low, high, color=colour, lw=4, alpha=0.6)
+            ax.plot(values[:, w].mean(), y, "D" if method == ours else "o", color=colour, ms=5)
+        ax.set(title=f"weight {weight:g}", xlabel=what, xlim=(0 if "regret" in what else None, None))
+        ax.grid(axis="y", visible=False)
+        if says:
+            ax.set_title(ax.get_title("left"), pad=24)
+            ax.text(0, 1.02, says[w], transform=ax.transAxes, va="bottom", fontsize=7)
+    table[0].set_yticks(range(len(costs)), list(costs))
+    table[0].invert_yaxis()
+    return table[0].figure
