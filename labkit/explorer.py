@@ -146,9 +146,8 @@ def scene_of(points: Iterable[Point], table: LatencyTable, title: str) -> Scene:
         parts = table.parts_ms(point.architecture)
         ms = math.fsum((table.overhead_ms, *parts))  # the same parts in another order take exactly as long
         drawn.append(ScenePoint(point.architecture.ops, point.error, ms, parts))
-    layers = tuple(f"layer {s + 1}" for s in range(len(table.slots)))
     error_from = points[0].error_from if points else ""
-    return Scene(title, layers, tuple(drawn), table.overhead_ms, error_from, "table", str(table.card))
+    return Scene(title, table.slot_names, tuple(drawn), table.overhead_ms, error_from, "table", str(table.card))
 
 
 def choose(scene: Scene, weight: float, target_ms: float | None = None) -> int:

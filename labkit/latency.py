@@ -235,6 +235,11 @@ class LatencyTable:
         rows = [[self._ms(timing) for _, timing in slot] + [0.0] * (width - len(slot)) for slot in self.slots]
         return torch.tensor(rows, dtype=torch.float64)
 
+    @property
+    def slot_names(self) -> tuple[str, ...]:
+        """As `SearchSpace.slot_names`."""
+        return tuple(f"{'slot' if self.edges else 'layer'} {s + 1}" for s in range(len(self.slots)))
+
     @cached_property
     def edge_matrix(self) -> Tensor:
         """(E, K) float64 milliseconds of each operation on each edge of a cell; 0 where there is no k-th."""

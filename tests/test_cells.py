@@ -263,3 +263,10 @@ def test_the_picture_of_a_table_has_every_edge(timings):
     ax = lk.plots.latency_table(timings)
     assert len(ax.texts) == 4 * len(timings.edges)
     assert ax.get_xticklabels()[0].get_text() == "edge 1"
+
+
+def test_a_slot_of_cells_is_not_called_a_layer(cells, space, timings):
+    assert cells.slot_names[:2] == timings.slot_names[:2] == ("slot 1", "slot 2")
+    assert lk.plots.layer_latency(timings, {"a": cells[0]}).get_xticklabels()[15].get_text() == "slot 16"
+    layers = lk.LatencyTable.load("five_layer-torch-b1").slot_names
+    assert space.slot_names == layers and layers[4] == "layer 5"

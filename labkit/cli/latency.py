@@ -58,7 +58,9 @@ def build(arguments: argparse.Namespace) -> Outcome:
     )
     table, report = built.table, built.report
     low, high = table.range_ms()
-    unsteady = [f"{op} in layer {s + 1}" for s, slot in enumerate(table.slots) for op, t in slot if t and not t.steady]
+    parts = [(name, *part) for name, slot in zip(table.slot_names, table.slots) for part in slot]
+    parts += [(f"edge {e + 1}", *part) for e, edge in enumerate(table.edges) for part in edge.ops]
+    unsteady = [f"{op} in {name}" for name, op, timing in parts if timing and not timing.steady]
     lines = [f"{space.name}: {low:.3f} to {high:.3f} ms by the table ({table.card})", additivity.to_text(report)]
     seen = [f"the blocks of {len(unsteady)} parts spread over 10 %"] * bool(unsteady)
     if built.drift > latency_build.DRIFT:

@@ -80,9 +80,10 @@ def clocks(rows: Mapping[str, tuple[float, str]], ax: Axes | None = None) -> Axe
 @styled
 def latency_table(table: LatencyTable, ax: Axes | None = None) -> Axes:
     """Milliseconds of every candidate in every slot, or on every edge of cells: dark is slow."""
-    where, matrix = (
-        (table.slots, table.matrix) if not table.edges else ([e.ops for e in table.edges], table.edge_matrix)
-    )
+    where, matrix, places = table.slots, table.matrix, table.slot_names
+    if table.edges:  # of cells, whose slots take no time by themselves
+        where, matrix = [edge.ops for edge in table.edges], table.edge_matrix
+        places = [f"edge {e + 1}" for e in range(len(where))]
     names = list(dict.fromkeys(op for candidates in where for op, _ in candidates))
     cells = np.full((len(names), len(where)), np.nan)
     for s, candidates in enumerate(where):
@@ -95,7 +96,7 @@ def latency_table(table: LatencyTable, ax: Axes | None = None) -> Axes:
         text = "–" if np.isnan(ms) else f"{ms:.3f}"
         ax.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if ms > middle else "black")
     ax.set_yticks(range(len(names)), names)
-    ax.set_xticks(range(len(where)), [f"{'edge' if table.edges else 'layer'} {s + 1}" for s in range(len(where))])
+    ax.set_xticks(range(len(where)), places)
     ax.set_title(f"ms each part adds, {table.card.runtime}, batch {table.card.batch_size}, {table.card.origin}")
     ax.grid(False)
     return ax
@@ -112,7 +113,7 @@ def layer_latency(table: LatencyTable, architectures: Mapping[str, Architecture]
         total = table.table_ms(architecture)
         bars = ax.bar(at, parts, width * 0.92, label=f"{name}: {total:.3f} ms in all", hatch=("", "//", "..")[i % 3])
         ax.bar_label(bars, architecture.ops, rotation=90, fontsize=7, padding=2)
-    ax.set_xticks(range(len(parts)), [f"layer {s + 1}" for s in range(len(parts))])
+    ax.set_xticks(range(len(parts)), table.slot_names)
     ax.set(ylabel=f"latency (ms, table, {table.card.runtime})")
     ax.margins(y=0.25)
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(architectures))

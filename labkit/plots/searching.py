@@ -37,10 +37,10 @@ def choices(history: Sequence[Mapping[str, Any]], space: SearchSpace) -> Figure:
     columns = min(5, len(space.slots))
     rows = -(-len(space.slots) // columns)
     table = grid_of_axes(rows, columns, width=1.75 * columns, height=0.6 + 1.6 * rows, sharex=True, sharey=True)
-    for s, (ax, slot) in enumerate(zip(table.flat, space.slots)):
+    for s, (ax, slot, name) in enumerate(zip(table.flat, space.slots, space.slot_names)):
         for k, (op, style) in enumerate(zip(slot, ("-", "--", ":", "-.", "-", "--", ":"))):
             ax.plot(probs[:, s, k], style, label=op)
-        ax.set_title(f"layer {s + 1}")
+        ax.set_title(name)
     for ax in table.flat[len(space.slots) :]:
         ax.axis("off")
     table[0, 0].set(ylabel="probability", ylim=(0, 1))

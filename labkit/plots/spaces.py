@@ -33,7 +33,7 @@ def strip(architectures: Mapping[str, Architecture], space: SearchSpace, ax: Axe
             ax.barh(row, 0.96, 0.82, left=s - 0.48, color=tints[op], edgecolor=GREY, linewidth=0.6)
             ax.text(s, row, op, ha="center", va="center", fontsize=8)
     ax.set_yticks(range(len(architectures)), list(architectures))
-    ax.set_xticks(range(len(space.slots)), [f"layer {s + 1}" for s in range(len(space.slots))])
+    ax.set_xticks(range(len(space.slots)), space.slot_names)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     ax.set(xlim=(-0.55, len(space.slots) - 0.45))

@@ -124,6 +124,11 @@ class SearchSpace(Choices):
     def is_chain(self) -> bool:
         return not any(edge.terms or edge.sources for edge in self.edges)
 
+    @property
+    def slot_names(self) -> tuple[str, ...]:
+        """What each slot is called in figures: a layer of a chain, where a slot of cells is a choice among many."""
+        return tuple(f"{'layer' if self.is_chain else 'slot'} {s + 1}" for s in range(len(self.slots)))
+
     def edge_weights(self, weights: Tensor) -> Tensor:
         """(N, E, K) of op weights (N, S, K): of every operation on every edge with a choice, differentiable."""
         edges = [self.edges[i] for i in self.chosen_edges]
