@@ -36,6 +36,19 @@ def test_it_names_every_notebook_and_verb():
         assert verb in README
 
 
+def test_the_study_of_mobile_tiny_is_what_ships():
+    found = labkit.comparison.load("mobile-tiny-comparison")
+    cost = {method: 100 * found.costs(method).mean(0) for method in found.methods}
+    ours = cost[labkit.comparison.OURS]
+    best = [min(cost[m][w] for m in ("random", "evolution", "random from scratch")) for w in range(len(ours))]
+    text = " ".join(README[README.index("Where no scan is possible") : README.index("## Start")].split())
+    for w, weight in enumerate(found.latency_weights):
+        said = re.search(rf"([\d.]+) and ([\d.]+)( points)? at (latency weight )?{weight:g}\b", text)
+        assert said and said[1] == f"{ours[w]:.1f}" and said[2] == f"{best[w]:.1f}", weight
+    judged = [row.judged for row in found.rows if row.method == "random from scratch"]
+    assert f"{min(judged)} to {max(judged)} random networks" in text
+
+
 def test_its_links_lie_in_the_clone():
     links = re.findall(r"\]\(([^)#]+)\)", README)
     assert links and all((ROOT / link).exists() for link in links)
