@@ -270,3 +270,9 @@ def test_a_slot_of_cells_is_not_called_a_layer(cells, space, timings):
     assert lk.plots.layer_latency(timings, {"a": cells[0]}).get_xticklabels()[15].get_text() == "slot 16"
     layers = lk.LatencyTable.load("five_layer-torch-b1").slot_names
     assert space.slot_names == layers and layers[4] == "layer 5"
+
+
+def test_a_strip_takes_more_names_than_there_are_tints():
+    many = lk.spaces.cells("cifar")
+    last = many[many.size - 1]  # the last candidate of every slot
+    assert [box.get_text() for box in lk.plots.strip({"a": last}, many).texts] == list(last.ops)

@@ -3,20 +3,12 @@
 Numbers are computed elsewhere; colour never stands alone; every axis has its unit and says where its numbers are from.
 """
 
-from labkit.plots.canvas import BLACK as BLACK
-from labkit.plots.canvas import BLUE as BLUE
-from labkit.plots.canvas import GREEN as GREEN
 from labkit.plots.canvas import GREY as GREY
 from labkit.plots.canvas import ORANGE as ORANGE
-from labkit.plots.canvas import PINK as PINK
-from labkit.plots.canvas import SKY as SKY
-from labkit.plots.canvas import STYLE as STYLE
-from labkit.plots.canvas import TINTS as TINTS
 from labkit.plots.canvas import Picture as Picture
 from labkit.plots.canvas import axes as axes
 from labkit.plots.canvas import grid_of_axes as grid_of_axes
 from labkit.plots.canvas import picture as picture
-from labkit.plots.canvas import styled as styled
 from labkit.plots.deploying import closed_loop as closed_loop
 from labkit.plots.deploying import fusion as fusion
 from labkit.plots.deploying import race as race

@@ -105,7 +105,7 @@ def latency_table(table: LatencyTable, ax: Axes | None = None) -> Axes:
 @styled
 def layer_latency(table: LatencyTable, architectures: Mapping[str, Architecture], ax: Axes | None = None) -> Axes:
     """What each layer of each architecture adds, side by side, with the operation written on the bar."""
-    ax = axes(ax, width=7.2, height=3)
+    ax = axes(ax, width=max(7.2, 0.65 * len(table.slots)), height=3)
     width = 0.8 / len(architectures)
     for i, (name, architecture) in enumerate(architectures.items()):
         parts = table.parts_ms(architecture)

@@ -1,5 +1,6 @@
 """What can be chosen, and what is looked at."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
@@ -24,10 +25,13 @@ def images(part: Images, classes: Sequence[str], n: int = 12) -> Figure:
 
 @styled
 def strip(architectures: Mapping[str, Architecture], space: SearchSpace, ax: Axes | None = None) -> Axes:
-    """One row an architecture, one box a slot, the chosen candidate's name in it; equal names have equal tints."""
+    """One row an architecture, one box a slot, the chosen candidate's name in it; equal names have equal tints.
+
+    Beyond seven names the tints begin anew.
+    """
     longest = max(len(op) for slot in space.slots for op in slot)
     ax = axes(ax, width=1.6 + 0.09 * longest * len(space.slots), height=0.5 + 0.34 * len(architectures))
-    tints = dict(zip(dict.fromkeys(op for slot in space.slots for op in slot), TINTS))
+    tints = dict(zip(dict.fromkeys(op for slot in space.slots for op in slot), itertools.cycle(TINTS)))
     for row, architecture in enumerate(architectures.values()):
         for s, op in enumerate(architecture.ops):
             ax.barh(row, 0.96, 0.82, left=s - 0.48, color=tints[op], edgecolor=GREY, linewidth=0.6)

@@ -14,7 +14,6 @@ from labkit.spaces.darts import CELLS as CELLS
 from labkit.spaces.darts import cells as cells
 from labkit.spaces.search_space import Edge as Edge
 from labkit.spaces.search_space import SearchSpace as SearchSpace
-from labkit.spaces.search_space import Step as Step
 from labkit.spaces.search_space import Term as Term
 from labkit.spaces.search_space import gated as gated
 
