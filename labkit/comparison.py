@@ -509,7 +509,18 @@ def _resumed(out: Path, fresh: Comparison) -> Comparison:
     }
     if different := [name for name, kept in same.items() if not kept]:
         raise InputError(f"{out} is of another comparison ({', '.join(different)} differ): name another file")
-    return old
+    return replace(old, made=_in_sittings(old, fresh.made))
+
+
+def _in_sittings(old: Comparison, made: dict[str, Any]) -> dict[str, Any]:
+    """What goes on, and under "earlier" each other command, machine or version that made rows before, and how many."""
+    if not made:
+        return old.made
+    alike = lambda one: {key: value for key, value in one.items() if key not in ("date", "earlier")}
+    earlier = [*old.made.get("earlier", ())]
+    if alike(old.made) != alike(made):
+        earlier.append({key: value for key, value in old.made.items() if key != "earlier"} | {"rows": len(old.rows)})
+    return made | ({"earlier": earlier} if earlier else {})
 
 
 # What a file of an earlier version lacks: settings whose default is what it did.

@@ -4,7 +4,7 @@ In shapes: N trials, S slots, K candidates, J objectives (1 or 2), P policies, M
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,13 +37,14 @@ class Model:
         if n < first:
             return balanced(self.mask, first, np.random.default_rng(self.seed))[n:]
         start = first + (n - first) // BLOCK * BLOCK
+        goal, costs = (self.goal, costs) if self.goal.deadline is None else in_logarithms(self.goal, costs, start)
         if self._block is None or self._block[0] != start:
-            self._refit(last_fit(first, start), rows, costs)
-            fitted = _Fitted.of(rows[:start], costs[:start], self.goal, self._kernels, self.mask, (self.seed, start))
+            self._refit(last_fit(first, start), rows, costs, goal)
+            fitted = _Fitted.of(rows[:start], costs[:start], goal, self._kernels, self.mask, (self.seed, start))
             self._block = start, fitted
         fitted = self._block[1].with_trials(rows, costs)
         seen = set(map(bytes, rows))
-        best = parents(rows, fitted.costs, self.goal, most=5)
+        best = parents(rows, fitted.costs, goal, most=5)
         turn = (n - first) % BLOCK
         if turn == BLOCK - 1:
             mutated = fresh(mutations(best, self.mask, 64, rng), seen)
@@ -56,12 +57,27 @@ class Model:
         merit = fitted.gain(candidates) if turn % 2 == 0 else fitted.promise(candidates, rng)
         return candidates[[int(merit.argmax())]]
 
-    def _refit(self, at: int, rows: Rows, costs: Array) -> None:
+    def _refit(self, at: int, rows: Rows, costs: Array, goal: Goal) -> None:
         """Correlations and noises by the trials before `at`, unless that is what they are."""
         if self._fitted_at != at:
-            clipped = np.minimum(costs[:at], self.goal.box(costs[:at]))
+            clipped = np.minimum(costs[:at], goal.box(costs[:at]))
             models = [GaussianProcess.fit(rows[:at], column) for column in clipped.T]
             self._kernels, self._fitted_at = tuple((m.rho, m.noise) for m in models), at
+
+
+def in_logarithms(goal: Goal, costs: Array, start: int) -> tuple[Goal, Array]:
+    """The same search within a deadline, with errors on a scale that tells the small ones apart.
+
+    Only the least error counts, and most trials are far from it: on the plain scale a surrogate spends itself on how
+    bad the bad ones are. The logarithm is that of the excess over the least of the trials before `start`, and a tenth
+    of what the median exceeds it by.
+    """
+    least, middle = costs[:start, 0].min(), np.median(costs[:start, 0])
+    small = 0.1 * (middle - least) + 1e-12
+    # A trial since then may lie below the least: it counts as half the small excess until the next start.
+    bent = lambda error: np.log(np.maximum(error - least + small, small / 2))
+    worst = tuple(None if bound is None else float(bent(bound)) for bound in goal.worst[:1])
+    return replace(goal, worst=(*worst, *goal.worst[1:])), np.stack([bent(costs[:, 0]), costs[:, 1]], 1)
 
 
 def last_fit(first: int, now: int) -> int:

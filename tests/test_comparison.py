@@ -118,6 +118,25 @@ def test_it_goes_on_where_it_was_stopped(found, space, data, table, known, tmp_p
         )  # fmt: skip
 
 
+def test_the_file_says_which_commands_made_it(found, space, data, table, known, tmp_path):
+    out, made = tmp_path / "c.json", {"command": "first", "device": "a", "date": "2026-01-01"}
+    comparison.save(replace(found[0], rows=found[0].rows[:-1], made=made), out)
+
+    def go_on(made):
+        asked = {"config": TINY, "selection": SHORT, "training": ONCE, "truth": known, "seeds": 2}
+        return compare(space, data, table, WEIGHTS, out, made=made, **asked).made
+
+    assert go_on(made | {"date": "2026-01-02"}) == made | {"date": "2026-01-02"}, "another day is no other maker"
+    comparison.save(replace(found[0], rows=found[0].rows[:-1], made=made), out)
+    second = {"command": "second", "device": "b", "date": "2026-01-03"}
+    assert go_on(second) == second | {"earlier": [made | {"rows": len(found[0].rows) - 1}]}
+    third = go_on({"command": "third"})
+    assert [(e["command"], e["rows"]) for e in third["earlier"]] == [
+        ("first", len(found[0].rows) - 1), ("second", len(found[0].rows)),
+    ]  # fmt: skip
+    assert go_on({}) == comparison.load(out).made, "a call that says nothing changes nothing"
+
+
 def test_without_a_truth_what_was_chosen_is_trained(space, table, tmp_path, monkeypatch):
     images = lk.data.by_name("digits")
     out, reads, batches = tmp_path / "c.json", [], lk.data.Images.batches

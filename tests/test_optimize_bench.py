@@ -130,3 +130,11 @@ def test_the_command_saves_what_it_prints(capsys, tmp_path, monkeypatch):
     assert again["rows"][0] == saved["rows"][0] and len(again["rows"]) == 2 and again["verdicts"]
     assert main([*more[:-3], "3", *more[-2:]]) == 2
     assert "asked something else" in capsys.readouterr().err
+
+    made.clear()
+    monkeypatch.setattr(ob, "made_up", lambda: (ob.planted(3, 3, 0.1), ob.planted(3, 4, 0.3)))
+    assert main(more) == 1
+    assert len(made) == 8, "a table that came since is done, by two methods with two seeds, free and in time"
+    monkeypatch.setattr(ob, "made_up", lambda: (ob.planted(3, 3, 0.2, seed=1),))
+    assert main(more) == 2, "a table that went, or is another now"
+    assert "is of another bench" in capsys.readouterr().err

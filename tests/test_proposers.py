@@ -81,6 +81,45 @@ def test_annealed_policies_lower_the_exact_expectation_to_near_the_least(rng):
         assert expected[p] @ weight < least + 0.25 * (usual - least)
 
 
+def test_within_a_deadline_errors_are_told_apart_where_they_are_small(rng):
+    costs = np.stack([0.05 + rng.exponential(0.2, 40), rng.uniform(1, 2, 40)], 1)
+    goal = Goal(worst=(0.9, 2.0), deadline=1.5)
+    bent, scaled = model_proposer.in_logarithms(goal, costs, 30)
+    assert bent.deadline == goal.deadline and (scaled[:, 1] == costs[:, 1]).all() and bent.worst[1] == 2.0
+    known = costs[:30, 0]
+    small = 0.1 * (np.median(known) - known.min())
+    order = np.argsort(costs[:, 0])
+    apart = costs[order, 0] > known.min() - small / 2  # what is better still counts as one until the next fit
+    assert (np.diff(scaled[order[apart], 0]) > 0).all()
+    assert scaled[costs[:, 0] < 0.9, 0].max() < bent.worst[0], "what the box takes, it takes still"
+
+    best, second, worst = np.sort(scaled[:30, 0])[[0, 1, -1]]
+    plain_best, plain_second, plain_worst = np.sort(known)[[0, 1, -1]]
+    assert (second - best) / (worst - best) > 3 * (plain_second - plain_best) / (plain_worst - plain_best)
+
+
+def test_what_is_proposed_within_a_deadline_minds_no_unit_of_the_error(rng):
+    parts, together = rng.uniform(0, 1, (4, 3)), rng.normal(size=(3, 3, 3, 3))
+    error = lambda row: 0.1 + 0.1 * float(parts[np.arange(4), row].sum() + 0.3 * together[tuple(row)])
+    ms = lambda row: 1.0 + float(row.sum())
+    rows = EVERY[rng.permutation(len(EVERY))[:25]]
+    space = lk.Choices("small", tuple(tuple("abc"[:w]) for w in MASK.sum(1)))
+    asked = []
+    for scale, shift, worst in ((1.0, 0.0, (0.9, 20.0)), (4.0, 2.0, (5.6, 20.0)), (1.0, 0.0, (None, None))):
+        costs = np.array([[shift + scale * error(row), ms(row)] for row in rows])
+        proposer = model_proposer.Model(space, Goal(worst, deadline=5.0), seed=3)
+        asked.append([proposer.propose(rows[:n], costs[:n]).tolist() for n in range(10, 26)])
+    assert asked[0] == asked[1]
+    assert all(tuple(row) not in set(map(tuple, rows[:n])) for n, (row,) in zip(range(10, 26), asked[2]))
+
+
+def test_errors_that_are_all_alike_stop_no_search_within_a_deadline():
+    rows = EVERY[:12]
+    costs = np.stack([np.full(12, 0.5), np.arange(12.0)], 1)
+    space = lk.Choices("small", tuple(tuple("abc"[:w]) for w in MASK.sum(1)))
+    (row,) = model_proposer.Model(space, Goal((0.9, 20.0), deadline=5.0), seed=0).propose(rows, costs)
+    assert tuple(row) not in set(map(tuple, rows))
+
 def test_the_policy_gradient_is_unbiased_with_a_frozen_control_whatever_its_share(rng):
     """One draw of every architecture, weighted by its probability, is the exact expectation: no statistics."""
     space = lk.Choices("masked", tuple(tuple(f"c{k}" for k in range(width)) for width in MASK.sum(1)))

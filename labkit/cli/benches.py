@@ -352,7 +352,7 @@ def optimize(arguments: argparse.Namespace) -> Outcome:
     areas = {table.name: round(table.hypervolume, 6) for table in tables}  # tells another table of the same name
     asked = {"seeds": arguments.seeds, "calls": list(optimize_bench.CALLS), "tables": areas}
     value = {"kind": optimize_bench.KIND, "schema": optimize_bench.SCHEMA, "made": provenance(), "asked": asked}
-    before = earlier(arguments.out, value)
+    before = earlier(arguments.out, value, growing="tables")
     rows, within = map(list, optimize_bench.from_json(before)) if before else ([], [])
 
     def keep(row: optimize_bench.Row | optimize_bench.DeadlineRow) -> None:

@@ -21,8 +21,11 @@ def provenance(device: str = "cpu") -> dict[str, Any]:
     return {"command": typed(), "device": device_name(device), "versions": runs.versions(), "date": today()}
 
 
-def earlier(out: str | None, value: dict[str, Any]) -> dict[str, Any] | None:
-    """What an earlier run left in `out`, to go on from; refused when it was asked something else."""
+def earlier(out: str | None, value: dict[str, Any], growing: str | None = None) -> dict[str, Any] | None:
+    """What an earlier run left in `out`, to go on from; refused when it was asked something else.
+
+    Of what was asked under the name `growing`, a mapping, there may be more now: that is then left to do.
+    """
     from labkit import storage
 
     if not out:
@@ -31,7 +34,10 @@ def earlier(out: str | None, value: dict[str, Any]) -> dict[str, Any] | None:
     if not Path(out).exists():
         return None
     old = storage.read_json(out, value["kind"], value["schema"])
-    if old.get("asked") != value["asked"]:
+    asked = old.get("asked")
+    if growing and asked:
+        asked = asked | {growing: value["asked"][growing] | asked[growing]}
+    if asked != value["asked"]:
         raise InputError(f"{out} is of another bench, that asked something else: name another file, or repeat that one")
     return old
 
