@@ -458,7 +458,7 @@ def _layer_table(scene: Scene, chosen: int) -> str:
         f'<tr><th scope="row">{escape(layer)}</th><td>{escape(op)}</td><td>{ms_text(scene, ms)}</td></tr>'
         for layer, op, ms in rows
     )
-    head = '<tr><th scope="col">layer</th><th scope="col">operation</th><th scope="col">ms</th></tr>'
+    head = '<tr><th scope="col">part</th><th scope="col">operation</th><th scope="col">ms</th></tr>'
     return f"<table><thead>{head}</thead><tbody>{cells}</tbody></table>"
 
 

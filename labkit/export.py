@@ -127,7 +127,7 @@ def compile(
     if precision not in PRECISIONS:
         raise InputError(f"precisions are {', '.join(PRECISIONS)}; got {precision!r}")
     dtype = PRECISIONS[precision]
-    name = _first_usable(dtype, example.device) if runtime == "auto" else runtime
+    name = first_usable(dtype, example.device) if runtime == "auto" else runtime
     ranges = None if calibration is None else standardise(calibration.pixels[:CALIBRATION])
     return prepare(network, name, example, dtype=dtype, calibration=ranges, engines=engines)
 
@@ -139,8 +139,12 @@ def model_for(network: Network, runtime: str, precision: str, calibration: Image
     return in_precision(network, runtime, dtype, example, calibration=ranges)
 
 
-def _first_usable(dtype: str, device: torch.device) -> str:
-    passed_over = []
+def first_usable(dtype: str, device: str | torch.device) -> str:
+    """The runtime that "auto" means: the first of `PREFERRED` that takes `dtype` and `device` here.
+
+    One that is not the first of all is announced in a warning, once, with what the others lack.
+    """
+    passed_over, device = [], torch.device(device)
     for name in PREFERRED[device.type]:
         try:
             usable(name, dtype, device)

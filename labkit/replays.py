@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from labkit.errors import InputError
-from labkit.spaces import Choices
+from labkit.spaces import SearchSpace
 
 MODULE = Path(__file__).parent / "static" / "replay.js"
 
@@ -22,6 +22,7 @@ class Replay:
     """The log of a search (`SearchResult.history`) over the slots of its space."""
 
     slots: tuple[tuple[str, ...], ...]
+    names: tuple[str, ...]  # S, of the slots
     history: tuple[Mapping[str, Any], ...]  # T
 
     def __post_init__(self) -> None:
@@ -62,9 +63,9 @@ class Replay:
             }
             for t, row in enumerate(self.history)
         ]
-        return {"slots": [list(slot) for slot in self.slots], "steps": steps}
+        return {"slots": [list(slot) for slot in self.slots], "names": list(self.names), "steps": steps}
 
 
-def replay_of(history: Sequence[Mapping[str, Any]], space: Choices) -> Replay:
+def replay_of(history: Sequence[Mapping[str, Any]], space: SearchSpace) -> Replay:
     """The replay of a search's `history` in its space."""
-    return Replay(space.slots, tuple(history))
+    return Replay(space.slots, space.slot_names, tuple(history))

@@ -82,7 +82,8 @@ def usable(name: str, dtype: str = "float32", device: str | torch.device = "cpu"
     if dtype not in chosen.dtypes:
         raise InputError(f"the runtime {name} takes {', '.join(chosen.dtypes)}; got {dtype!r}")
     if kind not in chosen.devices:
-        raise InputError(f"the runtime {name} runs on {' or '.join(chosen.devices)}; got {kind!r}")
+        there = ", ".join(entry.name for entry in runtimes() if kind in entry.devices)
+        raise InputError(f"the runtime {name} runs on {' or '.join(chosen.devices)}; got {kind!r}, for which: {there}")
     return chosen
 
 

@@ -216,7 +216,7 @@ class Replayer(anywidget.AnyWidget):
 
     @property
     def architecture(self) -> tuple[str, ...]:
-        """The most probable operation of each layer after the step."""
+        """The most probable operation of each slot after the step."""
         return self.replay.favourite(self.step)
 
     def picture(self) -> plots.Picture:

@@ -120,6 +120,7 @@ def test_errors_that_are_all_alike_stop_no_search_within_a_deadline():
     (row,) = model_proposer.Model(space, Goal((0.9, 20.0), deadline=5.0), seed=0).propose(rows, costs)
     assert tuple(row) not in set(map(tuple, rows))
 
+
 def test_the_policy_gradient_is_unbiased_with_a_frozen_control_whatever_its_share(rng):
     """One draw of every architecture, weighted by its probability, is the exact expectation: no statistics."""
     space = lk.Choices("masked", tuple(tuple(f"c{k}" for k in range(width)) for width in MASK.sum(1)))

@@ -260,6 +260,7 @@ def test_a_replay_says_what_each_step_knew_and_drew(space):
     assert made.drawn(1) is None
     assert made.drawn(2) == tuple(slot[k] for slot, k in zip(space.slots, (2, 0, 1, 0, 1)))
     browser = json.loads(json.dumps(made.for_browser()))
+    assert browser["names"] == [f"layer {s}" for s in range(1, 6)]
     assert browser["steps"][5]["probs"][0] == [0.125, 0.125, 0.75] and browser["steps"][5]["words"] == made.words(5)
     with pytest.raises(InputError, match="at least one step"):
         replays.replay_of([], space)

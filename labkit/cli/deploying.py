@@ -18,8 +18,9 @@ def add(verbs) -> None:
     p.add_argument("--epochs", type=int, default=6)
     p.add_argument("--device", default="cpu", help="cpu or cuda: where it is trained and timed")
     p.add_argument("--engine", help="build TensorRT engines too: tensorrt, or tensorrt-rtx, which needs no GPU for it")
-    text = "time architectures along the frontier in RUNTIME: what the search's table believed, and what is"
-    p.add_argument("--verify", nargs="?", const="onnxruntime", metavar="RUNTIME", help=text)
+    text = "time architectures along the frontier in RUNTIME, by default the usually fastest one that is here: what the "
+    text += "search's table believed, and what is"
+    p.add_argument("--verify", nargs="?", const="auto", metavar="RUNTIME", help=text)
     p.add_argument("--architectures", type=int, default=20, help="so many of them")
     p.add_argument("--download", action="store_true", help="let torchvision fetch the image set")
 
@@ -49,8 +50,9 @@ def export(arguments: argparse.Namespace) -> Outcome:
     if arguments.engine is not None:
         tensorrt_engines.module(arguments.engine)
     device = usable_device(arguments)
-    if arguments.verify:
-        usable(arguments.verify, device=device)
+    deployed = exporting.first_usable("float32", device) if arguments.verify == "auto" else arguments.verify
+    if deployed:
+        usable(deployed, device=device)
     if arguments.architectures < 3:
         raise InputError(f"a rank agreement needs at least 3 architectures; got {arguments.architectures}")
     loaded = runs.load(arguments.run)
@@ -90,8 +92,8 @@ def export(arguments: argparse.Namespace) -> Outcome:
     )
     storage.write_json(loaded.folder / "export.json", {"kind": "export", **value})
     value["engines"] = [engine for engine, _ in engines]
-    if arguments.verify:
-        loop, more = _close_the_loop(arguments, loaded, data)
+    if deployed:
+        loop, more = _close_the_loop(arguments, loaded, data, deployed)
         value["closed_loop"], text = loop, f"{text}\n\n{more}"
     return value, text, passed
 
@@ -120,7 +122,7 @@ def _build_engines(arguments, network, data, precisions, folder) -> list[tuple[d
     return built
 
 
-def _close_the_loop(arguments, loaded, data) -> tuple[dict[str, Any], str]:
+def _close_the_loop(arguments, loaded, data, runtime: str) -> tuple[dict[str, Any], str]:
     """What the search believed of its frontier beside the runtime that is deployed."""
     from labkit import closed_loop, plots, storage
 
@@ -132,7 +134,7 @@ def _close_the_loop(arguments, loaded, data) -> tuple[dict[str, Any], str]:
         loaded.space,
         points,
         loaded.table,
-        runtime=arguments.verify,
+        runtime=runtime,
         batch_size=arguments.batch_size,
         device=arguments.device,
     )

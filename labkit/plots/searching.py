@@ -30,7 +30,7 @@ def learning(history: Sequence[Mapping[str, Any]], ax: Axes | None = None) -> Ax
 
 @styled
 def choices(history: Sequence[Mapping[str, Any]], space: SearchSpace) -> Figure:
-    """How each layer's probabilities moved during a search."""
+    """How each slot's probabilities moved during a search."""
     steps = [row for row in history if row["phase"] == "joint"]
     shape = (len(steps), *space.mask.shape)
     probs = torch.tensor([row["probs"] for row in steps]).reshape(shape).numpy()
@@ -52,7 +52,7 @@ def choices(history: Sequence[Mapping[str, Any]], space: SearchSpace) -> Figure:
 
 @styled
 def replay(made: Replay, step: int) -> Figure:
-    """A search after one of its steps: each layer's probabilities, and where on the way it stood."""
+    """A search after one of its steps: each slot's probabilities, and where on the way it stood."""
     names = list(dict.fromkeys(op for slot in made.slots for op in slot))
     columns = len(made.slots) if len(made.slots) <= 8 else 7
     rows = -(-len(made.slots) // columns)
@@ -67,7 +67,7 @@ def replay(made: Replay, step: int) -> Figure:
         if drawn is not None:
             bars[slot.index(drawn[s])].set(edgecolor=ORANGE, linewidth=2)
         ax.set(xlim=(0, 1), xticks=[0, 1], ylim=(len(names) - 0.4, -0.6))
-        ax.set_title(f"layer {s + 1}", fontsize=9)
+        ax.set_title(made.names[s], fontsize=9)
         ax.set_yticks(range(len(names)), names if s % columns == 0 else [""] * len(names))
     for ax in table[-1]:
         ax.remove()

@@ -26,21 +26,21 @@ const CSS = `
 const escape = (text) => String(text).replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
 
 function render({ model, el }) {
-  const { slots, steps } = model.get("data"), last = steps.length - 1;
-  const names = [...new Set(slots.flat())], row = 18, bars = TOP + row * names.length;
+  const { slots, names, steps } = model.get("data"), last = steps.length - 1;
+  const ops = [...new Set(slots.flat())], row = 18, bars = TOP + row * ops.length;
   const height = bars + GAP + LOSS + 22, column = (WIDTH - LABEL) / slots.length, room = column - 6;
   const losses = steps.map((step) => step.loss), most = Math.max(...losses), least = Math.min(...losses);
   const x = (step) => LABEL + ((WIDTH - LABEL - 8) * step) / Math.max(1, last);
   const y = (loss) => bars + GAP + LOSS * (most > least ? (most - loss) / (most - least) : 0.5);
-  const cells = slots.flatMap((slot, s) => slot.map((name, k) => [s, k, LABEL + column * s, TOP + row * names.indexOf(name)]));
+  const cells = slots.flatMap((slot, s) => slot.map((name, k) => [s, k, LABEL + column * s, TOP + row * ops.indexOf(name)]));
   const phases = steps.flatMap((step, i) => (i && steps[i - 1].phase === step.phase ? [] : [[i, step.phase]]));
   el.innerHTML = `<style>${CSS}</style><div class="lk-replay">
     <label><button type="button" class="play" aria-label="play">&#9654;</button>
       step <input type="range" min="0" max="${last}" step="1" aria-label="step"></label>
     <div class="says" role="status"></div>
-    <svg viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="probabilities of each layer's candidates, and the loss">
-      ${slots.map((_, s) => `<text x="${LABEL + column * s}" y="13" font-size="11">${slots.length < 8 ? "layer " : ""}${s + 1}</text>`).join("")}
-      ${names.map((name, i) => `<text x="0" y="${TOP + row * i + 13}" font-size="11">${escape(name)}</text>`).join("")}
+    <svg viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="probabilities of each slot's candidates, and the loss">
+      ${slots.map((_, s) => `<text x="${LABEL + column * s}" y="13" font-size="11">${slots.length < 8 ? escape(names[s]) : s + 1}</text>`).join("")}
+      ${ops.map((name, i) => `<text x="0" y="${TOP + row * i + 13}" font-size="11">${escape(name)}</text>`).join("")}
       ${cells.map(([, , left, top]) => `<rect class="room" x="${left}" y="${top}" width="${room}" height="${row - 5}"/><rect class="share" x="${left}" y="${top}" height="${row - 5}"/><rect class="drawn" x="${left}" y="${top}" width="${room}" height="${row - 5}"/>`).join("")}
       ${phases.map(([i, phase]) => `<text x="${x(i)}" y="${bars + GAP - 8}" font-size="11">${escape(phase)}</text>`).join("")}
       <text x="0" y="${bars + GAP + 10}" font-size="11">loss, nats</text>

@@ -50,7 +50,7 @@ from labkit.replays import Replay
 
 slots = (("a", "b"), ("a", "b"))
 row = lambda t: {"phase": "joint", "loss": 2 - t, "expected_ms": 0.1, "sampled": [0, 1], "probs": [1 - t, t, 0.5, 0.5]}
-replay = widgets.Replayer(Replay(slots, tuple(row(t / 10) for t in range(11))))
+replay = widgets.Replayer(Replay(slots, ("layer 1", "layer 2"), tuple(row(t / 10) for t in range(11))))
 replay
 """,
     "print('replay', replay.step, replay.architecture)",
