@@ -11,7 +11,7 @@ import torch
 import labkit as lk
 from labkit import comparison, training_pool, truth
 from labkit.cli import main
-from labkit.comparison import OURS, SCAN, SCRATCH, Row, compare
+from labkit.comparison import OURS, SCAN, SCRATCH, Row, compare, making
 from labkit.search_config import SearchConfig, SelectionConfig
 from labkit.training import TrainConfig
 
@@ -59,7 +59,7 @@ def test_every_method_has_a_row_a_seed_and_none_spends_more_than_ours(found, spa
 @pytest.mark.parametrize("estimator", ["reinforce", "gumbel", "rebar"])
 def test_another_estimator_gets_as_many_steps_as_cost_the_same(space, data, table, estimator):
     supernet, config = lk.Supernet(space), replace(TINY, joint_steps=40)
-    steps = comparison._joint_steps_at_equal_cost(supernet, data, table, config, estimator)
+    steps = making._joint_steps_at_equal_cost(supernet, data, table, config, estimator)
     joint = lambda c: lk.search(supernet, data, table, replace(c, mixture_steps=0, weight_steps=0)).passes
     assert joint(replace(config, estimator=estimator, joint_steps=steps)) == pytest.approx(joint(config), rel=0.02)
     assert (steps > 40) is (estimator != "rebar")
@@ -67,8 +67,8 @@ def test_another_estimator_gets_as_many_steps_as_cost_the_same(space, data, tabl
 
 def test_another_estimator_has_as_many_architectures_and_no_scale(space, data, table):
     config = replace(TINY, joint_steps=10, architectures=4, control_scale=0.5)
-    steps = comparison._joint_steps_at_equal_cost(lk.Supernet(space), data, table, config, "gumbel")
-    assert steps >= 10 and comparison._following(config, "gumbel").architectures == 4
+    steps = making._joint_steps_at_equal_cost(lk.Supernet(space), data, table, config, "gumbel")
+    assert steps >= 10 and making._following(config, "gumbel").architectures == 4
 
 
 def test_costs_and_regrets_are_those_of_the_truth(found, known):
@@ -104,7 +104,7 @@ def test_it_goes_on_where_it_was_stopped(found, space, data, table, known, tmp_p
     assert len(noted) == len(resumed.rows) and not list(tmp_path.glob("*.checkpoints/*/*"))
     assert again(seeds=2, on_row=stop).rows == resumed.rows and len(noted) == len(resumed.rows)
     swept = []
-    monkeypatch.setattr(comparison, "sweep", lambda *a, **b: swept.append(a[4].estimator) or lk.sweep(*a, **b))
+    monkeypatch.setattr(making, "sweep", lambda *a, **b: swept.append(a[4].estimator) or lk.sweep(*a, **b))
     more = again(seeds=2, estimators=("gumbel",))
     assert more.rows[: len(resumed.rows)] == resumed.rows and more.methods[-1] == "sweep, gumbel"
     assert list(more.estimators.items()) == [("unas", "sweep"), ("gumbel", "sweep, gumbel")]

@@ -56,9 +56,9 @@ def test_clutter_lies_at_the_edges_and_leaves_letters_alone():
 def test_letters_are_moved_as_torch_moves_them():
     maps = torch.randn(50, 2, 3, generator=torch.Generator().manual_seed(0))
     there = torch.nn.functional.affine_grid(maps, (50, 1, 32, 32), align_corners=False)
-    assert torch.allclose(lk.data._grid(maps), there, atol=1e-6)
+    assert torch.allclose(lk.data.generated._grid(maps), there, atol=1e-6)
     exact = torch.nn.functional.affine_grid(maps.double(), (50, 1, 32, 32), align_corners=False)
-    assert (lk.data._grid(maps) - exact).abs().max() < 1e-6
+    assert (lk.data.generated._grid(maps) - exact).abs().max() < 1e-6
 
 
 def test_letters_turn_as_far_as_they_are_told():

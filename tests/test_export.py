@@ -110,7 +110,7 @@ def test_what_only_a_gpu_has_says_so_without_one(network, monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: None)
     assert "install g++ or clang++" in runtime("torch-compile").reason
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    with pytest.raises(lk.InputError, match="runs on cuda; got 'cpu', for which: torch, torch-channels-last, .*onnx"):
+    with pytest.raises(lk.InputError, match=r"runs on cuda; got 'cpu', for which: torch, torch-channels-last, .*onnx"):
         prepare(network, "torch-cuda-graph", torch.zeros(1))
 
 

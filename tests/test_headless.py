@@ -15,6 +15,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from labkit import headless
 from labkit.errors import InputError
+from labkit.headless import running
+from labkit.storage import writable_folder
 
 pytestmark = pytest.mark.notebooks
 
@@ -221,7 +223,7 @@ def test_no_kernelspec_and_no_parameters_runs(tmp_path):
 
 def test_an_old_result_does_not_outlive_a_refusal(tmp_path):
     notebook = write(tmp_path / "a.ipynb", ("!ls",))
-    old = write(tmp_path / "out.ipynb", ("1",)).rename(headless.writable_folder(tmp_path / "out") / "a.ipynb")
+    old = write(tmp_path / "out.ipynb", ("1",)).rename(writable_folder(tmp_path / "out") / "a.ipynb")
     assert not headless.run(notebook, tmp_path / "out").passed
     assert not old.exists()
 
@@ -237,10 +239,10 @@ def test_only_a_kernel_that_did_not_start_is_tried_again(tmp_path, monkeypatch):
 
         return run
 
-    monkeypatch.setattr(headless, "supervise", fails("RuntimeError: Kernel died before replying to kernel_info"))
+    monkeypatch.setattr(running, "supervise", fails("RuntimeError: Kernel died before replying to kernel_info"))
     assert "the kernel died" in headless.run(notebook, tmp_path / "out").problems[0]
     assert len(tries) == 2
-    monkeypatch.setattr(headless, "supervise", fails("OSError: anything else"))
+    monkeypatch.setattr(running, "supervise", fails("OSError: anything else"))
     assert not headless.run(notebook, tmp_path / "out").passed
     assert len(tries) == 3
 

@@ -18,8 +18,7 @@ def add(verbs) -> None:
     p.add_argument("--epochs", type=int, default=6)
     p.add_argument("--device", default="cpu", help="cpu or cuda: where it is trained and timed")
     p.add_argument("--engine", help="build TensorRT engines too: tensorrt, or tensorrt-rtx, which needs no GPU for it")
-    text = "time architectures along the frontier in RUNTIME, by default the usually fastest one that is here: what the "
-    text += "search's table believed, and what is"
+    text = "time architectures along the frontier in RUNTIME (the usual best here), beside what the table believed"
     p.add_argument("--verify", nargs="?", const="auto", metavar="RUNTIME", help=text)
     p.add_argument("--architectures", type=int, default=20, help="so many of them")
     p.add_argument("--download", action="store_true", help="let torchvision fetch the image set")

@@ -1,5 +1,5 @@
 // Every architecture as a point, the one that is chosen, and what it is made of. All is in `data` (for_browser
-// in explorer.py), so a key press asks no kernel. A point is [error, ms, [index into ops], [index into parts_ms]].
+// in choosing.py), so a key press asks no kernel. A point is [error, ms, [index into ops], [index into parts_ms]].
 
 // Okabe and Ito's colours that carry black text
 const COLOURS = ["#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00", "#BBBBBB"];

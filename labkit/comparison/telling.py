@@ -1,0 +1,53 @@
+"""A comparison as text, and as what its figure takes."""
+
+from functools import partial
+from statistics import fmean
+
+import numpy as np
+
+from labkit.comparison.rows import OURS, SCRATCH, SWEEP, Comparison
+from labkit.comparison.statistics import expected_best, regrets, steering, verdicts
+from labkit.truth import Truth
+
+
+def drawn(
+    found: Comparison, truth: Truth | None = None, latency: str | None = None, *, estimators: bool = False
+) -> tuple[dict[str, np.ndarray], tuple[float, ...], str, str, tuple[str, ...]]:
+    """What `plots.comparison` takes: regrets where the truth is known, else costs, in points; a verdict a weight.
+
+    Of the ways to search; with `estimators`, of sweeps that differ in the estimator alone.
+    """
+    of = found.costs if truth is None else partial(regrets, found, truth=truth, latency=latency)
+    what = "test error + weight x ms (points)" if truth is None else "true regret (points)"
+    if estimators:
+        costs = {name: 100 * of(method) for name, method in found.estimators.items()}
+        return costs, found.latency_weights, found.asked["search"]["estimator"], what, ()
+    told = [v for v in verdicts(found, truth, latency) if v.rival == "random"]
+    says = tuple(f"beats random at equal cost: {v.answer},\np = {v.p:.3f}, n = {v.n}" for v in told)
+    other = set(found.estimators.values()) - {SWEEP}
+    return {m: 100 * of(m) for m in found.methods if m not in other}, found.latency_weights, OURS, what, says
+
+
+def to_text(found: Comparison, truth: Truth | None = None, latency: str | None = None) -> str:
+    """Cost of every method at every weight, what it was charged, and the verdicts."""
+    what = "test error + weight x ms" if truth is None else "regret: above the least error + weight x ms"
+    lines = [f"{what}, in points: median (90th percentile) of the seeds"]
+    lines.append(
+        f"{'method':24}" + "".join(f"{f'weight {w:g}':>18}" for w in found.latency_weights) + "   seconds  judged"
+    )
+    for method in found.methods:
+        values = 100 * (found.costs(method) if truth is None else regrets(found, method, truth, latency))
+        cells = "".join(f"{np.median(v):9.2f} ({np.quantile(v, 0.9):5.2f})" + " " for v in values.T)
+        rows = [row for row in found.rows if row.method == method]
+        spent, judged = fmean(row.seconds for row in rows), fmean(row.judged for row in rows)
+        lines.append(f"{method:24} {cells}{spent:9.0f} {judged:7.0f}")
+    if truth is not None and (rows := [row for row in found.rows if row.method == SCRATCH]):
+        n = round(fmean(row.judged for row in rows))
+        every = [truth.as_cost(latency_weight=w, latency=latency).values.numpy() for w in found.latency_weights]
+        means = [100 * (expected_best(costs, n) - costs.min()) for costs in every]
+        lines.append(f"{f'in truth the best of {n}':24} {''.join(f'{mean:9.2f} (mean) ' for mean in means)}")
+    for method in found.methods if truth is not None else ():
+        chosen = [(found.latency_weights, row.ops) for row in found.rows if row.method == method]
+        if (followed := steering(truth, chosen, latency)) is not None:
+            lines.append(f"{method}: {followed}")
+    return "\n".join([*lines, *map(str, verdicts(found, truth, latency))])
