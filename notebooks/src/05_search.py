@@ -476,6 +476,40 @@ for method in ("exhaustive scan", "sweep", "sweep, selected"):
 # sweep follows half-heartedly. Only the second stage, which judges by trained networks in the end, does as it is told.
 
 # %% [markdown]
+# ## Does the estimator matter?
+#
+# Notebook 03 told estimators apart on a cost that stood still: the score-function ones are unbiased, the purely relaxed
+# ones are not, for they differentiate the mixture and not what is drawn from it. Here each leads the same sweep: the
+# same first weights, the same schedule, and as many joint steps as come to the same image passes. No second stage, so
+# that nothing mends what the estimator does.
+
+# %% tags=["predict"]
+lk.course.predict(
+    "p5.4",
+    "Which of the other estimators end clearly worse than UNAS?",
+    ["none of them", "REBAR and REINFORCE", "Gumbel-Softmax, straight-through and DARTS", "all of them"],
+)
+
+# %% tags=["keep_output"]
+by_estimator, _, unas, *_ = lk.comparison.drawn(found, known, latency, estimators=True)  # in points, (seeds, weights)
+mean = {name: points.mean(1) for name, points in by_estimator.items()}  # of the four weights, a number a seed
+print("estimator          mean regret   p, paired with UNAS   different networks chosen, of 40")
+for name, points in by_estimator.items():
+    chosen = {ops for row in found.rows if row.method == found.estimators[name] for ops in row.ops}
+    p = f"{lk.comparison.sign_flips(mean[name] - mean[unas]):.3f}" if name != unas else ""
+    print(f"{name:18}{points.mean():8.2f}{p:>20}{len(chosen):>20}")
+worse = [name for name in mean if mean[name].mean() > mean[unas].mean()]
+clearly = [name for name in worse if lk.comparison.sign_flips(mean[name] - mean[unas]) < 0.05]
+lk.course.reveal("p5.4", "clearly worse, p < 0.05: " + ", ".join(clearly))
+
+# %% [markdown]
+# **What to notice.** (1) It goes by bias. The three unbiased estimators end near each other; the three that follow a
+# relaxation end clearly behind. (2) DARTS chose *one* network, forty times: conv3x3 in every layer, which makes the best
+# mixture whatever a millisecond costs. Gumbel-Softmax did so nearly as often. Straight-through follows the weight, but
+# to worse networks. (3) Among the unbiased, ten seeds cannot tell UNAS from REBAR, nor surely from REINFORCE with its
+# larger variance: 250 joint steps average much of it away. Variance costs steps; bias stays.
+
+# %% [markdown]
 # ## A common wrong idea
 #
 # *"The search converged, so it found the best architecture."* Converged means that the logits have stopped moving. The
