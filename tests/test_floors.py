@@ -4,7 +4,10 @@ import ast
 import json
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+
+import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "labkit"
 FLOORS = (
@@ -62,6 +65,29 @@ def test_the_check_sees_an_upward_import(tmp_path):
     bad = tmp_path / "ops.py"
     bad.write_text("def f():\n    from labkit.searching import search\n    from labkit import runs\n")
     assert list(imports(bad)) == ["searching", "runs"]
+
+
+def siblings(path):
+    """Modules of its own package that a module imports, also inside functions."""
+    package = f"labkit.{path.parent.name}"
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == package:
+            yield from (a.name for a in node.names if (path.parent / f"{a.name}.py").exists())
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(package + "."):
+            yield node.module.split(".")[2]
+
+
+def test_modules_of_a_package_import_in_no_circle(tmp_path):
+    packages = [init.parent for init in PACKAGE.glob("*/__init__.py")]
+    assert len(packages) > 3
+    for package in packages:
+        list(TopologicalSorter({path.stem: [*siblings(path)] for path in package.glob("[!_]*.py")}).static_order())
+    here = tmp_path / "explorer"
+    here.mkdir()
+    (here / "a.py").write_text("from labkit.explorer.b import x\n")
+    (here / "b.py").write_text("def f():\n    from labkit.explorer import a\n")
+    with pytest.raises(CycleError):
+        list(TopologicalSorter({path.stem: [*siblings(path)] for path in here.glob("*.py")}).static_order())
 
 
 def test_no_module_bears_the_name_of_a_public_function():
