@@ -49,6 +49,26 @@ def test_the_study_of_mobile_tiny_is_what_ships():
     assert f"{min(judged)} to {max(judged)} random networks" in text
 
 
+def test_the_estimators_at_equal_cost_are_what_ships():
+    found, known = labkit.comparison.load("five_layer-comparison"), labkit.truth.load()
+    points, _, ours, *_ = labkit.comparison.drawn(
+        found, known, known.latency_like(found.table.card).name, estimators=True
+    )
+    text = " ".join(README[README.index("The sweep without its") : README.index("Where no scan is possible")].split())
+    called = {
+        "rebar": "REBAR", "unas": "UNAS", "reinforce": "REINFORCE",
+        "gumbel": "Gumbel-Softmax", "darts": "DARTS", "straight-through": "straight-through",
+    }  # fmt: skip
+    assert set(points) == set(called)
+    for name, several in points.items():
+        said = re.search(rf"([\d.]+) (?:points )?\({called[name]}\b", text)
+        assert said and said[1] == f"{several.mean():.2f}", name
+    p = {n: labkit.comparison.sign_flips(x.mean(1) - points[ours].mean(1)) for n, x in points.items() if n != ours}
+    assert min(p["rebar"], p["reinforce"]) > 0.05
+    assert f"{max(p['gumbel'], p['darts'], p['straight-through']):.3f}".removeprefix("0") in text
+    assert len({ops for row in found.rows if row.method == found.estimators["darts"] for ops in row.ops}) == 1
+
+
 def test_its_links_lie_in_the_clone():
     links = re.findall(r"\]\(([^)#]+)\)", README)
     assert links and all((ROOT / link).exists() for link in links)
