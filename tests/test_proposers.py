@@ -98,19 +98,22 @@ def test_within_a_deadline_errors_are_told_apart_where_they_are_small(rng):
     assert (second - best) / (worst - best) > 3 * (plain_second - plain_best) / (plain_worst - plain_best)
 
 
-def test_what_is_proposed_within_a_deadline_minds_no_unit_of_the_error(rng):
+def test_what_is_proposed_within_a_deadline_minds_no_unit_of_the_error(rng, monkeypatch):
     parts, together = rng.uniform(0, 1, (4, 3)), rng.normal(size=(3, 3, 3, 3))
     error = lambda row: 0.1 + 0.1 * float(parts[np.arange(4), row].sum() + 0.3 * together[tuple(row)])
     ms = lambda row: 1.0 + float(row.sum())
     rows = EVERY[rng.permutation(len(EVERY))[:25]]
     space = lk.Choices("small", tuple(tuple("abc"[:w]) for w in MASK.sum(1)))
     asked = []
-    for scale, shift, worst in ((1.0, 0.0, (0.9, 20.0)), (4.0, 2.0, (5.6, 20.0)), (1.0, 0.0, (None, None))):
+    for scale, shift, worst in ((1.0, 0.0, (0.9, 20.0)), (1024.0, 2.0, (923.6, 20.0)), (1.0, 0.0, (None, None))):
         costs = np.array([[shift + scale * error(row), ms(row)] for row in rows])
         proposer = model_proposer.Model(space, Goal(worst, deadline=5.0), seed=3)
         asked.append([proposer.propose(rows[:n], costs[:n]).tolist() for n in range(10, 26)])
     assert asked[0] == asked[1]
     assert all(tuple(row) not in set(map(tuple, rows[:n])) for n, (row,) in zip(range(10, 26), asked[2]))
+    monkeypatch.setattr(model_proposer, "in_logarithms", lambda goal, costs, start: (goal, costs))
+    plain = model_proposer.Model(space, Goal((None, None), deadline=5.0), seed=3)
+    assert [plain.propose(rows[:n], costs[:n]).tolist() for n in range(10, 26)] != asked[2], "the scale is in use"
 
 
 def test_errors_that_are_all_alike_stop_no_search_within_a_deadline():

@@ -505,9 +505,9 @@ lk.course.reveal("p5.4", "clearly worse, p < 0.05: " + ", ".join(clearly))
 # %% [markdown]
 # **What to notice.** (1) It goes by bias. The three unbiased estimators end near each other; the three that follow a
 # relaxation end clearly behind. (2) DARTS chose *one* network, forty times: conv3x3 in every layer, which makes the best
-# mixture whatever a millisecond costs. Gumbel-Softmax did so nearly as often. Straight-through follows the weight, but
-# to worse networks. (3) Among the unbiased, ten seeds cannot tell UNAS from REBAR, nor surely from REINFORCE with its
-# larger variance: 250 joint steps average much of it away. Variance costs steps; bias stays.
+# mixture whatever a millisecond costs. Gumbel-Softmax did so nearly as often. Straight-through chose
+# more, and worse ones. (3) Among the unbiased, ten seeds cannot tell UNAS from REBAR, nor surely from REINFORCE with its
+# larger variance: hundreds of steps average much of it away. Variance costs steps; bias stays.
 
 # %% [markdown]
 # ## A common wrong idea
