@@ -2,10 +2,12 @@
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +35,7 @@ PREFERRED = {  # what "auto" tries, the usually fastest first
 }
 CALIBRATION = 256  # images that eight bits take their ranges from
 _SAID: set[str] = set()  # fall-backs that have been announced
+_TRIED: WeakKeyDictionary[Network, dict] = WeakKeyDictionary()  # reason against each compiler in each precision
 
 
 @dataclass(frozen=True)
@@ -211,14 +214,15 @@ def benchmark(
     ranges = None if calibration is None else standardise(calibration.pixels[:CALIBRATION])
     runs: dict[tuple[str, str], Run] = {}
     reasons: dict[tuple[str, str], str] = {}
+    lost = _lost_on_gpu(network, wanted, x) if torch.device(device).type == "cuda" else {}
     for name, precision in wanted:
         try:
             usable(name, PRECISIONS[precision], device)
         except InputError as problem:
             reasons[name, precision] = runtime_called(name).reason or str(problem)
             continue
-        if torch.device(device).type == "cuda" and name in COMPILERS and (lost := _lost(network, name, precision, x)):
-            reasons[name, precision] = lost
+        if reason := lost.get((name, precision)):
+            reasons[name, precision] = reason
             continue
         more = {"onnx_model": onnx_model, "calibration": ranges, "engines": engines}
         runs[name, precision] = prepare(network, name, batches[0], dtype=PRECISIONS[precision], **more)
@@ -237,6 +241,18 @@ def benchmark(
         reason = "its logits are not finite" if difference == math.inf else None
         rows.append(RuntimeRow(name, True, reason, difference, measurement, speedup, precision))
     return tuple(rows)
+
+
+def _lost_on_gpu(
+    network: Network, wanted: Iterable[tuple[str, str]], images: Tensor
+) -> dict[tuple[str, str], str | None]:
+    """`_lost` of each compiler in each precision of `wanted`, tried side by side, and once for a network."""
+    tried = _TRIED.setdefault(network, {})
+    available = {name for name in COMPILERS if runtime_called(name).available}
+    new = [(name, precision) for name, precision in wanted if name in available and (name, precision) not in tried]
+    with ThreadPoolExecutor(max(1, len(new))) as threads:
+        tried |= zip(new, threads.map(lambda pair: _lost(network, *pair, images), new))
+    return tried
 
 
 def _lost(network: Network, name: str, precision: str, images: Tensor) -> str | None:

@@ -14,7 +14,7 @@ from labkit.data import standardise
 from labkit.networks import seeded
 from labkit.onnx_models import onnx_bytes
 from labkit.quantisation import quantised
-from labkit.runtimes import ieee_float32, in_precision, prepare, runtime, runtimes
+from labkit.runtimes import Runtime, ieee_float32, in_precision, prepare, runtime, runtimes
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +101,16 @@ def test_a_compiler_that_ends_its_process_costs_a_row(network, data, monkeypatch
     assert "ended a process of its own" in lost()
     monkeypatch.setattr(export.processes, "survives", fails)
     assert lost() == "compiling it failed: RuntimeError no ptxas"
+
+
+def test_compilers_are_tried_once_for_a_network(network, data, monkeypatch):
+    asked, x = [], standardise(data.test.pixels[:5])
+    monkeypatch.setattr(export, "runtime_called", lambda name: Runtime(name, True))
+    monkeypatch.setattr(export, "_lost", lambda _, *pair: asked.append(pair[:2]) or ("bad" if "fp16" in pair else None))
+    wanted = [(name, p) for name in ("torch", "torch-compile", "torch-aot") for p in ("fp32", "fp16")]
+    for _ in range(2):
+        assert export._lost_on_gpu(network, wanted, x) == {pair: "bad" if pair[1] == "fp16" else None for pair in asked}
+    assert sorted(asked) == sorted(wanted[2:])
 
 
 def test_what_only_a_gpu_has_says_so_without_one(network, monkeypatch):

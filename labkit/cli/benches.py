@@ -231,19 +231,23 @@ def deploy(arguments: argparse.Namespace) -> Outcome:
     device, loaded = usable_device(arguments), runs.load(arguments.run)
     images = loaded.image_set()
     network = derive(loaded.result.supernet, loaded.result.architecture)
-    told = lambda race: print(deploy_bench.to_text([race]), file=sys.stderr, flush=True)
-    with threads(arguments.threads):
-        races = deploy_bench.race(
-            network, images, batch_sizes=sizes, device=device, seconds=arguments.seconds, on_race=told
-        )
     value = {
         "kind": deploy_bench.KIND,
         "schema": deploy_bench.SCHEMA,
         "made": provenance(device) | {"data": loaded.data},
-        "rows": deploy_bench.to_json(races),
+        "rows": [],
     }
-    if arguments.out:
-        save_with_rows(arguments.out, value)
+
+    def save(race: deploy_bench.Race) -> None:
+        print(deploy_bench.to_text([race]), file=sys.stderr, flush=True)
+        value["rows"] += deploy_bench.to_json([race])
+        if arguments.out:
+            save_with_rows(arguments.out, value)
+
+    with threads(arguments.threads):
+        races = deploy_bench.race(
+            network, images, batch_sizes=sizes, device=device, seconds=arguments.seconds, on_race=save
+        )
     same = all(row.computes_the_same for one in races for row in one.rows if row.available)
     return value | {"passed": same}, f"saved in {arguments.out}" if arguments.out else "", same
 

@@ -304,7 +304,7 @@ for race in recorded_races:
 # the gain is a third of it. (3) Eight bits help only there, for with one image the arithmetic was not the problem.
 # (4) The baseline matters: next to eager in channels last the same runtime gains less.
 #
-# And a GPU? The next network was searched in the same space on real photographs (CIFAR-10), for an H200:
+# And a GPU? The next network was searched in the same space for an H200, by its own latency table:
 
 # %%
 on_gpu, made = lk.deploy_bench.load("gpu-nvidia-h200/mobile-tiny")
@@ -318,10 +318,11 @@ for race in on_gpu:
 # %% [markdown]
 # **What to notice.** (1) Eager, the GPU takes about as long for 64 images as for one: it waits for Python, which
 # launches one small kernel after the other. Half precision adds launches, and makes it *slower*. (2) Launched as one
-# CUDA graph, the same kernels take a third to a fifth of the time, and now half precision pays. Of a speed-up that
-# somebody promises you on a small network, ask how much is left next to a CUDA graph. (3) Rows without a number say
-# why: TensorRT for RTX cards runs on this GPU as little as on your CPU. Asked all the same, it answered that it
-# "does not support this compute capability".
+# CUDA graph, the same kernels take a quarter to a sixth of the time, and now half precision pays. A compiler, which makes
+# fewer kernels of them and leaves the launching to Python, gains a fifth. Of a speed-up that somebody promises you on a
+# small network, ask how much is left next to a CUDA graph. (3) Rows without a number say why: TensorRT for RTX cards
+# runs on this GPU as little as on your CPU. Asked all the same, it answered that it "does not support this compute
+# capability".
 #
 # ## What TensorRT builds
 #
