@@ -22,12 +22,15 @@ from labkit.spaces import SearchSpace
 
 
 class Controller:
-    """One distribution, the latency that it minimises beside the task, and the optimiser of its logits."""
+    """One distribution, the latency that it minimises beside the task, and the optimiser of its logits.
 
-    def __init__(self, space: SearchSpace, config: SearchConfig, device: torch.device, turns: int):
+    It lives on the CPU: a few dozen numbers are moved sooner there than a GPU is told to.
+    """
+
+    def __init__(self, space: SearchSpace, config: SearchConfig, turns: int):
         """`turns`: how often it will move, which sets the pace of a deadline's dual weight and of the learning rate."""
         self.config = config
-        self.dist = ArchDistribution(space, config.softening).to(device)
+        self.dist = ArchDistribution(space, config.softening)
         self.optimizer = torch.optim.Adam(self.dist.parameters(), config.logit_lr)
         scale = {"scale": config.control_scale} if config.estimator in SCALED else {}
         make = partial(ESTIMATORS[config.estimator], **scale)

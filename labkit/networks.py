@@ -28,9 +28,9 @@ def seeded(seed: int) -> Iterator[None]:
 def frozen_statistics(module: nn.Module) -> Iterator[None]:
     """Inside the block, passes in train mode normalise by the batch but leave running statistics alone."""
     norms = [m for m in module.modules() if isinstance(m, nn.BatchNorm2d)]
-    before = [(m.momentum, m.num_batches_tracked.clone()) for m in norms]
+    before = [(m.momentum, m.num_batches_tracked) for m in norms]
     for norm in norms:
-        norm.momentum = 0.0
+        norm.momentum, norm.num_batches_tracked = 0.0, None
     try:
         yield
     finally:
@@ -64,6 +64,13 @@ def weights_hash(module: nn.Module) -> str:
     return hasher.hexdigest()[:12]
 
 
+RunModule = Callable[[nn.Module, Tensor], Tensor]  # on what it reads
+
+
+def _run(module: nn.Module, x: Tensor) -> Tensor:
+    return module(x)
+
+
 class MixedOp(nn.Module):
     """All candidates of one edge, added up by their weights. Of a cell's edge that nobody chose: None."""
 
@@ -71,14 +78,16 @@ class MixedOp(nn.Module):
         super().__init__()
         self.ops = nn.ModuleList(operation(name, edge) for name in candidates)
 
-    def forward(self, x: Tensor, weights: Tensor, active: list[bool], one_hot: bool) -> Tensor | None:
+    def forward(
+        self, x: Tensor, weights: Tensor, active: list[bool], one_hot: bool, run: RunModule = _run
+    ) -> Tensor | None:
         """Weights (N, K). Candidates that are not active are not run: their weight is 0 for every image."""
         used = [k for k in range(len(self.ops)) if active[k]]
         if not used:
             return None
         if one_hot and len(used) == 1:
-            return self.ops[used[0]](x)  # exactly the derived network's arithmetic
-        return reduce(torch.add, (weights[:, k, None, None, None] * self.ops[k](x) for k in used))
+            return run(self.ops[used[0]], x)  # exactly the derived network's arithmetic
+        return reduce(torch.add, (weights[:, k, None, None, None] * run(self.ops[k], x) for k in used))
 
 
 class Chosen(nn.Module):
@@ -105,18 +114,20 @@ class _EdgeNetwork(nn.Module):
         place = {edge: e for e, edge in enumerate(space.chosen_edges)}
         self._route = [(*astuple(step), place.get(i)) for i, step in enumerate(space.route)]
 
-    def _walk(self, x: Tensor, searched: Callable[[nn.Module, Tensor, int], Tensor | None]) -> Tensor:
-        """`searched` runs the module of the edge with a choice whose place among those is given."""
+    def _walk(
+        self, x: Tensor, searched: Callable[[nn.Module, Tensor, int], Tensor | None], run: RunModule = _run
+    ) -> Tensor:
+        """`searched` runs the module of the edge with a choice whose place among those is given, `run` the others."""
         states, target = {0: x}, 0
         for (sources, target, done, place), module in zip(self._route, self.body):
             read = [states[s] for s in sources]
             x = read[0] if len(read) == 1 else torch.cat(read, 1)
-            y = module(x) if place is None else searched(module, x, place)
+            y = run(module, x) if place is None else searched(module, x, place)
             for state in done:
                 del states[state]
             if y is not None:
                 states[target] = states[target] + y if target in states else y
-        return self.head(states[target])
+        return run(self.head, states[target])
 
 
 class Supernet(_EdgeNetwork):
@@ -153,16 +164,21 @@ class Supernet(_EdgeNetwork):
         """That an architecture runs, in the mean."""
         return sum(self.space.chances())
 
-    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
-        """Class logits (B, classes) of images (B, C, H, W) under op weights (N, S, K).
+    def forward(self, x: Tensor, weights: Tensor, *, everything: bool = False, run: RunModule = _run) -> Tensor:
+        """Class logits (B, classes) of images (B, C, H, W) under op weights (N, S, K), which may lie on the CPU.
 
         Zero weights without a gradient cost nothing: a one-hot pass runs only the chosen operations.
+
+        Args:
+            everything: run all of them all the same, without a look at the weights.
+            run: of an operation on what it reads.
         """
-        relaxed = weights.requires_grad
+        relaxed = everything or weights.requires_grad
         weights = self.space.edge_weights(weights)
         active = (self.space.edge_mask if relaxed else (weights != 0).any(0)).tolist()
         one_hot = not relaxed and bool(((weights == 0) | (weights == 1)).all())
-        return self._walk(x, lambda mixed, h, e: mixed(h, weights[:, e], active[e], one_hot))
+        weights = weights.to(x.device)
+        return self._walk(x, lambda mixed, h, e: mixed(h, weights[:, e], active[e], one_hot, run), run)
 
 
 class Network(_EdgeNetwork):

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from labkit import tensorrt_engines
+from labkit.cuda_graphs import Recording
 from labkit.data import import_torchvision
 from labkit.errors import InputError
 from labkit.onnx_models import onnx_bytes
@@ -253,30 +254,16 @@ def _ahead_of_time_run(network: nn.Module, example: Tensor, placed: dict) -> Run
 def _cuda_graph_run(network: Run, placed: dict) -> Run:
     """All kernels of a pass, launched as one: what is left of a small network's time when launching costs nothing.
 
-    A graph is captured for each shape of images when it is first seen.
+    It is recorded for each shape of images when that is first seen.
     """
-    captured: dict[torch.Size, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
-
-    def capture(images: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
-        held, graph, side = images.to(copy=True, **placed), torch.cuda.CUDAGraph(), torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):  # libraries choose their algorithms before the capture, not in it
-            for _ in range(3):
-                network(held)
-        torch.cuda.current_stream().wait_stream(side)
-        with warnings.catch_warnings(), torch.cuda.graph(graph):
-            warnings.filterwarnings("ignore", "The CUDA Graph is empty")  # a candidate that does nothing has no kernels
-            logits = network(held).float()
-        return graph, held, logits
+    recordings: dict[torch.Size, Recording] = {}
 
     @torch.inference_mode()
     def run(images: Tensor) -> Tensor:
-        if images.shape not in captured:
-            captured[images.shape] = capture(images)
-        graph, held, logits = captured[images.shape]
-        held.copy_(images)
-        graph.replay()
-        return logits.clone()  # the next replay writes over `logits`
+        if images.shape not in recordings:
+            example = images.to(copy=True, **placed)
+            recordings[images.shape] = Recording(lambda held: network(held).float(), [example])
+        return recordings[images.shape](images).clone()  # the next replay writes over it
 
     return run
 

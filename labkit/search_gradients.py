@@ -3,11 +3,14 @@
 import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from labkit.cuda_graphs import plainly
 from labkit.descent import Penalty
 from labkit.distributions import ArchDistribution
 from labkit.estimators import Cost, Estimator
@@ -30,8 +33,17 @@ class TaskCost:
     little on what others drew, which the estimator does not know.
     """
 
-    def __init__(self, supernet: Supernet, parameters: list[Tensor], train, valid, config: SearchConfig):
-        self.supernet, self.parameters = supernet, parameters
+    def __init__(
+        self,
+        supernet: Supernet,
+        parameters: list[Tensor],
+        train: tuple[Tensor, Tensor],
+        valid: tuple[Tensor, Tensor] | None,
+        config: SearchConfig,
+        launch: Callable = plainly,
+    ):
+        """`launch`: `cuda_graphs.plainly`, or a Recorder that serves every step of one search."""
+        self.supernet, self.parameters, self.launch = supernet, parameters, launch
         self.train, self.valid, self.gap_weight = train, valid, config.gap_weight
         self.paired = config.gap == "paired"
         self.relaxed_teach = config.learns_on == "relaxed"
@@ -42,56 +54,91 @@ class TaskCost:
         self.sampled: list[list[int]] = []  # candidate of each slot, of each row of the last one-hot pass
         self.costs: list[float] = []  # of those rows
         self.passes = 0.0
-        supernet.train()
+        if not supernet.training:
+            supernet.train()
 
     def __call__(self, weights: Tensor) -> Tensor:
         return self._relaxed(weights) if weights.requires_grad else self._evaluated(weights)
 
     def _evaluated(self, weights: Tensor) -> Tensor:
-        with torch.no_grad(), frozen_statistics(self.supernet):
-            costs = self._gen([self._each_image(batch, weights, self.drawn) for batch in self._batches()])
+        # Operations are recorded as leaving the statistics alone; else each pass has to see to it.
+        plain = self.launch is plainly
+        with torch.no_grad(), frozen_statistics(self.supernet) if plain else nullcontext():
+            how = {} if plain else {"run": self._run}
+            losses = [self._each_image(batch, weights, self.drawn, **how) for batch in self._batches()]
+            costs = self._gen(losses).to(weights.device)
         self.sampled, self.costs = weights.argmax(-1).tolist(), costs.tolist()
         self.passes += self.supernet.work(weights) * self._images()
         return costs
 
+    def _run(self, module: nn.Module, x: Tensor) -> Tensor:
+        return x if isinstance(module, nn.Identity) else self.launch(module, partial(_leaving_statistics, module), x)
+
     def _relaxed(self, weights: Tensor) -> Tensor:
-        at, taught = weights.detach().requires_grad_(), self.parameters if self.relaxed_teach else []
-        alike = not self.gap_weight or (len(at) == 1 and not self.paired)  # every image weighs the same in L_gen
+        tensors = [tensor for batch in self._batches() for tensor in batch]
+        at, statistics = weights.detach().to(tensors[0].device), self.supernet.buffers
+        train, value, slope, *gradients = self.launch("relaxed", self._slopes, at, *tensors, changes=statistics)
+        self.weight_gradients, self.loss = gradients, train.item()
+        images = len(self.train[1])
+        self.passes += self.supernet.mixed_passes * (3 * self._images() + (0 if self._alike(at) else 2) * images)
+        value, slope = value.to(weights.device), slope.to(weights.device)
+        return self.units * (value + ((weights - weights.detach()) * slope).sum((-1, -2)))
+
+    def _slopes(self, at: Tensor, *tensors: Tensor) -> list[Tensor]:
+        """L_train, L_gen (N,) and its slope (N, S, K) in op weights `at`, and that of L_train in the shared weights.
+
+        L_gen by its value and its first derivative: all that a gradient estimator reads.
+        """
+        at, alike = at.detach().requires_grad_(), self._alike(at)
+        taught = self.parameters if self.relaxed_teach else []
         with nullcontext() if taught else held(self.parameters):
-            train = self._each_image(self.train, at, cross_entropies)
-        slope, *self.weight_gradients = torch.autograd.grad(train.mean(), [at, *taught], retain_graph=not alike)
+            train = self._each_image(tensors[:2], at, cross_entropies)
+        slope, *gradients = torch.autograd.grad(train.mean(), [at, *taught], retain_graph=not alike)
         losses = [train.detach()]
         if self.gap_weight:
             with frozen_statistics(self.supernet), held(self.parameters):
-                valid = self._each_image(self.valid, at, cross_entropies)
+                valid = self._each_image(tensors[2:], at, cross_entropies)
             losses.append(valid.detach())
-        self.loss = train.mean().item()
-        self.passes += self.supernet.mixed_passes * (3 * self._images() + (0 if alike else 2) * train.numel())
-        # L_gen by its value and its first derivative at `weights`: all that a gradient estimator reads.
         leaves = [loss.requires_grad_() for loss in losses]
         value = self._gen(leaves)
         factors = torch.autograd.grad(value.sum(), leaves)
         slope = factors[0].sum() * slope if alike else torch.autograd.grad(train, at, factors[0])[0]
         if self.gap_weight:
             slope = slope + torch.autograd.grad(valid, at, factors[1])[0]
-        return self.units * (value.detach() + ((weights - weights.detach()) * slope).sum((-1, -2)))
+        return [train.detach().mean(), value.detach(), slope, *gradients]
+
+    def _alike(self, weights: Tensor) -> bool:
+        """Whether every training image weighs the same in L_gen, so that one way back serves both its slopes."""
+        return not self.gap_weight or (len(weights) == 1 and not self.paired)
 
     def gradients_on(self, weights: Tensor, teacher: Tensor | None = None) -> list[Tensor | None]:
         """For the shared weights, where no relaxed pass teaches them: of L_train under op weights (N, S, K).
 
         With a `teacher` (1, S, K), half of the loss is cross-entropy to what the images are under those op weights.
         """
-        images, labels = self.train
-        logits = self._logits(images, weights)
+        mixtures = [weights] if teacher is None else [weights, teacher]
+        everything = all(bool(((w != 0) | ~self.supernet.space.mask.to(w.device)).all()) for w in mixtures)
+        # One-hot passes differ in what they run, so each would be a recording of its own.
+        launch = self.launch if everything else plainly
+        tensors = [*self.train, *(w.to(self.train[0].device) for w in mixtures)]
+        learn = partial(self._learn, everything)
+        loss, *gradients = launch(("learn", teacher is None), learn, *tensors, changes=self.supernet.buffers)
+        self.loss = loss.item()
+        images = len(self.train[1])
+        self.passes += 3 * self.supernet.work(weights) * images
+        if teacher is not None:
+            self.passes += self.supernet.work(teacher) * images
+        return gradients
+
+    def _learn(self, everything: bool, images: Tensor, labels: Tensor, weights: Tensor, teacher: Tensor | None = None):
+        """L_train under op weights, and the slope in the shared weights of what they learn; None of those not run."""
+        logits = self._logits(images, weights, everything=everything)
         loss = objective = F.cross_entropy(logits, labels)
-        self.passes += 3 * self.supernet.work(weights) * len(labels)
         if teacher is not None:
             with torch.no_grad(), frozen_statistics(self.supernet):
-                soft = self._logits(images, teacher).softmax(-1)
+                soft = self._logits(images, teacher, everything=everything).softmax(-1)
             objective = 0.5 * loss + 0.5 * F.cross_entropy(logits, soft)
-            self.passes += self.supernet.work(teacher) * len(labels)
-        self.loss = loss.item()
-        return list(torch.autograd.grad(objective, self.parameters, allow_unused=True))
+        return [loss.detach(), *torch.autograd.grad(objective, self.parameters, allow_unused=True)]
 
     def gradients_on_each(self, several: Tensor) -> list[Tensor | None]:
         """The mean of the `gradients_on` each of op weights (N, S, K), in passes of their own over all images."""
@@ -110,14 +157,14 @@ class TaskCost:
     def _images(self) -> int:
         return sum(len(labels) for _, labels in self._batches())
 
-    def _each_image(self, batch: tuple[Tensor, Tensor], weights: Tensor, cost: Callable) -> Tensor:
+    def _each_image(self, batch: Sequence[Tensor], weights: Tensor, cost: Callable, **how: Any) -> Tensor:
         """(N, images of a row) costs; the images are dealt to the rows in order."""
         images, labels = batch
-        return cost(self._logits(images, weights), labels).unflatten(0, (len(weights), -1))
+        return cost(self._logits(images, weights, **how), labels).unflatten(0, (len(weights), -1))
 
-    def _logits(self, images: Tensor, weights: Tensor) -> Tensor:
+    def _logits(self, images: Tensor, weights: Tensor, **how: Any) -> Tensor:
         rows = weights if len(weights) == 1 else weights.repeat_interleave(len(images) // len(weights), 0)
-        return self.supernet(images, rows)
+        return self.supernet(images, rows, **how)
 
     def _gen(self, losses: Sequence[Tensor]) -> Tensor:
         """(N,) of costs an image (N, images of a row): of their means, or the mean over pairs of images."""
@@ -126,6 +173,11 @@ class TaskCost:
         if self.paired:
             return generalisation_loss(*losses, self.gap_weight).mean(-1)
         return generalisation_loss(*(loss.mean(-1) for loss in losses), self.gap_weight)
+
+
+def _leaving_statistics(module: nn.Module, x: Tensor) -> Tensor:
+    with frozen_statistics(module):
+        return module(x)
 
 
 def cross_entropies(logits: Tensor, labels: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 from labkit import memory
 from labkit.checkpoints import Checkpoint, Checkpoints, interrupts_wait
 from labkit.controllers import AdditiveControl, Controller, cosine, shared
+from labkit.cuda_graphs import Recorder, plainly
 from labkit.data import ImageSet, ShuffledBatches
 from labkit.distributions import ArchDistribution
 from labkit.errors import InputError
@@ -58,13 +59,17 @@ class SearchRun:
         self.on_step = on_step
         self.ingredients = _ingredients(supernet, data, config, table, measured_ms, aims)
         self.supernet = copy.deepcopy(supernet).to(memory_format=torch.channels_last)  # sooner, above all in pooling
+        self.supernet.train()
         self.parameters = [p for p in self.supernet.parameters() if p.requires_grad]
+        device = next(supernet.parameters()).device
+        recorded = device.type == "cuda" and supernet.space.is_chain  # a cell's op weights are gathered by lists
+        self.launch = Recorder() if recorded else plainly
+        lr = torch.tensor(config.weight_lr, device=device) if recorded else config.weight_lr
         self.optimizer = torch.optim.AdamW(
-            self.parameters, config.weight_lr, weight_decay=config.weight_decay, fused=True
+            self.parameters, lr, weight_decay=config.weight_decay, fused=True, capturable=recorded
         )
         self.averaged = AveragedModel(self.supernet) if config.weight_average else None
-        device = next(supernet.parameters()).device
-        self.controllers = [Controller(supernet.space, aim, device, config.joint_steps) for aim in aims or (config,)]
+        self.controllers = [Controller(supernet.space, aim, config.joint_steps) for aim in aims or (config,)]
         self.control = AdditiveControl(supernet.space) if len(self.controllers) > 1 else None
         self.generator = torch.Generator().manual_seed(config.seed)
         self.train_batches = ShuffledBatches(data.train, config.batch_size, self.generator, data.augment)
@@ -121,7 +126,7 @@ class SearchRun:
         with seeded(self.config.seed + self.step):
             batch = next(self.train_batches)
         dist = self.controllers[0].dist  # uniform, as they all are until the joint phase
-        task = TaskCost(self.supernet, self.parameters, batch, None, replace(self.config, gap_weight=0.0))
+        task = TaskCost(self.supernet, self.parameters, batch, None, replace(self.config, gap_weight=0.0), self.launch)
         gradients, sampled = self._learn(task, dist, mixture=phase == "mixture")
         self._apply(gradients)
         self.passes += task.passes
@@ -146,7 +151,7 @@ class SearchRun:
             train, valid = next(self.train_batches), next(self.valid_batches)
         which = self._whose_turn(self.step - self.config.mixture_steps - self.config.weight_steps)
         drawing, generator = self.controllers[which], self.generator
-        task = TaskCost(self.supernet, self.parameters, train, valid, self.config)
+        task = TaskCost(self.supernet, self.parameters, train, valid, self.config, self.launch)
         estimate = drawing.of_task(task, drawing.dist, self.config.architectures, generator)
         gradients = [estimate.gradient]
         if self.control is not None:
@@ -169,15 +174,29 @@ class SearchRun:
         return int(torch.randperm(len(self.controllers), generator=order)[place])
 
     def _apply(self, gradients: Sequence[Tensor | None]) -> None:
-        for parameter, gradient in zip(self.parameters, gradients):
-            parameter.grad = gradient
-        nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
+        lr = self.config.weight_lr * self._share_of_lr()
         for group in self.optimizer.param_groups:
-            group["lr"] = self.config.weight_lr * self._share_of_lr()
-        self.optimizer.step()
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(lr)  # where a recording reads it
+            else:
+                group["lr"] = lr
+        # The optimiser makes its memory of a weight at its first gradient, and weights that were not run have none.
+        known = len(self.optimizer.state) == len(self.parameters) and all(g is not None for g in gradients)
+        launch = self.launch if known else plainly
+        launch("update", self._update, *gradients, changes=self._updated)
         self.optimizer.zero_grad(set_to_none=True)
         if self.averaged is not None and self.step >= (1 - self.config.weight_average) * self.config.steps:
             self.averaged.update_parameters(self.supernet)
+
+    def _update(self, *gradients: Tensor | None) -> Tensor:
+        for parameter, gradient in zip(self.parameters, gradients):
+            parameter.grad = gradient
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
+        self.optimizer.step()
+        return norm
+
+    def _updated(self) -> list[Tensor]:
+        return self.parameters + [tensor for state in self.optimizer.state.values() for tensor in state.values()]
 
     def _share_of_lr(self) -> float:
         """Up in a line over the mixture phase, then a cosine down. Begun at the top, it stays at chance."""
@@ -248,6 +267,8 @@ class SearchRun:
         An estimator of another kind starts without memory.
         """
         tensors, record = checkpoint.tensors, checkpoint.record
+        if isinstance(self.launch, Recorder):
+            self.launch = Recorder()  # the optimiser's memory lies elsewhere from now on
         differ = [key for key in self.ingredients if self.ingredients[key] != record["ingredients"].get(key)]
         if wrong := [key for key in differ if key not in changed]:
             then_now = (f"{key} {record['ingredients'].get(key)!r}, now {self.ingredients[key]!r}" for key in wrong)

@@ -198,7 +198,7 @@ def test_the_mean_number_of_duplicates_is_that_of_every_architecture(cells, gene
 
 @pytest.mark.parametrize(("weight", "falls"), [(0.2, True), (0.0, False)])
 def test_the_penalty_makes_duplicates_less_likely(cells, make_table, timings, weight, falls):
-    controller = Controller(cells, SearchConfig(duplicate_weight=weight, logit_lr=0.1), torch.device("cpu"), 30)
+    controller = Controller(cells, SearchConfig(duplicate_weight=weight, logit_lr=0.1), 30)
     with torch.no_grad():  # away from uniform, where no input or operation is nearer to its twin than another
         controller.dist.logits += torch.rand(cells.mask.shape, generator=torch.Generator().manual_seed(0))
     number = lambda: duplicates(cells, controller.dist.probs()[None]).item()

@@ -1,5 +1,6 @@
 """What only a GPU can show: the search there is the search here, and a table's parts add up there too."""
 
+import copy
 import json
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ import torch
 
 import labkit as lk
 from labkit import Checkpoints, SearchConfig, cli, step_bench
+from labkit.cuda_graphs import Recorder, plainly
 from labkit.data import crop_and_flip
 from labkit.estimators import Unas
 from labkit.runtimes import rounds_float32
@@ -44,6 +46,38 @@ def test_a_step_follows_the_same_gradients(name, data):
     assert found["cuda"][0] == found["cpu"][0]
     for there, here in zip(found["cuda"][1], found["cpu"][1], strict=True):
         torch.testing.assert_close(there, here, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["five_layer", "mobile-tiny"])
+def test_a_recorded_step_is_the_step(name, data):
+    """In float64, on new images and draws each time, running statistics included."""
+    space, record, wanted = lk.spaces.by_name(name), Recorder(), {}
+    supernet = lk.Supernet(space).double().cuda()
+    for how in (plainly, record):
+        mine, dist = copy.deepcopy(supernet), lk.ArchDistribution(space).double()
+        generator, gradients = torch.Generator().manual_seed(0), []
+        parts = [part.to("cuda").batches(16, torch.Generator().manual_seed(1)) for part in (data.train, data.valid)]
+        for _ in range(4):
+            batches = [(x.double(), y) for x, y in map(next, parts)]
+            task = TaskCost(mine, list(mine.parameters()), *batches, TINY, how)
+            estimate = Unas()(task, dist, 1, generator)
+            gradients += [estimate.gradient, *(g.clone() for g in task.weight_gradients)]
+            gradients += [g.clone() for g in task.gradients_on(dist.probs().detach()[None])]
+        wanted[how] = [*gradients, *(b for b in mine.buffers() if b.is_floating_point())]
+    assert record.recordings
+    for one, other in zip(wanted[plainly], wanted[record], strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-7, atol=1e-9)
+    assert not torch.allclose(wanted[record][0], wanted[record][len(gradients) // 4])
+
+
+def test_a_recorded_search_is_the_search(space, data):
+    table, config = lk.LatencyTable.load("five_layer-torch-b1"), replace(TINY, joint_steps=12, latency_weight=0.1)
+    runs = [SearchRun(lk.Supernet(space).cuda(), data.to("cuda"), config, table) for _ in range(2)]
+    assert runs[0].launch is not plainly
+    runs[1].launch = plainly
+    recorded, plain = (run.advance().history for run in runs)
+    for one, other in zip(recorded, plain, strict=True):
+        assert one["sampled"] == other["sampled"] and one["loss"] == pytest.approx(other["loss"], rel=1e-2)
 
 
 def test_shared_weights_are_judged_alike(space, data):

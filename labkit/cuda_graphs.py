@@ -1,0 +1,82 @@
+"""All kernels of a function launched as one: on a GPU, launching them is most of a small network's time."""
+
+import warnings
+from collections.abc import Callable, Hashable, Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+Function = Callable[..., Tensor | Sequence[Tensor]]
+Changes = Callable[[], Iterable[Tensor]]
+WARM_UP = 3  # calls before a recording: libraries choose their algorithms in them, which they may not do in it
+
+
+class Recording:
+    """A function of tensors as one CUDA graph, for values of the shapes that it was recorded with.
+
+    The function may use its arguments and tensors that stay where they are. It may neither draw nor wait for the
+    device, and what it changes in place besides is left as recording found it if `changes` names it.
+    What a call returns is written over by the next one.
+    """
+
+    def __init__(
+        self, function: Function, values: Sequence[Tensor], changes: Sequence[Tensor] = (), pool: tuple | None = None
+    ):
+        """`pool`: memory that recordings share, `torch.cuda.graph_pool_handle()`; arguments and results lie outside.
+
+        Without one it is this recording's alone.
+        """
+        self.held, self.graph = [value.detach().clone() for value in values], torch.cuda.CUDAGraph()
+        before, side = [tensor.detach().clone() for tensor in changes], torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(WARM_UP):
+                results = function(*self.held)
+            self._one = isinstance(results, Tensor)
+            shared = None if pool is None else [torch.empty_like(r, requires_grad=False) for r in self._list(results)]
+            with torch.no_grad():
+                for tensor, value in zip(changes, before):
+                    tensor.copy_(value)
+            del results
+        torch.cuda.current_stream().wait_stream(side)
+        with warnings.catch_warnings(), torch.cuda.graph(self.graph, pool=pool):
+            warnings.filterwarnings("ignore", "The CUDA Graph is empty")  # a candidate that does nothing has no kernels
+            self.results = self._list(function(*self.held))
+            if shared is not None:
+                _copy(shared, self.results)
+                self.results = shared
+
+    def _list(self, results: Tensor | Sequence[Tensor]) -> list[Tensor]:
+        return [results] if self._one else list(results)
+
+    def __call__(self, *values: Tensor) -> Tensor | list[Tensor]:
+        _copy(self.held, list(values))
+        self.graph.replay()
+        return self.results[0] if self._one else self.results
+
+
+@torch.no_grad()
+def _copy(to: list[Tensor], of: list[Tensor]) -> None:
+    torch._foreach_copy_(to, of)  # hundreds of gradients in a few launches
+
+
+def plainly(name: Hashable, function: Function, *values: Tensor, changes: Changes = tuple):
+    """What a `Recorder` does, without recording."""
+    return function(*values)
+
+
+class Recorder:
+    """Calls functions of tensors on a GPU: each is recorded when it is first called with such shapes, and replayed.
+
+    A function that is called under the name of an earlier one must do the same.
+    """
+
+    def __init__(self):
+        self.pool, self.recordings = torch.cuda.graph_pool_handle(), {}
+
+    def __call__(self, name: Hashable, function: Function, *values: Tensor, changes: Changes = tuple):
+        """`changes`: called for the tensors that the function changes in place."""
+        key = (name, *((value.shape, value.dtype) for value in values))
+        if key not in self.recordings:
+            self.recordings[key] = Recording(function, values, list(changes()), self.pool)
+        return self.recordings[key](*values)
