@@ -1,6 +1,7 @@
 """A search on its way, and beside its rivals."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -126,7 +127,7 @@ def comparison(
             ax.plot(values[:, w], at, ".", color=GREY, ms=4)
             ax.hlines(y, low, high, color=colour, lw=4, alpha=0.6)
             ax.plot(values[:, w].mean(), y, "D" if method == ours else "o", color=colour, ms=5)
-        ax.set(title=f"weight {weight:g}", xlabel=what, xlim=(0 if "regret" in what else None, None))
+        ax.set(title=f"weight {weight:g}", xlabel=fill(what, 22), xlim=(0 if "regret" in what else None, None))
         ax.grid(axis="y", visible=False)
         if says:
             ax.set_title(ax.get_title("left"), pad=24)
