@@ -219,7 +219,9 @@ def benchmark(
         try:
             usable(name, PRECISIONS[precision], device)
         except InputError as problem:
-            reasons[name, precision] = runtime_called(name).reason or str(problem)
+            entry, kind = runtime_called(name), torch.device(device).type
+            elsewhere = f"runs on {' or '.join(entry.devices)}, not on {kind}" if kind not in entry.devices else None
+            reasons[name, precision] = entry.reason or elsewhere or str(problem)
             continue
         if reason := lost.get((name, precision)):
             reasons[name, precision] = reason

@@ -152,6 +152,15 @@ def test_a_gpu_is_timed_with_its_card(network):
         host.speedup_over(eager)
 
 
+def test_a_runtime_of_another_device_is_a_row_that_says_so(network, data, monkeypatch):
+    there = Runtime("torch-cuda-graph", True, devices=("cuda",))
+    called = lambda name: there if name == there.name else runtime(name)
+    monkeypatch.setattr(export, "runtime_called", called)
+    monkeypatch.setattr("labkit.runtimes.runtime", called)
+    eager, elsewhere = export.benchmark(network, data.test, runtimes=("torch", there.name), seconds=0.02)
+    assert eager.measurement and not elsewhere.available and elsewhere.reason == "runs on cuda, not on cpu"
+
+
 def test_parity_sees_a_difference_and_a_nan(network, data):
     assert export.parity(network, lambda x: network(x) * 1.01, data.test) > 50 * export.TOLERANCE
     assert export.parity(network, lambda x: network(x) * math.nan, data.test) == math.inf

@@ -343,9 +343,10 @@ print(f"a redrawn frontier has {stays.sum(1).mean():.1f} points on average, the 
 # ## Where nobody can scan
 #
 # So far everything could be looked at. `mobile-tiny` has 3.6 million architectures: the minutes of one search judge two
-# thousand of them on shared weights, or train a dozen. There the question of notebook 05 is open again: is the search
-# better than luck? The course ships a study of it. The rivals choose on the same shared weights, but for *random from
-# scratch*, which trains for as many seconds; and every network that anybody chose was trained and tested.
+# thousand of them on shared weights, or train a dozen. There the question of notebook 05 is open again: is the search,
+# with its second stage (*sweep, selected*), better than luck? The course ships a study of it. The rivals choose on the
+# same shared weights, but for *random from scratch*, which trains for as many seconds; and every network that anybody
+# chose was trained and tested.
 
 # %% tags=["predict"]
 lk.course.predict(
@@ -373,16 +374,16 @@ ahead = [weight for w, weight in enumerate(weights) if means[ours][w] < min(mean
 lk.course.reveal("p6.3", f"at {len(ahead)} of 4: " + ", ".join(f"{weight:g}" for weight in ahead))
 
 # %% [markdown]
-# **What to notice.** (1) Where a millisecond hardly counts, the best networks lie a point or two apart. Shared weights
-# do not order those, so a dozen drawn blindly and trained in full end ahead of all who trust shared weights. (2) Where
+# **What to notice.** (1) Where a millisecond hardly counts, what was chosen lies a point or two apart. Shared weights do
+# not order such networks, so a dozen drawn blindly and trained in full end ahead of all who trust them. (2) Where
 # milliseconds count, blind draws are hopeless: most networks of this space are slow. (3) Evolution comes nearest, and
 # in some seeds it ends at the very same network; a tie says nothing for either. (4) A mean that is ahead is not yet a
 # proof: the least p that six pairs can give is 0.031, and only if all six say the same.
 #
 # ## A common wrong idea
 #
-# *"Sweep the latency weight finely enough and you get the whole frontier."* The count above is the answer: however
-# fine the sweep, a weight only chooses corners of the hull. What lies in a dent needs a target, a deadline, or a look
+# *"Sweep the latency weight finely enough and you get the whole frontier."* You counted what a weight can choose:
+# however fine the sweep, only corners of the hull. What lies in a dent needs a target, a deadline, or a look
 # at everything.
 #
 # ## What you take with you
