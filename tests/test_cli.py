@@ -7,6 +7,8 @@ import sys
 import pytest
 
 from labkit.cli import main
+from labkit.cli.records import earlier, save_with_rows
+from labkit.errors import InputError
 from labkit.latency import LatencyTable
 from labkit.tensorrt_engines import installed
 
@@ -174,3 +176,18 @@ def test_a_search_on_real_handwriting_is_exported_and_its_loop_closed(capsys, tm
     assert loop == value["closed_loop"] and len(loop["architectures"]) == 5
     assert "-".join(found["architecture"]) in [row["ops"] for row in loop["architectures"]]
     assert (tmp_path / "RUN" / "closed_loop.png").stat().st_size > 5_000
+
+
+def test_a_bench_that_goes_on_names_what_began_it(tmp_path):
+    out = str(tmp_path / "bench.json")
+
+    def value(command, **tables):
+        return {"kind": "b", "schema": 1, "asked": {"tables": tables}, "made": {"command": command, "date": "today"}}
+
+    begun, again, other = value("first", a=1), value("first", a=1), value("second", a=1, b=2)
+    assert earlier(out, begun, "tables") is None
+    save_with_rows(out, begun | {"rows": [{"x": 1}, {"x": 2}]})
+    assert earlier(out, again, "tables")["rows"] == [{"x": 1}, {"x": 2}] and again["made"] == begun["made"]
+    assert earlier(out, other, "tables") and other["made"]["earlier"] == [begun["made"] | {"rows": 2}]
+    with pytest.raises(InputError, match="of another bench"):
+        earlier(out, value("first", a=3), "tables")

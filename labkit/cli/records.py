@@ -25,8 +25,10 @@ def earlier(out: str | None, value: dict[str, Any], growing: str | None = None) 
     """What an earlier run left in `out`, to go on from; refused when it was asked something else.
 
     Of what was asked under the name `growing`, a mapping, there may be more now: that is then left to do.
+    What made the rows that are there is noted under `made` in `value`, where it is not what makes the others.
     """
     from labkit import storage
+    from labkit.cards import in_sittings
 
     if not out:
         return None
@@ -39,6 +41,7 @@ def earlier(out: str | None, value: dict[str, Any], growing: str | None = None) 
         asked = asked | {growing: value["asked"][growing] | asked[growing]}
     if asked != value["asked"]:
         raise InputError(f"{out} is of another bench, that asked something else: name another file, or repeat that one")
+    value["made"] = in_sittings(old["made"], len(old["rows"]), value["made"])
     return old
 
 

@@ -12,6 +12,7 @@ import torch
 
 from labkit.baselines import reuse_search
 from labkit.blackbox import METHODS
+from labkit.cards import in_sittings
 from labkit.checkpoints import Checkpoints
 from labkit.comparison.rows import OURS, SCAN, SCRATCH, SELECTED, SHARED, SWEEP, Comparison, Row, load, save
 from labkit.data import ImageSet
@@ -234,18 +235,7 @@ def _resumed(out: Path, fresh: Comparison) -> Comparison:
     }
     if different := [name for name, kept in same.items() if not kept]:
         raise InputError(f"{out} is of another comparison ({', '.join(different)} differ): name another file")
-    return replace(old, made=_in_sittings(old, fresh.made))
-
-
-def _in_sittings(old: Comparison, made: dict[str, Any]) -> dict[str, Any]:
-    """What goes on, and under "earlier" each other command, machine or version that made rows before, and how many."""
-    if not made:
-        return old.made
-    alike = lambda one: {key: value for key, value in one.items() if key not in ("date", "earlier")}
-    earlier = [*old.made.get("earlier", ())]
-    if alike(old.made) != alike(made):
-        earlier.append({key: value for key, value in old.made.items() if key != "earlier"} | {"rows": len(old.rows)})
-    return made | ({"earlier": earlier} if earlier else {})
+    return replace(old, made=in_sittings(old.made, len(old.rows), fresh.made))
 
 
 # What a file of an earlier version lacks: settings whose default is what it did.
