@@ -179,7 +179,7 @@ def measure(
         config, supernet = SearchConfig(batch_size=batch_size), Supernet(space).to(device)
         steps = [make(supernet, data, config, table_of(space)) for make in (ObviousStep, OurStep)]
         recorded = torch.device(device).type == "cuda"
-        # Recordings are made in the first steps and keep their memory; nothing is held from step to step without.
+        # Recordings are made in the first steps and keep memory from then on, so on a GPU those steps are what counts.
         first = [peak_bytes(partial(_steps, step, n), device) for step, n in zip(steps, (2, RECORDED_BY)) if recorded]
         timings = time_interleaved(steps, device=device, seconds=seconds, rounds=8)
         peaks = first or [peak_bytes(step, device) for step in steps]

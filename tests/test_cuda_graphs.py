@@ -8,6 +8,7 @@ import torch
 import labkit as lk
 from labkit.cuda_graphs import plainly
 from labkit.search_config import SearchConfig
+from labkit.search_gradients import TaskCost
 from labkit.search_run import SearchRun
 
 TINY = SearchConfig(mixture_steps=3, weight_steps=3, joint_steps=5, batch_size=16, latency_weight=0.2)
@@ -77,8 +78,6 @@ def test_a_search_from_recordings_is_the_search(name, changed, data, make_table)
 
 def test_a_function_that_looks_beside_its_arguments_is_seen(space, data, table, monkeypatch):
     """The control of the tests above: were the first step's images used for ever, the search would be another."""
-    from labkit.search_gradients import TaskCost
-
     honest = TaskCost._slopes
     monkeypatch.setattr(TaskCost, "_slopes", lambda self, at, *_: honest(self, at, *self.train, *self.valid))
     supernet = lk.Supernet(space)

@@ -1,6 +1,7 @@
 import math
 import warnings
 from dataclasses import replace
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import onnx
@@ -105,6 +106,7 @@ def test_a_compiler_that_ends_its_process_costs_a_row(network, data, monkeypatch
 
 def test_compilers_are_tried_once_for_a_network(network, data, monkeypatch):
     asked, x = [], standardise(data.test.pixels[:5])
+    monkeypatch.setattr(export, "_TRIED", WeakKeyDictionary())  # what is made up here is of no other test
     monkeypatch.setattr(export, "runtime_called", lambda name: Runtime(name, True))
     monkeypatch.setattr(export, "_lost", lambda _, *pair: asked.append(pair[:2]) or ("bad" if "fp16" in pair else None))
     wanted = [(name, p) for name in ("torch", "torch-compile", "torch-aot") for p in ("fp32", "fp16")]

@@ -375,9 +375,9 @@ lk.course.reveal("p6.3", f"at {len(ahead)} of 4: " + ", ".join(f"{weight:g}" for
 
 # %% [markdown]
 # **What to notice.** (1) Where a millisecond hardly counts, what was chosen lies a point or two apart. Shared weights do
-# not order such networks, so a dozen drawn blindly and trained in full end ahead of all who trust them. (2) Where
-# milliseconds count, blind draws are hopeless: most networks of this space are slow. (3) Evolution comes nearest, and
-# in some seeds it ends at the very same network; a tie says nothing for either. (4) A mean that is ahead is not yet a
+# not order such networks, so a dozen drawn blindly and trained in full end ahead, on average, of all who trust them. (2)
+# Where milliseconds count, blind draws are hopeless: most networks of this space are slow. (3) At the two largest
+# weights evolution comes nearest, and in some seeds it ends at the very same network; a tie says nothing for either. (4) A mean that is ahead is not yet a
 # proof: the least p that six pairs can give is 0.031, and only if all six say the same.
 #
 # ## A common wrong idea
