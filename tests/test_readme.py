@@ -47,6 +47,12 @@ def test_the_study_of_mobile_tiny_is_what_ships():
         assert said and said[1] == f"{ours[w]:.1f}" and said[2] == f"{best[w]:.1f}", weight
     judged = [row.judged for row in found.rows if row.method == "random from scratch"]
     assert f"{min(judged)} to {max(judged)} random networks" in text
+    numbers = dict(zip(range(1, 11), "one two three four five six seven eight nine ten".split()))
+    chose = lambda method: {row.seed: row.ops for row in found.rows if row.method == method}
+    mine, evolved = chose(labkit.comparison.OURS), chose("evolution")
+    assert f"{numbers[len(mine)]} seeds are in" in text
+    same = sum(mine[seed][-1] == evolved[seed][-1] for seed in mine)
+    assert f"{numbers[same]} times ended at the very same network" in text
 
 
 def test_the_estimators_at_equal_cost_are_what_ships():

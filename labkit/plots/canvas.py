@@ -18,8 +18,8 @@ from PIL import Image
 
 STYLE = Path(__file__).parent.parent / "static" / "labkit.mplstyle"
 styled = mpl.style.context(STYLE)  # a decorator: legends, titles and "C0" read the style when they are made or saved
-BLUE, ORANGE, GREEN, PINK, GOLD, SKY, BLACK = (
-    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # fmt: skip
+BLUE, ORANGE, GREEN, PINK, SKY, BLACK = (
+    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#000000")  # fmt: skip
 GREY = "#8C8C8C"
 TINTS = ("#F6C9A8", "#BFD9EC", "#BFE3D3", "#EBD0E0", "#F7E1A8", "#D5D5D5", "#FFFFFF")  # light enough for black text
 
