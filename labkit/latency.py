@@ -4,6 +4,7 @@ A number is either `measured_ms`, the whole network timed end to end, or `table_
 """
 
 import difflib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -278,7 +279,7 @@ class LatencyTable:
 
     def table_ms(self, architecture: Architecture) -> float:
         """Sum of parts, in milliseconds; not a measurement of the whole."""
-        return self.overhead_ms + sum(self.parts_ms(architecture))
+        return math.fsum((self.overhead_ms, *self.parts_ms(architecture)))  # the same parts in any order tie exactly
 
     def range_ms(self) -> tuple[float, float]:
         """The fastest and the slowest architecture's table_ms."""
