@@ -1,4 +1,4 @@
-"""Do two judges put the same networks in the same order? Kendall's tau, with its uncertainty."""
+"""Do two judges put the same networks in the same order? Kendall's tau with its uncertainty, and Spearman's rho."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +19,13 @@ class Agreement:
 
     def __str__(self) -> str:
         return f"{self.tau:.2f} ({self.low:.2f} to {self.high:.2f})"
+
+
+def spearman(rows: Sequence[Sequence[float]]) -> np.ndarray:
+    """(R, R) Spearman's rank correlation of each two of R rows, a number a network each; ties share their mean rank."""
+    from scipy.stats import rankdata  # here, so that `import labkit` stays light
+
+    return np.corrcoef(rankdata(np.asarray(rows, dtype=float), axis=1))
 
 
 def agreement(a: Sequence[float], b: Sequence[float], *, resamples: int = 400, seed: int = 0) -> Agreement:

@@ -249,7 +249,7 @@ def test_verdicts_tell_better_from_worse_from_not_shown(space, table, known):
     assert "no, it is worse" in str(verdict([11, 13, 15, 14, 16, 19], [1, 2, 3, 1, 2, 3]))
     assert "not shown" in str(verdict([5, 9, 2, 8, 1, 7], [6, 8, 3, 7, 2, 6]))
     drawn = comparison.drawn(made_up(space, table, [1, 2, 3, 1, 2, 3], [11, 13, 15, 14, 16, 19], sure), sure)
-    assert drawn[4] == ("beats random at equal cost: yes,\np = 0.031, n = 6",)
+    assert drawn[4] == ("ours beats random at equal\ncost: yes, p = 0.031, n = 6",)
     unpaired = verdict([1, 100, 200, 50, 150, 240], [3, 102, 202, 52, 152, 242])
     assert unpaired.better, "pairs of a seed, so what the seeds differ by does not hide it"
 

@@ -1,6 +1,7 @@
 """Figures: what is drawn are the numbers that were given."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -81,6 +82,40 @@ def test_a_study_shows_every_point():
     height, width = drawn.shape
     middle = drawn[height // 10 : height * 8 // 10, width // 10 :]
     assert middle.any(1).mean() > 0.5, "the points fill the axes; they are not crushed against an edge"
+
+
+def test_a_study_shows_random_search_and_says_who_is_cheaper():
+    study = lk.runs.load_study("five_layer-glyphs")
+    pixels = lambda made: np.asarray(Image.open(io.BytesIO(plots.study(made).png)).convert("RGB"))
+    near = lambda made, colour: (abs(pixels(made).astype(int) - colour) < 40).all(-1).sum()
+    green = lambda made: near(made, (0x00, 0x9E, 0x73))
+    alone = replace(study, random=study.random[:1])
+    assert green(study) > green(alone) > 0
+    assert "cheaper than random search at 0 of 6 weights, equal at 0" in plots.study(study).alt
+    turned = replace(study, picks=study.random, random=study.picks)
+    assert "cheaper than random search at 6 of 6 weights" in plots.study(turned).alt
+    same = replace(study, random=study.picks)
+    assert "cheaper than random search at 0 of 6 weights, equal at 6" in plots.study(same).alt
+
+
+def test_a_short_training_has_a_curve_too_and_unlike_lengths_a_legend():
+    ax = plots.losses({"three steps": [2.0, 1.0, 3.0]})
+    assert ax.lines[1].get_xydata().tolist() == [[2.0, 2.0]] and ax.get_legend() is None
+    legend = plots.losses({"long": [1.0] * 20, "short": [2.0] * 12}).get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["long", "short"]
+
+
+def test_more_rows_than_styles_are_all_drawn():
+    many = {f"row {i}": [1.0 + i, 2.0 + i] for i in range(7)}
+    assert len(plots.estimates(many, 1.0).lines) == 7 + 1  # and the truth
+    assert len(plots.calls([1.0, 2.0, 3.0], dict.fromkeys(many, 1.0)).lines) == 7 + 1
+
+
+def test_names_of_near_points_above_the_stairs_lie_in_two_rows():
+    spots = ((0.1, 1.0), (0.3, 2.0), (0.31, 2.05))
+    points = [lk.Point(a, *spot) for a, spot in zip(lk.spaces.five_layer(), spots)]
+    ax = plots.frontier(points, chosen={"one": points[1], "two": points[2]})
+    assert len({text.get_position()[1] for text in ax.texts}) == 2
 
 
 def test_estimates_beside_the_exact_gradient_have_their_own_bias_and_spread():

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from scipy.stats import kendalltau
+from scipy.stats import kendalltau, spearmanr
 
 from labkit.errors import InputError
-from labkit.ranking import agreement
+from labkit.ranking import agreement, spearman
 
 
 @pytest.mark.parametrize("ties", [False, True])
@@ -16,6 +16,11 @@ def test_tau_is_scipys(ties):
     if ties:
         a, b = a.round(0), b.round(0)
     assert agreement(a, b).tau == pytest.approx(kendalltau(a, b).statistic, abs=1e-12)
+
+
+def test_rho_is_scipys_with_ties():
+    rows = np.random.default_rng(0).integers(0, 4, (3, 40))
+    assert spearman(rows) == pytest.approx(spearmanr(rows, axis=1).statistic)
 
 
 def test_the_ends():

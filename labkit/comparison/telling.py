@@ -23,7 +23,7 @@ def drawn(
         costs = {name: 100 * of(method) for name, method in found.estimators.items()}
         return costs, found.latency_weights, found.asked["search"]["estimator"], what, ()
     told = [v for v in verdicts(found, truth, latency) if v.rival == "random"]
-    says = tuple(f"beats random at equal cost: {v.answer},\np = {v.p:.3f}, n = {v.n}" for v in told)
+    says = tuple(f"ours beats random at equal\ncost: {v.answer}, p = {v.p:.3f}, n = {v.n}" for v in told)
     other = set(found.estimators.values()) - {SWEEP}
     return {m: 100 * of(m) for m in found.methods if m not in other}, found.latency_weights, OURS, what, says
 

@@ -74,8 +74,8 @@ def grid_of_axes(rows: int, columns: int, *, width: float, height: float, **opti
 
 
 def plain_log(axis: Axis) -> None:
-    """Plain numbers at 1, 2, 3 and 5 times each power of ten."""
-    axis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
+    """Plain numbers at 1, 1.5, 2, 3, 5 and 7 times each power of ten."""
+    axis.set_minor_locator(LogLocator(subs=(1.5, 2, 3, 5, 7)))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter("{x:g}")
     axis.set_tick_params(which="minor", labelsize=mpl.rcParams[f"{axis.axis_name}tick.labelsize"])

@@ -134,5 +134,4 @@ def estimator_bench(rows: Sequence[Row], temperature: float = 0.4) -> Figure:
         ax.set_xlabel("variance of a draw x its forward passes")
     for ax in table.flat[len(names) :]:
         ax.axis("off")
-    table[0, 0].figure.tight_layout()
     return table[0, 0].figure

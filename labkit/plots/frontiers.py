@@ -28,10 +28,14 @@ def frontier(
     if ringed:  # below the stairs there are no points, so the names go there, in two rows
         bottom, top = ax.get_ylim()
         ax.set_ylim(bottom - 0.16 * (top - bottom), top)
-    for i, (place, names) in enumerate(sorted(ringed.items())):
+    stairs = {(p.latency_ms, 100 * p.error) for p in best}
+    placed = {True: 0, False: 0}  # names below the stairs and above them, each in two rows
+    for place, names in sorted(ringed.items()):
         ax.plot(*place, "o", ms=12, mfc="none", mec=ORANGE, mew=2)
-        on_stairs = place in {(p.latency_ms, 100 * p.error) for p in best}
-        lift, va = (-10 - 11 * (i % 2), "top") if on_stairs else (8, "bottom")
+        below = place in stairs
+        away = (10 if below else 8) + 11 * (placed[below] % 2)
+        placed[below] += 1
+        lift, va = (-away, "top") if below else (away, "bottom")
         ax.annotate(" = ".join(names), place, xytext=(0, lift), textcoords="offset points", fontsize=8, ha="center",
                     va=va, bbox={"fc": "white", "ec": "none", "pad": 0.5, "alpha": 0.8})  # fmt: skip
     ax.set(xlabel=f"latency (ms, {best[0].latency_from})", ylabel=f"error (%, {best[0].error_from})")
@@ -40,7 +44,10 @@ def frontier(
 
 @styled
 def study(made: Study) -> Picture:
-    """A study's points and frontier, and what UNAS chose for each latency weight."""
+    """A study's points and frontier, what UNAS chose for each latency weight, and random search at equal cost.
+
+    The title says at how many weights UNAS was the cheaper one: one seed, so a count and no p.
+    """
     chosen: dict[str, Point] = {}
     for weight, point in made.picks:  # one ring for weights that chose the same
         same = next((name for name, other in chosen.items() if other == point), None)
@@ -48,6 +55,15 @@ def study(made: Study) -> Picture:
             del chosen[same]
         chosen[f"{same}, {weight:g}" if same else f"weight {weight:g}"] = point
     ax = frontier(made.frontier, chosen=chosen, ax=axes(width=7.2, height=4))
+    lucky = {point for _, point in made.random}
+    ax.plot([p.latency_ms for p in lucky], [100 * p.error for p in lucky], "s", ms=9, mfc="none", mec=GREEN, mew=1.5,
+            label="random search at equal cost, the same weights")  # fmt: skip
+    ax.legend(loc="upper right")
+    cost = lambda point, weight: point.error + weight * point.latency_ms
+    pairs = [(cost(ours, weight), cost(theirs, weight)) for (weight, ours), (_, theirs) in zip(made.picks, made.random)]
+    cheaper, equal = sum(a < b for a, b in pairs), sum(a == b for a, b in pairs)
+    verdict = f"cheaper than random search at {cheaper} of {len(pairs)} weights, equal at {equal} (one seed)"
+    ax.set_title(verdict, fontsize=9)
     errors = [100 * p.error for p in made.points]
     bottom, top = 0.65 * min(errors), 1.1 * max(errors)  # room for the names below the stairs
     ax.set_yscale("log")
@@ -59,7 +75,8 @@ def study(made: Study) -> Picture:
     ax.set_ylabel("validation error (%, shared weights)")
     front = len(list(made.frontier))
     choices = "; ".join(f"{name}: {p.latency_ms:.3f} ms, {100 * p.error:.1f} %" for name, p in chosen.items())
-    alt = f"{len(made.points)} architectures, error against latency; {front} on the frontier; UNAS chose {choices}"
+    alt = f"{len(made.points)} architectures, error against latency; {front} on the frontier; UNAS chose {choices}; "
+    alt += verdict
     return picture(ax, alt)
 
 
@@ -79,7 +96,8 @@ def cloud(
         colour, left = (ORANGE, BLUE, GREEN, PINK)[i % 4], at_x > middle
         ax.plot(at_x, at_y, "os^D"[i % 4], ms=10, mfc="none", mec=colour, mew=2)
         ax.annotate(name, (at_x, at_y), xytext=(-9 if left else 9, 4), textcoords="offset points", fontsize=8,
-                    ha="right" if left else "left", va="bottom", color=colour)  # fmt: skip
+                    ha="right" if left else "left", va="bottom", color=colour,
+                    bbox={"fc": "white", "ec": "none", "pad": 0.5, "alpha": 0.8})  # fmt: skip
     ax.set(xlabel=names[0], ylabel=names[1])
     ax.margins(0.08)
     return ax

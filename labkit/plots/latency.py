@@ -1,6 +1,7 @@
 """Stopwatches, tables of parts, and whole networks beside them."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,6 +10,7 @@ from labkit.cards import Measurement
 from labkit.flips import Flips
 from labkit.latency import LatencyTable
 from labkit.plots.canvas import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, SKY, axes, plain_log, styled
+from labkit.ranking import spearman
 from labkit.spaces import Architecture
 
 
@@ -18,7 +20,8 @@ def calls(times_ms: Sequence[float], marks: Mapping[str, float], ax: Axes | None
     ax = axes(ax, width=6.4)
     ax.plot(range(1, len(times_ms) + 1), times_ms, ".", color=GREY, ms=4)
     low = min(times_ms)
-    for (name, ms), colour, style in zip(marks.items(), (GREEN, BLUE, ORANGE, PINK), ("-", "--", ":", "-.")):
+    looks = zip(cycle((GREEN, BLUE, ORANGE, PINK)), cycle(("-", "--", ":", "-.")))
+    for (name, ms), (colour, style) in zip(marks.items(), looks):
         ax.axhline(ms, color=colour, ls=style, label=f"{name}: {ms:.3f} ms")
     ax.set(yscale="log", xlabel="call, in order", ylabel="time of one call (ms, measured here)", ylim=(0.8 * low, None))
     plain_log(ax.yaxis)
@@ -31,13 +34,13 @@ def estimates(found: Mapping[str, Sequence[float]], truth: float, ax: Axes | Non
     """What each statistic said, repeat by repeat, beside the truth: near and narrow is good."""
     ax = axes(ax, width=6.4, height=0.9 + 0.45 * len(found))
     spread = np.linspace(-0.22, 0.22, max(map(len, found.values())))
-    for y, (values, mark) in enumerate(zip(found.values(), "osD^v")):
+    for y, (values, mark) in enumerate(zip(found.values(), cycle("osD^v"))):
         ax.plot(values, y + spread[: len(values)], mark, color=f"C{y}", ms=4, alpha=0.8)
     ax.axvline(truth, color=BLACK, ls="--", lw=1)
     ax.set_yticks(range(len(found)), list(found))
     ax.set_ylim(len(found) - 0.5, -0.75)
     ax.text(truth, -0.62, " undisturbed", fontsize=8, va="center")
-    ax.set(xscale="log", xlabel="what one repeat said (ms a call, measured here)")
+    ax.set(xscale="log", xlabel="what one repeat said (ms a call, measured here; logarithmic)")
     plain_log(ax.xaxis)
     return ax
 
@@ -139,8 +142,7 @@ def parts_against_whole(table_ms: Sequence[float], measured: Sequence[Measuremen
 @styled
 def agreement(values: Mapping[str, Sequence[float]], ax: Axes | None = None) -> Axes:
     """Rank correlation (Spearman) of every pair of rows: 1 is the same order, 0 unrelated, -1 reversed."""
-    names, ranks = list(values), [np.argsort(np.argsort(v, kind="stable")) for v in values.values()]
-    matrix = np.corrcoef(ranks)
+    names, matrix = list(values), spearman(list(values.values()))
     ax = axes(ax, width=1.8 + 0.95 * len(names), height=1.0 + 0.55 * len(names))
     ax.imshow(matrix, cmap="RdBu", vmin=-1, vmax=1, aspect="auto")
     for (row, column), value in np.ndenumerate(matrix):

@@ -1,6 +1,7 @@
 """A search on its way, and beside its rivals."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from textwrap import fill
 from typing import Any
 
@@ -39,7 +40,7 @@ def choices(history: Sequence[Mapping[str, Any]], space: SearchSpace) -> Figure:
     rows = -(-len(space.slots) // columns)
     table = grid_of_axes(rows, columns, width=1.75 * columns, height=0.6 + 1.6 * rows, sharex=True, sharey=True)
     for s, (ax, slot, name) in enumerate(zip(table.flat, space.slots, space.slot_names)):
-        for k, (op, style) in enumerate(zip(slot, ("-", "--", ":", "-.", "-", "--", ":"))):
+        for k, (op, style) in enumerate(zip(slot, cycle(("-", "--", ":", "-.")))):
             ax.plot(probs[:, s, k], style, label=op)
         ax.set_title(name)
     for ax in table.flat[len(space.slots) :]:
@@ -83,7 +84,7 @@ def replay(made: Replay, step: int) -> Figure:
 def latency_costs(costs: Mapping[str, LatencyCost], range_ms: tuple[float, float], ax: Axes | None = None) -> Axes:
     """What milliseconds cost under each rule, over the range that a space has."""
     ax, ms = axes(ax), torch.linspace(*range_ms, 200, dtype=torch.float64)
-    for (name, cost), style in zip(costs.items(), ("-", "--", ":", "-.")):
+    for (name, cost), style in zip(costs.items(), cycle(("-", "--", ":", "-."))):
         ax.plot(ms, 100 * cost(ms), style, label=name)
     ax.set(xlabel="latency (ms, table)", ylabel="cost (points of error)")
     ax.legend()
@@ -127,7 +128,9 @@ def comparison(
             ax.plot(values[:, w], at, ".", color=GREY, ms=4)
             ax.hlines(y, low, high, color=colour, lw=4, alpha=0.6)
             ax.plot(values[:, w].mean(), y, "D" if method == ours else "o", color=colour, ms=5)
-        ax.set(title=f"weight {weight:g}", xlabel=fill(what, 22), xlim=(0 if "regret" in what else None, None))
+        ax.set(title=f"weight {weight:g}", xlabel=fill(what, 22), xlim=(None, None))
+        if "regret" in what:  # a little left of 0, so that a dot at 0 is whole
+            ax.set_xlim(-0.02 * ax.get_xlim()[1], None)
         ax.grid(axis="y", visible=False)
         if says:
             ax.set_title(ax.get_title("left"), pad=24)

@@ -14,15 +14,23 @@ from labkit.spaces import Architecture
 
 @styled
 def losses(curves: Mapping[str, Sequence[float]], chance: float | None = None, ax: Axes | None = None) -> Axes:
-    """Training losses, step by step and as a running mean of 10, each named at its end; `chance`: of guessing."""
+    """Training losses, step by step and as a running mean of 10 (of fewer steps: of all); `chance`: of guessing.
+
+    Curves of one length are named at their ends; a shorter one would have its name on top of the others.
+    """
     ax = axes(ax, width=6)
-    longest = max(len(curve) for curve in curves.values())
+    lengths = [len(curve) for curve in curves.values()]
+    longest, at_ends = max(lengths), len(set(lengths)) == 1
     for i, (name, curve) in enumerate(curves.items()):
-        smooth = np.convolve(curve, np.ones(10) / 10, "valid")
+        window = min(10, len(curve))
+        smooth = np.convolve(curve, np.ones(window) / window, "valid")
         ax.plot(curve, color=f"C{i}", alpha=0.25, lw=0.8)
-        ax.plot(np.arange(9, len(curve)), smooth, color=f"C{i}", ls=("-", "--", ":")[i % 3])
-        ax.annotate(name, (len(curve) - 1, smooth[-1]), xytext=(4, 0), textcoords="offset points", fontsize=8,
-                    va="center", color=f"C{i}", bbox={"color": "white", "alpha": 0.8, "pad": 0.5})  # fmt: skip
+        ax.plot(np.arange(window - 1, len(curve)), smooth, color=f"C{i}", ls=("-", "--", ":")[i % 3], label=name)
+        if at_ends:
+            ax.annotate(name, (len(curve) - 1, smooth[-1]), xytext=(4, 0), textcoords="offset points", fontsize=8,
+                        va="center", color=f"C{i}", bbox={"color": "white", "alpha": 0.8, "pad": 0.5})  # fmt: skip
+    if not at_ends:
+        ax.legend(loc="upper right")
     if chance is not None:
         ax.axhline(chance, color=GREY, lw=1, ls="-.")
         ax.text(1.3 * longest, chance, "guessing", fontsize=8, ha="right", va="bottom")
