@@ -82,6 +82,7 @@ MUTANTS = {
         "largest": lambda p, w: max(p, key=lambda a: a.error + w * a.latency_ms),
         "squared": lambda p, w: min(p, key=lambda a: a.error + w * w * a.latency_ms),
         "the total": lambda p, w: min(a.error + w * a.latency_ms for a in p),
+        "the slower of equals": lambda p, w: min(p, key=lambda a: (a.error + w * a.latency_ms, -a.latency_ms)),
     },
     "e1.1": {
         "sum": lambda slots: sum(map(len, slots)),

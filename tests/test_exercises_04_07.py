@@ -25,6 +25,10 @@ def area(stairs, worst, height):
     return sum(height(i) * (end - stairs[i][1]) for i, end in enumerate(ends))
 
 
+def decided(base, ms, error, most):
+    return export.speedup_text(base / ms) if error <= most else "wrong answers"
+
+
 MUTANTS = {
     "e4.1": {
         "the slowest for the best": lambda b: (max(b), statistics.median(b), 0.2),
@@ -82,8 +86,10 @@ MUTANTS = {
         "slanted": lambda s, w: area(s, w, lambda i: w[0] - (s[i][0] + s[min(i + 1, len(s) - 1)][0]) / 2),
         "negative": lambda s, w: area(s, w, lambda i: s[i][0] - w[0]),
         "one rectangle": lambda s, w: max((w[0] - e) * (w[1] - ms) for e, ms in s),
+        "a worst ms of its own": lambda s, w: area(s, (w[0], 8.0), lambda i: w[0] - s[i][0]),
     },
     "e7.1": {
+        "over what was found": lambda a, b: (a - b).abs().max() / a.abs().max(),
         "not relative": lambda a, b: (a - b).abs().max(),
         "the sign kept": lambda a, b: (a - b).max() / b.abs().max(),
         "mean": lambda a, b: (a - b).abs().mean() / b.abs().max(),
@@ -99,6 +105,12 @@ MUTANTS = {
         "0.5x faster": lambda base, ms, error: f"{base / ms:.1f}x faster" if error <= 1e-4 else "wrong answers",
         "turned round": lambda base, ms, error: export.speedup_text(ms / base) if error <= 1e-4 else "wrong answers",
         "other words": lambda base, ms, error: export.speedup_text(base / ms) if error <= 1e-4 else "no",
+        "a tolerance of its own": lambda base, ms, error, _=0: decided(base, ms, error, 0.1),
+        "its tolerance whatever is given": lambda base, ms, error, _=0: decided(base, ms, error, 1e-4),
+        "no baseline": lambda base, ms, error, most=1e-4: decided(1.0, ms, error, most),
+        "equal is slower": lambda base, ms, error, most=1e-4: (
+            "1.0x slower" if base == ms else decided(base, ms, error, most)
+        ),
     },
 }
 

@@ -67,4 +67,6 @@ def _hypervolume(answer: Callable[[list[tuple[float, float]], tuple[float, float
     need(
         is_close(value, right), f"three steps of 0.3 x 1, 0.5 x 3 and 0.8 x 3 make {right:.1f}; yours make {value:.3f}"
     )
+    nearer = float(value_of(answer, "hypervolume", list(stairs), (0.7, 6.0)))
+    need(is_close(nearer, 1.6), f"with worst = (0.7, 6.0) the steps are 0.1 x 1, 0.3 x 3 and 0.6 x 1; got {nearer:.3f}")
     return "the same area as labkit's Frontier.hypervolume"

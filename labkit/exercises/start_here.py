@@ -9,7 +9,7 @@ from labkit.exercises.answers import empty, is_function, need
 from labkit.pareto import Frontier, Point
 
 
-def _six_points() -> tuple[Point, ...]:
+def _some_points() -> tuple[Point, ...]:
     """Two equal errors, one point that is worse than others in everything, and round numbers to compare with."""
     costs = ((0.30, 0.10), (0.20, 0.20), (0.10, 0.28), (0.10, 0.25), (0.12, 0.30), (0.05, 0.90), (0.35, 0.50))
     architectures = iter(spaces.five_layer())
@@ -26,7 +26,7 @@ def _a_point(found: Any, name: str) -> Point:
 @checker("e0.1")
 def _within(answer: Callable[[tuple[Point, ...], float], Point | None]) -> str:
     is_function(answer, "within")
-    points = _six_points()
+    points = _some_points()
     for max_ms in (0.95, 0.30, 0.20):
         found, right = _a_point(answer(points, max_ms), "within"), Frontier.of(points).best(max_ms)
         inside = [p for p in points if p.latency_ms <= max_ms]
@@ -67,7 +67,7 @@ def _within(answer: Callable[[tuple[Point, ...], float], Point | None]) -> str:
 @checker("e0.2")
 def _cheapest(answer: Callable[[tuple[Point, ...], float], Point]) -> str:
     is_function(answer, "cheapest")
-    points = _six_points()
+    points = _some_points()
     found = {weight: _a_point(answer(points, weight), "cheapest") for weight in (0.0, 0.2, 0.5, 10.0)}
     right = {weight: min(points, key=lambda p: p.error + weight * p.latency_ms) for weight in found}
     need(
@@ -89,4 +89,9 @@ def _cheapest(answer: Callable[[tuple[Point, ...], float], Point]) -> str:
             f"at weight {weight} the total of {right[weight].error} + {weight} * {right[weight].latency_ms} is smaller "
             f"than that of your point ({point.error}, {point.latency_ms} ms)",
         )
+    twins = tuple(p for p in points if p.error == 0.10)
+    need(
+        _a_point(answer(twins, 0.0), "cheapest").latency_ms == 0.25,
+        "of two equal totals the faster one is better: compare (total, latency_ms)",
+    )
     return "the weight is a price: at 0 accuracy alone counts, at 10 the fastest wins"

@@ -28,7 +28,7 @@
 # - **O1.4** *move* in a space too large to list: at random, and from neighbour to neighbour.
 
 # %% tags=["parameters"]
-FAST = True  # counts 30 of the 243 networks one by one; False: all of them
+FAST = True  # counts 31 of the 243 networks one by one; False: all of them
 SEED = 0  # of the random architectures
 
 # %% tags=["setup"]
@@ -140,7 +140,7 @@ lk.plots.picture(ax, "Sizes of six search spaces on a logarithmic axis, from 243
 # the right answer can be known. Everywhere else a search sees a vanishing part of the space, and has to be told where
 # to look next. That takes a sense of *direction*, and so numbers in place of names.
 #
-# (The last two can be searched here too, as `lk.spaces.mobile("full")` and `lk.spaces.cells("cifar")`; what that takes is
+# (The last two can be searched here too, as `lk.spaces.mobile("full")` and `lk.spaces.cells("cifar")`; that takes
 # days on a GPU, not minutes on a laptop. `lk.spaces.cells("tiny")` is a small sister of the last.)
 #
 # ## From names to numbers
@@ -228,7 +228,7 @@ ax = lk.plots.cloud(
 lk.plots.picture(ax, "Parameters against work of all 243: equal parameters, and very different work.")
 
 # %% [markdown]
-# **What to notice.** The two ringed networks have exactly the same number of parameters, and one does about three
+# **What to notice.** The two marked networks have exactly the same number of parameters, and one does about three
 # times the work of the other: it has its large kernels where there are many pixels. Neither count is *time*. Pooling
 # does no multiply-adds at all, and still takes time, sometimes the most (notebook 04).
 #

@@ -25,7 +25,7 @@
 # You will
 #
 # - **O2.1** *write* a layer as the weighted sum of its candidates, and say what the op weights mean;
-# - **O2.2** *show* that with one-hot op weights the supernet is exactly the derived network, and costs no more;
+# - **O2.2** *show* that with one-hot op weights the supernet is exactly the derived network;
 # - **O2.3** *train* shared weights, and say what gets them off the plateau of guessing;
 # - **O2.4** *judge* architectures on shared weights without fooling yourself, and *measure* how far their order is the
 #   true one.
@@ -230,7 +230,8 @@ lk.course.reveal("p2.2", f"{lower}, which has left the plateau" if left else "ne
 # %% [markdown]
 # Every operation starts at random, and five of them in a row say nothing about the letter. So the first gradients are
 # nearly noise, and an optimiser that follows them at full speed is carried off by it. This is the **plateau**: the loss
-# lies at that of guessing, and nothing is seen to happen.
+# lies at that of guessing, and nothing is seen to happen. (It is counted in *nats*: cross-entropy with the natural
+# logarithm. Guessing among ten letters costs ln 10, or 2.30 of them.)
 #
 # A cure is to start slowly. While the learning rate *rises* from nothing, many small steps average the noise out, and
 # what they have in common points somewhere. It helps the mixture, which moves all fifteen operations towards the same

@@ -205,7 +205,7 @@ lk.course.reveal("p3.1", "same mean, larger spread, unless a baseline takes the 
 # nothing, and it is the first thing to add to REINFORCE. Keep it in mind: a comparison with REINFORCE *without* a
 # baseline flatters everybody.
 #
-# ## Gumbel-Softmax: a slope, of something else
+# ## Gumbel-Softmax: use the slope
 #
 # REINFORCE treats the cost as a black box and ignores that ours has a slope in the op weights. Gumbel-Softmax uses it.
 # Draw noise $g$, and the perturbed logits give an architecture and its relaxation from the same noise:
@@ -380,8 +380,9 @@ for name, control in {"the smooth part": cost, "zero": zero, "wrong": wrong}.ite
 
 # %% [markdown]
 # All three are right on average; a good control is worth a factor, a bad one costs one. With control = 0 UNAS *is*
-# REINFORCE, with control = cost it is called REBAR, and its last term alone is Gumbel-Softmax. One formula, one screen
-# (`estimators.py` of the package, and `??estimators.Unas` here).
+# REINFORCE without a baseline, with control = cost it is REBAR at scale 1 (REBAR proper tunes the scale as well), and
+# its last term alone is Gumbel-Softmax. One formula, one screen (`estimators.py` of the package, and
+# `??estimators.Unas` here).
 #
 # ## Five estimators side by side
 
@@ -556,7 +557,9 @@ for name, estimates in {**shown, "REINFORCE": reinforce}.items():
 #
 # Five estimators on one problem are an anecdote. The course ships the record of a bench: every estimator of the library
 # on problems whose gradient can be enumerated, real measured latencies and the truth table of all 243 trained networks
-# among them, with hundreds of thousands of draws a row. `labkit bench estimators` makes it again.
+# among them, with hundreds of thousands of draws a row. `labkit bench estimators` makes it again. Two in it are new
+# here. *Straight-through* runs the one-hot draw forward and takes the relaxed draw's slope backward; *DARTS softmax*
+# draws nothing, and differentiates the mixture at the probabilities themselves.
 
 # %%
 stand = lk.estimator_bench.load()  # recorded

@@ -52,7 +52,7 @@ SECONDS, REPEATS, NETWORKS = (0.1, 12, 12) if FAST else (0.3, 40, 40)
 # ## A stopwatch in three lines
 #
 # The network is the five-layer one with a 3×3 convolution everywhere. Its weights are random: how long a network takes
-# does not depend on what it has learnt.
+# does not depend on what it has learnt. It runs *eager*: PyTorch calls one operation after the other, as written.
 
 # %%
 space = lk.spaces.five_layer()
@@ -132,7 +132,7 @@ print("undisturbed:", [round(ms, 2) for ms in time_blocks(run)[:8]])
 print("disturbed:  ", [round(ms, 2) for ms in time_blocks(beside_a_neighbour(run))[:8]])
 
 # %% [markdown] tags=["exercise"]
-# ## Exercise 4.1: three numbers for fifteen
+# ### Exercise e4.1: three numbers for fifteen (O4.1)
 #
 # A `Timing` in this course keeps three numbers of its blocks: the **best**, the **median**, and the **spread**, which
 # is the distance between the first and the third quartile (a quarter of the blocks is below the first, a quarter above
@@ -177,7 +177,7 @@ found = {
     "best of 15 blocks": [min(blocks) for blocks in repeats],
 }
 ax = lk.plots.estimates(found, truth)
-lk.plots.picture(ax, "The mean is too high in nearly every repeat; the best of 15 blocks lies nearest.")
+lk.plots.picture(ax, "Four statistics of a disturbed stopwatch, a dot a repeat, beside the undisturbed time.")
 
 # %%
 for name, values in found.items():
@@ -187,8 +187,8 @@ for name, values in found.items():
 # %% [markdown]
 # The mean is too high nearly every time, and that it *repeats* makes it no better: a small scatter is no sign of
 # truth. A single call may be right until it meets the neighbour. The best block looks through him as long as one block
-# in fifteen is left alone, and the median as long as most are. (If your machine is busy with other work as well, all
-# four also show that, the best one least.)
+# in fifteen is left alone, and the median as long as most are. (Where other work fills all fifteen blocks as well, no
+# statistic repairs it: only a quiet machine does.)
 #
 # **Which one, then?** When this course was made, on a CPU shared with other programs, the best of 15 blocks repeated
 # within 2 to 3 %, and medians moved by 5 to 58 %. So CPU tables here are made of *best*. On a GPU, whose clock changes
@@ -196,6 +196,16 @@ for name, values in found.items():
 #
 # ## The other six
 #
+# Each of them beside its repair, on the same network. Before you look:
+
+# %% tags=["predict"]
+lk.course.predict(
+    "p4.2",
+    "Which of the seven is off by the largest factor on this machine?",
+    ["no warm-up", "the mean", "no synchronisation", "another batch", "other threads", "warm caches", "zeros"],
+)
+
+# %% [markdown]
 # There may be no GPU here, so a thread stands for one: it takes work, returns at once, and does it in order.
 
 # %%
@@ -217,14 +227,7 @@ print(f"the clock stopped at the launch: {launched:.3f} ms; when the work was do
 
 # %% [markdown]
 # On a GPU, `torch.cuda.synchronize()` before both readings of the clock repairs it, or the events that the device
-# stamps itself. Now the others, each beside its repair, on the same network.
-
-# %% tags=["predict"]
-lk.course.predict(
-    "p4.3",
-    "Which of the seven is off by the largest factor on this machine?",
-    ["no warm-up", "the mean", "no synchronisation", "another batch", "other threads", "warm caches", "zeros"],
-)
+# stamps itself. Now the others.
 
 # %%
 batch, zeros = torch.randn(32, *space.image), torch.zeros(1, *space.image)
@@ -268,7 +271,7 @@ off = {name: broken / repaired for name, (broken, repaired) in said.items()}
 worst = max(off, key=lambda name: max(off[name], 1 / off[name]))
 for name, (broken, repaired) in said.items():
     print(f"{name:32} {broken:7.3f} ms instead of {repaired:7.3f}")
-lk.course.reveal("p4.3", f"{worst[2:]}, by a factor of {max(off[worst], 1 / off[worst]):.1f}")
+lk.course.reveal("p4.2", f"{worst[2:]}, by a factor of {max(off[worst], 1 / off[worst]):.1f}")
 
 # %% tags=["keep_output"]
 lk.plots.picture(lk.plots.defects(off), "Seven broken stopwatches as multiples of the repaired one; 1 is no harm.")
@@ -350,7 +353,7 @@ print(f"its card: {table.card}")
 # timed once. A 5×5 convolution has 25/9 of the multiplications of a 3×3 one; compare that with the ratio in the table.
 
 # %% [markdown] tags=["exercise"]
-# ## Exercise 4.2: from the table to an architecture
+# ### Exercise e4.2: from the table to an architecture (O4.3)
 #
 # Write the sum that `table(weights)` computes. `matrix` holds milliseconds, a row a slot and a column a candidate,
 # shape `(S, K)`; `weights` are op weights of the same shape, one-hot for an architecture. The same line then serves
@@ -421,10 +424,10 @@ print(f"rank correlation of {len(some)} networks: {rho:.2f}")
 # runtime fuses, what a call costs. A constant factor would not matter for choosing; an order that differs does. So
 # search with the table, and **measure what you have chosen**, end to end, before you believe it. Notebook 07 does.
 #
-# So few networks say little. Each recorded table was held against 60 or more, timed whole while nothing else ran, and
-# then timed *again*: no measurement is surer than that. Beside it stand the plain sum, and three models fitted to as
-# many other networks: the sum times a factor plus a constant, a ridge regression on the op weights (the paper's own
-# table), and a correction of the sum for pairs of neighbours:
+# So few networks say little. Each recorded table was held against 60 or more (on the GPU below 16 to 20), timed whole
+# while nothing else ran, and then timed *again*: no measurement is surer than that. Beside it stand the plain sum, and
+# three models fitted to as many other networks: the sum times a factor plus a constant, a ridge regression on the op
+# weights (the paper's own table), and a correction of the sum for pairs of neighbours:
 
 # %% tags=["keep_output"]
 names = [name for name in lk.latency.shipped_tables() if name.startswith("cpu-amd")]
@@ -450,9 +453,9 @@ for name, of in beside.items():
 # stand-in for latency, orders these networks well in one runtime, and badly or even backwards in another.
 #
 # The last four rows are of a GPU, an H200, with all kernels of a pass launched as one (a *CUDA graph*). Its sums of
-# parts order networks as well as measuring again does, but not at the first attempt: a part alone is over in two
-# millionths of a second, sooner than the next can be launched, and the stopwatch had timed the launching. The sums then
-# ordered the five-layer networks with 0.76 in place of 0.99. Now a part is timed 32 times over in one graph. Trap 3
+# parts order networks as well as measuring again does, but not at the first attempt: a part alone is over in three to
+# twenty-five millionths of a second, often sooner than the next can be launched, and the stopwatch had timed the
+# launching. The sums then ordered networks clearly worse. Now a part is timed 32 times over in one graph. Trap 3
 # again: *what* was timed?
 #
 # ## Another runtime, another order
@@ -463,7 +466,7 @@ for name, of in beside.items():
 
 # %% tags=["predict"]
 lk.course.predict(
-    "p4.2",
+    "p4.3",
     "Eager PyTorch, a batch of 32 images, CPU: which of the three is the slowest?",
     ["5x5 convolutions", "3x3 convolutions", "max pooling"],
 )
@@ -481,7 +484,7 @@ everywhere = {
 for name, times in everywhere.items():
     print(f"{name:26}", "  ".join(f"{op} {ms:6.3f} ms" for op, ms in times.items()), "(recorded)")
 times = everywhere["torch, batch 32"]
-lk.course.reveal("p4.2", f"{max(times, key=times.get)}, by the recorded table")
+lk.course.reveal("p4.3", f"{max(times, key=times.get)}, by the recorded table")
 
 # %% tags=["keep_output"]
 every = {name: [entry.table_ms(a) for a in space] for name, entry in recorded.items()}

@@ -204,14 +204,18 @@ make = lk.SearchConfig.fast if FAST else lk.SearchConfig
 config = make(estimator="unas", latency_weight=LATENCY_WEIGHT, seed=SEED)
 print("SHORTENED search, for demonstration:" if FAST else "full recipe:", end=" ")
 print(f"{config.mixture_steps} mixture + {config.weight_steps} uniform + {config.joint_steps} joint steps")
+saved = lk.Checkpoints(mkdtemp(), every=10, keep=None)  # to go back to, further down
+
+# %% [markdown]
+# It is saved every ten steps: stop the next cell when you like, run it again, and it goes on.
 
 
+# %%
 def report(record):
     if record["step"] % 50 == 0:
         print(f"step {record['step']:3}  {record['phase']:8} loss {record['loss']:.2f} nats")
 
 
-saved = lk.Checkpoints(mkdtemp(), every=10, keep=None)  # to go back to, further down
 result = lk.search(supernet, data, table, config, checkpoints=saved, on_step=report)
 print(f"{result.seconds:.0f} s, {result.passes:,.0f} image passes")
 
@@ -250,8 +254,8 @@ replay.step = config.mixture_steps + config.weight_steps  # where the architectu
 replay
 
 # %% [markdown]
-# It also kept checkpoints: weights, logits, optimisers, the order of the images, the state of every generator. So a
-# search that is killed goes on from the last one and ends exactly as if it had not been, and you can go back to a step
+# Its checkpoints hold weights, logits, optimisers, the order of the images, the state of every generator. So a search
+# that is killed goes on from the last one and ends exactly as if it had not been, and you can go back to a step
 # and choose differently. The next cell goes back to the checkpoint nearest to where you left the replay and makes a
 # millisecond four times as dear *from there*; all that was learned before is kept.
 
@@ -364,7 +368,8 @@ print(f"for the image passes of its architecture steps {equal} could have been j
 # ## The recorded study: the whole recipe, several weights
 #
 # One shortened run with one seed proves little. The course ships a recorded study: one search a latency weight, and
-# random search at equal cost, all judged afterwards on *one* set of shared weights, trained on uniform samples.
+# random search at no more than their cost, all judged afterwards on *one* set of shared weights, trained on uniform
+# samples.
 
 # %%
 study = lk.runs.load_study("five_layer-glyphs")
@@ -429,7 +434,9 @@ lk.widgets.switch(
 #
 # In 1 and 2 it hedges against the stretch: who goes on is the best at the latency weight, then at twice the weight,
 # then at four times. All of it is charged to the search. The course ships a study of it: ten seeds, four latency
-# weights, and rivals at equal cost, judged by the truth table.
+# weights, and rivals at equal cost, judged by the truth table. Its searches are *sweeps*: one set of shared weights
+# serves all four latency weights, and each of them gets a distribution, its *policy*. (*Evolution* changes a slot of a
+# good architecture and keeps the better ones; *local search* steps to the best neighbour.)
 
 # %% tags=["predict"]
 lk.course.predict(
@@ -442,15 +449,15 @@ lk.course.predict(
 found = lk.comparison.load("five_layer-comparison")  # recorded
 latency = known.latency_like(found.table.card).name
 figure = lk.plots.comparison(*lk.comparison.drawn(found, known, latency))
-lk.plots.picture(figure, "True regret of each method at four latency weights: a dot a seed, a bar its mean's band.")
+lk.plots.picture(figure, "True regret of each method at four latency weights: a dot a seed, the 95 % band of a mean.")
 
 # %%
 regrets, *_ = lk.comparison.drawn(found, known, latency)  # in points, (seeds, weights) of each method
-print("method              mean regret    90 % within   seconds, of all four weights")
+print("method              mean regret  9 in 10 within  seconds, of all four weights")
 for method, points in regrets.items():
     seconds = [row.seconds for row in found.rows if row.method == method]
     within = torch.tensor(points).quantile(0.9)
-    print(f"{method:20}{points.mean():7.2f}{within:15.2f}{sum(seconds) / len(seconds):12.0f}")
+    print(f"{method:20}{points.mean():11.2f}{within:16.2f}{sum(seconds) / len(seconds):12.0f}")
 lk.course.reveal("p5.3", "the least mean regret has: " + min(regrets, key=lambda method: regrets[method].mean()))
 
 # %% [markdown]
@@ -458,9 +465,9 @@ lk.course.reveal("p5.3", "the least mean regret has: " + min(regrets, key=lambda
 # search all scan this small space, find what the shared weights call best, and lose more than the second stage, which
 # trains a dozen. (2) *random, selected* is the same second stage after a scan instead of a policy, and it is as good:
 # here the policy saves looking, and looking is cheap. The claim for the gradient is made on spaces that cannot be
-# scanned. (3) *random from scratch* has as many seconds, and trains 13 architectures in full: on average no better,
-# and its unlucky draws are far worse. (4) At the largest weight all are off by more than a point. The best networks
-# there pool, and neither shared weights nor short trainings believe in pooling enough: the stretch again.
+# scanned. (3) *random from scratch* has as many seconds, and trains a dozen architectures in full: on average as far
+# off as the scans, and its unlucky draws are far worse. (4) At the largest weight all are off by more than a point. The
+# best networks there pool, and neither shared weights nor short trainings believe in pooling enough: the stretch again.
 #
 # The stretch can be seen from another side. Every choice *realises* a weight: the one at which it is nearest to being
 # the best choice in truth. Who asks for ten times the weight should get ten times the weight. The slope of the one
@@ -478,8 +485,7 @@ for method in ("exhaustive scan", "sweep", "sweep, selected"):
 # %% [markdown]
 # ## Does the estimator matter?
 #
-# Notebook 03 told estimators apart on a cost that stood still: the score-function ones are unbiased, the purely relaxed
-# ones are not, for they differentiate the mixture and not what is drawn from it. Here each leads the same sweep: the
+# Notebook 03 told estimators apart on a cost that stood still. Here each leads the same sweep: the
 # same first weights, the same schedule, and as many joint steps as come to the same image passes. No second stage, so
 # that nothing mends what the estimator does.
 
@@ -503,11 +509,12 @@ clearly = [name for name in worse if lk.comparison.sign_flips(mean[name] - mean[
 lk.course.reveal("p5.4", "clearly worse, p < 0.05: " + ", ".join(clearly))
 
 # %% [markdown]
-# **What to notice.** (1) It goes by bias. The three unbiased estimators end near each other; the three that follow a
-# relaxation end clearly behind. (2) DARTS chose *one* network, forty times: conv3x3 in every layer, which makes the best
-# mixture whatever a millisecond costs. Gumbel-Softmax did so nearly as often. Straight-through chose
-# more, and worse ones. (3) Among the unbiased, ten seeds cannot tell UNAS from REBAR, nor surely from REINFORCE with its
-# larger variance: hundreds of steps average much of it away. Variance costs steps; bias stays.
+# **What to notice.** (1) It goes by bias. The three unbiased estimators end near each other; the three that
+# differentiate a mixture, and not what is drawn from it, end clearly behind. (2) DARTS chose *one* network, forty
+# times: conv3x3 in every layer, which makes the best mixture whatever a millisecond costs. Gumbel-Softmax did so nearly
+# as often. Straight-through chose more, and worse ones. (3) Among the unbiased, ten seeds cannot tell UNAS from REBAR,
+# nor surely from REINFORCE with its larger variance: hundreds of steps average much of it away. Variance costs steps;
+# bias stays.
 
 # %% [markdown]
 # ## A common wrong idea

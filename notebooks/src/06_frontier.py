@@ -29,7 +29,7 @@
 # - **O6.4** *explore* the trade-off by hand, and *say* which layers pay for the last milliseconds.
 
 # %% tags=["parameters"]
-FAST = True  # 500 weights in the sweep and 200 redraws; False: ten times as many
+FAST = True  # a grid of 500 weights and 200 redraws; False: ten times as many
 SEED = 0  # of the redraws
 
 # %% tags=["setup"]
@@ -41,7 +41,7 @@ from IPython.display import HTML
 import labkit as lk
 
 lk.course.start("06", seed=SEED)
-SWEEP, REDRAWS = (500, 200) if FAST else (5_000, 2_000)
+GRID, REDRAWS = (500, 200) if FAST else (5_000, 2_000)
 study = lk.runs.load_study("five_layer-glyphs")
 points = study.points
 print(f"{len(points)} architectures of {study.space.name}, recorded {study.made['date']} on {study.data['name']}")
@@ -74,11 +74,11 @@ for other in pairs[1:]:
 lk.course.predict(
     "p6.1",
     "How many of the 243 architectures does no other one beat?",
-    ["fewer than 5", "5 to 15", "16 to 40", "more than 40"],
+    ["fewer than 5", "5 to 10", "11 to 25", "more than 25"],
 )
 
 # %% [markdown] tags=["exercise"]
-# ## Exercise 6.1: who is left?
+# ### Exercise e6.1: who is left? (O6.1)
 #
 # Keep the points that no other point beats. Points are pairs (error, ms); return a list of them. `beats` is yours to
 # use.
@@ -153,7 +153,7 @@ ax = lk.plots.dominated_area(frontier, worst)
 lk.plots.picture(ax, "The area above the frontier's stairs, up to the worst corner, is shaded.")
 
 # %% [markdown] tags=["exercise"]
-# ## Exercise 6.2: the area above the stairs
+# ### Exercise e6.2: the area above the stairs (O6.2)
 #
 # `staircase` is a frontier as pairs (error, ms), fastest first, all of them below `worst` = (error, ms).
 
@@ -205,7 +205,7 @@ lk.course.predict(
 )
 
 # %%
-weights = [0, *np.geomspace(1e-4, 1e3, SWEEP)]
+weights = [0, *np.geomspace(1e-4, 1e3, GRID)]
 visited = {min(points, key=lambda p: (p.error + weight * p.latency_ms, p.latency_ms)) for weight in weights}
 
 scene = lk.explorer.scene_of(points, study.table, "Five layers on glyphs, recorded")
@@ -247,9 +247,10 @@ print(f"from a weight of {needed:.2g} error per ms on, a target chooses every fr
 # those whose choice is in time and within one point of the best that is:
 #
 # - **deadline**: descent with a hard deadline; in the end the best that it drew on the way counts too;
-# - **policy alone**: the same searches, by their most probable architectures only;
+# - **policy alone**: the same searches, by the most probable architectures of the distribution (the *policy*) only;
 # - **random**: the best of as many different architectures as the deadline search looked at, drawn at random;
-# - **hinge** and **weight sweep**: by their most probable architecture, with weights made from the exact answer.
+# - **hinge** and **weight sweep**: by their most probable architecture. Their weights are computed from the exact
+#   frontier, which no real search would know.
 
 # %% tags=["keep_output"]
 known, bench = lk.truth.load(), lk.deadline_bench.load()
@@ -261,6 +262,7 @@ lk.plots.picture(ax, "Five ways to ask for ten deadlines: only a deadline with a
 
 # %%
 print(lk.deadline_bench.to_text(bench, lk.deadline_bench.summaries(known, bench)))
+print("(ten deadlines have at most ten best networks: who always finds them finds no more of the front than those)")
 
 # %% [markdown]
 # **What to notice.** The searches under a deadline *keep* it, every one. What that costs is another matter: at the
@@ -357,8 +359,8 @@ lk.course.predict(
 
 # %% tags=["keep_output"]
 tiny = lk.comparison.load("mobile-tiny-comparison")  # recorded
-costs, weights, ours, what, _ = lk.comparison.drawn(tiny)  # in points, (seeds, weights) of each method
-figure = lk.plots.comparison(costs, weights, ours, what)
+costs, weights, ours, what, says = lk.comparison.drawn(tiny)  # in points, (seeds, weights) of each method
+figure = lk.plots.comparison(costs, weights, ours, what, says)
 lk.plots.picture(figure, "Test error + weight x ms of each method at four latency weights: a dot a seed.")
 
 # %%
@@ -374,11 +376,12 @@ ahead = [weight for w, weight in enumerate(weights) if means[ours][w] < min(mean
 lk.course.reveal("p6.3", f"at {len(ahead)} of 4: " + ", ".join(f"{weight:g}" for weight in ahead))
 
 # %% [markdown]
-# **What to notice.** (1) Where a millisecond hardly counts, what was chosen lies a point or two apart. Shared weights do
-# not order such networks, so a dozen drawn blindly and trained in full end ahead, on average, of all who trust them. (2)
-# Where milliseconds count, blind draws are hopeless: most networks of this space are slow. (3) At the two largest
-# weights evolution comes nearest, and in some seeds it ends at the very same network; a tie says nothing for either. (4) A mean that is ahead is not yet a
-# proof: the least p that six pairs can give is 0.031, and only if all six say the same.
+# **What to notice.** (1) Where a millisecond hardly counts, what was chosen lies a point or two apart. Shared weights
+# do not order such networks, so a dozen drawn blindly and trained in full end ahead, on average, of all who trust
+# them. (2) Where milliseconds count, blind draws are hopeless: most networks of this space are slow. (3) At the two
+# largest weights evolution comes nearest, and in some seeds it ends at the very same network; a tie says nothing for
+# either. (4) A mean that is ahead is not yet a proof: the least p that six pairs can give is 0.031, and only if all
+# six say the same.
 #
 # ## A common wrong idea
 #
