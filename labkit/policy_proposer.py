@@ -31,7 +31,8 @@ class Policy:
         self.steps, self.policies = 0, POLICIES
 
     def propose(self, rows: Rows, costs: Array) -> Rows:
-        if len(rows) and (costs.shape[1] == 1 or self.goal.deadline is not None):
+        # Not before the first block is full: it is drawn when no cost is known, and again by a run that goes on in it.
+        if len(rows) >= BLOCK and (costs.shape[1] == 1 or self.goal.deadline is not None):
             self.policies = 1  # there is no compromise to be weighed
         while (self.steps + 1) * BLOCK <= len(rows):
             self._step(rows, costs)

@@ -1,5 +1,6 @@
 """Optimising black boxes: it finds planted optima with few calls, keeps its log, and refuses what it cannot use."""
 
+import functools
 import importlib.util
 import itertools
 import json
@@ -101,6 +102,20 @@ def test_a_search_that_was_stopped_ends_as_one_that_was_not(tmp_path, cost, meth
     (tmp_path / "log.jsonl").write_text((tmp_path / "log.jsonl").read_text().replace('"ops": "c', '"ops": "z'))
     with pytest.raises(lk.InputError, match="slot"):
         optimize(SPACE, cost, calls=33, method=method, seed=3, log=tmp_path / "log.jsonl")
+
+
+@pytest.mark.parametrize("goal", ["one objective", "two", "deadline"])
+@pytest.mark.parametrize("method", ["model", "policy"])
+def test_it_goes_on_from_whatever_call_it_was_stopped_after(tmp_path, cost, method, goal):
+    asked = (lambda a: cost(a)[0]) if goal == "one objective" else cost
+    run = functools.partial(
+        optimize, SPACE, asked, method=method, seed=3, deadline_ms=2.5 if goal == "deadline" else None
+    )
+    whole = run(calls=22).trials
+    for stop in (1, 2, 3, 4, 5, 6, 7, 19):
+        log = tmp_path / f"{stop}.jsonl"
+        assert run(calls=stop, log=log).trials == whole[:stop]
+        assert run(calls=22, log=log).trials == whole, stop
 
 
 @pytest.mark.parametrize("method", ["model", *RIVALS])
