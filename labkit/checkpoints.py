@@ -87,7 +87,7 @@ class Checkpoints:
         try:
             whole = _hash(_canonical(value["record"])) == value["record_hash"]
             whole &= tensors.exists() and _file_hash(tensors) == value["tensors"] and value["step"] == step
-        except KeyError:
+        except (KeyError, ValueError, OSError):  # a number that no longer fits a float is not JSON either
             whole = False
         if not whole:
             raise InputError(f"the checkpoint of step {step} in {self.folder} was cut short or altered")

@@ -67,14 +67,27 @@ def alter_record(path: Path) -> None:
     path.write_text(path.read_text().replace('"passes": 3.33', '"passes": 4.33'))
 
 
+def let_a_number_overflow(path: Path) -> None:
+    text = path.read_text()
+    path.write_text(text.replace('"passes": 3.3333333333333335', '"passes": 3.333333333333e335'))
+    assert path.read_text() != text
+
+
+def replace_by_a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 @pytest.mark.parametrize(
     ("suffix", "damage"),
     [
         ("safetensors", cut),
         ("safetensors", flip_last_byte),
         ("safetensors", Path.unlink),
+        ("safetensors", replace_by_a_folder),
         ("json", cut),
         ("json", alter_record),
+        ("json", let_a_number_overflow),
         ("json", lambda path: path.write_text("[]")),
         ("json", lambda path: path.write_text('{"kind": "checkpoint", "schema": 1}')),
     ],
