@@ -102,7 +102,7 @@ def optimize(
             unbiased gradient estimator with a learned control, and draws, so it may repeat itself: for noisy costs and
             many calls. The others are rivals to compare with; "nsga2" and "tpe" are Optuna's (`labkit[rivals]`).
         log: a file of lines. Every call is written to it; a later run with the same arguments goes on from there,
-            exactly as if it had not been stopped.
+            exactly as if it had not been stopped. An interrupt says so.
 
     Ends early when every architecture of the space has been evaluated.
     """
@@ -117,19 +117,23 @@ def optimize(
     proposer = METHODS[method](space, goal, seed)
     started, inside, waiting = time.perf_counter(), 0.0, []
     limit = calls if method in REPEATING else min(calls, space.size)
-    while len(trials) < limit:
-        if not waiting:
-            waiting = list(proposer.propose(*_arrays(space, trials)))
-        row = waiting.pop(0)
-        architecture = Architecture(space.name, tuple(slot[k] for slot, k in zip(space.slots, row)))
-        called = time.perf_counter()
-        trial = Trial(architecture, _checked(cost(architecture), architecture, trials, goal))
-        inside += time.perf_counter() - called
-        trials.append(trial)
-        if log is not None:
-            storage.append_line(log, {"ops": str(architecture), "costs": list(trial.costs)})
-        if on_trial is not None:
-            on_trial(trial)
+    try:
+        while len(trials) < limit:
+            if not waiting:
+                waiting = list(proposer.propose(*_arrays(space, trials)))
+            row = waiting.pop(0)
+            architecture = Architecture(space.name, tuple(slot[k] for slot, k in zip(space.slots, row)))
+            called = time.perf_counter()
+            trial = Trial(architecture, _checked(cost(architecture), architecture, trials, goal))
+            inside += time.perf_counter() - called
+            if log is not None:
+                storage.append_line(log, {"ops": str(architecture), "costs": list(trial.costs)})
+            trials.append(trial)
+            if on_trial is not None:
+                on_trial(trial)
+    except KeyboardInterrupt:
+        kept = f"the same call goes on from {log}" if log else "nothing is kept: with log= the same call would go on"
+        raise KeyboardInterrupt(f"stopped after {len(trials)} of {limit} calls; {kept}") from None
     seconds = time.perf_counter() - started - inside
     return Optimum(space, method, tuple(trials[:calls]), seconds, deadline_ms)
 

@@ -118,6 +118,24 @@ def test_it_goes_on_from_whatever_call_it_was_stopped_after(tmp_path, cost, meth
         assert run(calls=22, log=log).trials == whole, stop
 
 
+def test_an_interrupt_says_how_to_go_on(tmp_path, cost):
+    def stopped(trials):
+        if len(trials) == 7:
+            raise KeyboardInterrupt
+        trials.append(None)
+
+    def run(**how):
+        seen = []
+        optimize(SPACE, lambda a: stopped(seen) or cost(a), calls=12, **how)
+
+    with pytest.raises(KeyboardInterrupt, match="after 7 of 12 calls; nothing is kept: with log= the same call"):
+        run()
+    log = tmp_path / "log.jsonl"
+    with pytest.raises(KeyboardInterrupt, match=f"after 7 of 12 calls; the same call goes on from {log}"):
+        run(log=log)
+    run(log=log)
+
+
 @pytest.mark.parametrize("method", ["model", *RIVALS])
 def test_nothing_is_evaluated_twice_and_a_small_space_ends_it(method):
     small = lk.Choices("small", (("a", "b"), ("x", "y", "z"), ("only",)))
