@@ -160,9 +160,17 @@ def learning_passes(supernet: Supernet, config: SearchConfig) -> float:
 
 def resumed(run: SearchRun, checkpoints: Checkpoints | None) -> SearchRun:
     """The run at its last step, from the newest checkpoint if there is one."""
-    if checkpoints is not None and (newest := checkpoints.newest()) is not None:
-        run.restore(newest)
-    return run.advance(checkpoints=checkpoints)
+    if checkpoints is not None:
+        if (newest := checkpoints.newest()) is not None:
+            run.restore(newest)
+        return run.advance(checkpoints=checkpoints)
+    try:
+        return run.advance()
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"stopped after step {run.step} of {run.config.steps}; nothing is kept: with checkpoints= the same call "
+            "would go on"
+        ) from None
 
 
 def _found(run: SearchRun, which: int = 0) -> SearchResult:

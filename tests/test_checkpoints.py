@@ -243,6 +243,12 @@ def test_an_interrupt_waits_for_the_step_and_says_how_to_go_on(space, data, tabl
     assert same(lk.search(supernet, data, table, TINY, checkpoints=folder), lk.search(supernet, data, table, TINY))
 
 
+def test_an_interrupt_without_checkpoints_says_that_nothing_is_kept(space, data, table):
+    stop = lambda record: signal.raise_signal(signal.SIGINT) if record["step"] == 12 else None
+    with pytest.raises(KeyboardInterrupt, match="after step 13 of 20; nothing is kept: with checkpoints= the same"):
+        lk.search(lk.Supernet(space), data, table, TINY, on_step=stop)
+
+
 def test_a_second_interrupt_acts_at_once():
     with pytest.raises(KeyboardInterrupt), interrupts_wait() as interrupted:
         signal.raise_signal(signal.SIGINT)
