@@ -12,6 +12,8 @@ from labkit.errors import InputError
 from labkit.latency import LatencyTable
 from labkit.tensorrt_engines import installed
 
+KEEPING = ("supernet", "sweep", "optimize")  # benches that go on
+
 
 def run(capsys, *arguments):
     code = main(list(arguments))
@@ -124,6 +126,35 @@ def test_a_defect_keeps_its_traceback(monkeypatch):
     monkeypatch.setattr("labkit.doctor.examine", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main(["doctor"])
+
+
+@pytest.mark.parametrize(
+    ("module", "typed", "says"),
+    [
+        ("course", "doctor", "begins anew"),
+        ("course", "run all --out OUT", "begins anew"),
+        ("searching", "search --out OUT", "goes on from what is finished in OUT"),
+        ("searching", "study --out OUT", "begins anew"),
+        ("searching", "study --seeds 2 --out OUT", "goes on from what is finished in OUT"),
+        ("latency", "latency build --out OUT", "goes on from what is finished in OUT"),
+        ("truth", "truth build --out OUT", "goes on from what is finished in OUT"),
+        ("truth", "truth build --sample 3", "begins anew"),
+        ("truth", "truth latency TABLE --out OUT", "begins anew"),
+        ("deploying", "export RUN", "begins anew, but trains nothing that RUN has trained"),
+        *(("benches", f"bench {act} --out OUT", "goes on from what is finished in OUT") for act in KEEPING),
+        *(("benches", f"bench {act}", "would go on") for act in KEEPING),
+        *(("benches", f"bench {act} --out OUT", "begins anew") for act in ("estimators", "step", "deadlines")),
+    ],
+)
+def test_an_interrupt_says_what_the_same_command_does(capsys, monkeypatch, module, typed, says):
+    def stopped(*_):
+        raise KeyboardInterrupt("stopped after step 8 of 12; of the library's call")
+
+    verb = [word for word in typed.split() if word.islower()][: 1 + (typed.split()[0] in ("bench", "latency", "truth"))]
+    monkeypatch.setattr(f"labkit.cli.{module}.{verb[-1]}", stopped)
+    code, text, said = run(capsys, *typed.split())
+    assert code == 130 and text == "" and said.startswith("labkit: stopped after step 8 of 12; ")
+    assert said.endswith(f"{says}\n") and "library" not in said
 
 
 def test_latency_writes_a_table(capsys, tmp_path):

@@ -21,7 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"labkit: {problem}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
-        print(f"labkit: {stop if stop.args else 'stopped'}", file=sys.stderr)
+        where = str(stop).partition(";")[0] or "stopped"  # what follows is of the library's call, not of the command
+        print(f"labkit: {where}; {arguments.stopped(arguments)}", file=sys.stderr)
         return 130
     print(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) if arguments.json else text)
     return 0 if passed else 1

@@ -16,10 +16,32 @@ class Parser(argparse.ArgumentParser):
         raise SystemExit(2)
 
 
-def add_verb(under, name: str, function: Callable[[argparse.Namespace], Outcome], text: str) -> argparse.ArgumentParser:
-    """A parser of the verb's own arguments, to which they are added; `function` is called with what was typed."""
+def begins_anew(_: argparse.Namespace) -> str:
+    """What an interrupted verb that keeps nothing says."""
+    return "the same command begins anew"
+
+
+def goes_on(arguments: argparse.Namespace) -> str:
+    """What an interrupted verb that keeps in `--out` what it has finished says."""
+    if arguments.out is None:
+        return "nothing is kept: with --out the same command would go on"
+    return f"the same command goes on from what is finished in {arguments.out}"
+
+
+def add_verb(
+    under,
+    name: str,
+    function: Callable[[argparse.Namespace], Outcome],
+    text: str,
+    *,
+    stopped: Callable[[argparse.Namespace], str] = begins_anew,
+) -> argparse.ArgumentParser:
+    """A parser of the verb's own arguments, to which they are added; `function` is called with what was typed.
+
+    `stopped` says, when it was interrupted, what the same command would do.
+    """
     added = under.add_parser(name, help=text, description=text)
-    added.set_defaults(verb=function)
+    added.set_defaults(verb=function, stopped=stopped)
     added.add_argument("--json", action="store_true", help="print JSON")
     return added
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from labkit.cli.arguments import Outcome, add_acts, add_verb, numbers, on_terminal, usable_device, words
+from labkit.cli.arguments import Outcome, add_acts, add_verb, goes_on, numbers, on_terminal, usable_device, words
 from labkit.cli.records import earlier, provenance, save_with_rows
 from labkit.errors import InputError
 
@@ -87,7 +87,8 @@ def estimators(arguments: argparse.Namespace) -> Outcome:
 
 
 def _add_supernet(acts) -> None:
-    p = add_verb(acts, "supernet", supernet, "hold the ranking of shared weights against the truth")
+    text = "hold the ranking of shared weights against the truth"
+    p = add_verb(acts, "supernet", supernet, text, stopped=goes_on)
     p.add_argument("--seeds", type=int, default=3)
     p.add_argument(
         "--samples", default="one-hot,relaxed", help="what weights train on: also fair, distilled, relaxed*3"
@@ -173,7 +174,8 @@ def step(arguments: argparse.Namespace) -> Outcome:
 
 
 def _add_sweep(acts) -> None:
-    p = add_verb(acts, "sweep", sweep, "one sweep of latency weights beside a search for each, by the truth")
+    text = "one sweep of latency weights beside a search for each, by the truth"
+    p = add_verb(acts, "sweep", sweep, text, stopped=goes_on)
     p.add_argument("--latency-weights", default="0,0.3,0.8,1.5,2.5,7,14,50", help="error fraction per millisecond")
     p.add_argument("--seeds", type=int, default=5)
     p.add_argument("--fast", action="store_true", help="the shortened recipe of a live demonstration")
@@ -330,7 +332,8 @@ def deadlines(arguments: argparse.Namespace) -> Outcome:
 
 
 def _add_optimize(acts) -> None:
-    p = add_verb(acts, "optimize", optimize, "black-box search and its rivals on tables whose front is known")
+    text = "black-box search and its rivals on tables whose front is known"
+    p = add_verb(acts, "optimize", optimize, text, stopped=goes_on)
     p.add_argument("--seeds", type=int, default=50)
     p.add_argument(
         "--methods",

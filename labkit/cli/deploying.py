@@ -10,7 +10,9 @@ from labkit.errors import InputError
 
 
 def add(verbs) -> None:
-    p = add_verb(verbs, "export", export, "train a run's choice from scratch, export it to ONNX, check and time it")
+    text = "train a run's choice from scratch, export it to ONNX, check and time it"
+    once = lambda arguments: f"the same command begins anew, but trains nothing that {arguments.run} has trained"
+    p = add_verb(verbs, "export", export, text, stopped=once)
     p.add_argument("run", help="folder of a search")
     p.add_argument("--runtimes", default="torch,torch-channels-last,onnxruntime,tensorrt")
     p.add_argument("--precisions", default="fp32", help="such as fp32,fp16,int8: each runtime in each")

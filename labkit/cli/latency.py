@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from labkit.cli.arguments import Outcome, add_acts, add_verb, check_timing, on_terminal, usable_device
+from labkit.cli.arguments import Outcome, add_acts, add_verb, check_timing, goes_on, on_terminal, usable_device
 from labkit.cli.records import typed
 from labkit.errors import InputError
 
@@ -13,7 +13,7 @@ def add(verbs) -> None:
         verbs, "latency", "what a millisecond is here: a latency table for this machine, and how far to trust it"
     )
     text = "measure a table, then whole networks beside it; goes on where it stopped"
-    p = add_verb(acts, "build", build, text)
+    p = add_verb(acts, "build", build, text, stopped=goes_on)
     p.add_argument("--space", default="five_layer")
     p.add_argument("--classes", type=int, default=10)
     p.add_argument("--runtime", default="torch")

@@ -9,6 +9,8 @@ from labkit.cli.arguments import (
     Outcome,
     add_search_arguments,
     add_verb,
+    begins_anew,
+    goes_on,
     numbers,
     on_terminal,
     search_config,
@@ -20,7 +22,7 @@ from labkit.cli.records import provenance, typed
 
 
 def add(verbs) -> None:
-    p = add_verb(verbs, "search", search, "search an architecture and save the run")
+    p = add_verb(verbs, "search", search, "search an architecture and save the run", stopped=goes_on)
     add_search_arguments(p)
     p.add_argument("--estimator", default="unas")
     p.add_argument("--task-cost", default="cross-entropy", help="of what is drawn: cross-entropy, or its error itself")
@@ -34,7 +36,9 @@ def add(verbs) -> None:
     p.add_argument("--device", default="cpu", help="cpu or cuda: where weights are trained")
     p.add_argument("--out", required=True, help="folder of the run")
 
-    p = add_verb(verbs, "study", study, "search once a latency weight, beside random search, and save one JSON file")
+    text = "search once a latency weight, beside random search, and save one JSON file"
+    of_seeds = lambda arguments: (begins_anew if arguments.seeds is None else goes_on)(arguments)
+    p = add_verb(verbs, "study", study, text, stopped=of_seeds)
     add_search_arguments(p)
     p.add_argument("--latency-weights", default="0,0.03,0.1,0.2,0.4,0.8", help="error fraction per millisecond")
     p.add_argument("--out", required=True, help="file of the study")

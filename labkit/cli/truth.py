@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from labkit.cli.arguments import Outcome, add_acts, add_verb, check_timing, usable_device
+from labkit.cli.arguments import Outcome, add_acts, add_verb, begins_anew, check_timing, goes_on, usable_device
 from labkit.cli.records import typed
 from labkit.errors import InputError
 
@@ -12,7 +12,8 @@ def add(verbs) -> None:
     acts = add_acts(
         verbs, "truth", "the exact answer of a small space: train all of it, time all of it, judge the result"
     )
-    p = add_verb(acts, "build", build, "train every architecture; goes on where it stopped")
+    of_all = lambda arguments: (goes_on if arguments.sample is None else begins_anew)(arguments)
+    p = add_verb(acts, "build", build, "train every architecture; goes on where it stopped", stopped=of_all)
     p.add_argument("--space", default="five_layer")
     p.add_argument("--data", default="glyphs-hard")
     p.add_argument("--seeds", type=int, default=3)
