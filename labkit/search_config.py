@@ -14,6 +14,7 @@ GAPS = ("batch", "paired")
 WEIGHTS_ON = ("auto", "relaxed", "one-hot", "fair", "distilled")
 ONE_HOT = ("reinforce", "reinforce-no-baseline", "reinforce-leave-one-out")  # they make no relaxed pass
 SCALED = ("unas", "rebar")  # estimators whose control has a constant scale
+BLACK_BOX = ("unas", "unas-fitted", *ONE_HOT)  # they ask for the cost of what is drawn, which may have no slope
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +72,8 @@ class SearchConfig:
             )
         if self.architectures < self.least_draws:
             raise InputError(f"{self.estimator} compares the draws of a step: at least 2 architectures; got 1")
+        if self.deadline_ms is not None and self.estimator == "rebar":
+            raise InputError("rebar follows the slope of its cost, and being late has none: take unas for a deadline")
         if self.control_scale != 1 and self.estimator not in SCALED:
             raise InputError(f"only {' and '.join(SCALED)} have a control to scale; got {self.estimator!r}")
         if not (math.isfinite(self.control_scale) and math.isfinite(self.softening) and self.softening >= 0):

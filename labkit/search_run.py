@@ -25,7 +25,7 @@ from labkit.errors import InputError
 from labkit.estimators import Cost
 from labkit.latency import LatencyTable
 from labkit.networks import Supernet, seeded, weights_hash
-from labkit.search_config import SearchConfig
+from labkit.search_config import BLACK_BOX, SearchConfig
 from labkit.search_gradients import TaskCost
 
 TEMPERATURE = 0.4  # of the relaxed samples that weights learn on
@@ -51,7 +51,7 @@ class SearchRun:
         on_step: Callable[[dict[str, Any]], None] | None = None,
         progress: bool = False,
     ):
-        _check(supernet, data, config)
+        _check(supernet, data, config, measured_ms)
         if table is not None:
             table.check(supernet.space)
         memory.keep_freed()
@@ -338,7 +338,7 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
 
 
-def _check(supernet: Supernet, data: ImageSet, config: SearchConfig) -> None:
+def _check(supernet: Supernet, data: ImageSet, config: SearchConfig, measured_ms: Cost | None) -> None:
     if len(data.classes) != supernet.space.classes:
         raise InputError(
             f"{data.name} has {len(data.classes)} classes, the space {supernet.space.classes}: "
@@ -347,3 +347,8 @@ def _check(supernet: Supernet, data: ImageSet, config: SearchConfig) -> None:
     small = min(len(data.train), len(data.valid))
     if small < config.batch_size:
         raise InputError(f"a batch of {config.batch_size} needs as many images in each part; {data.name} has {small}")
+    if measured_ms is not None and config.estimator not in BLACK_BOX:
+        raise InputError(
+            f"{config.estimator} follows the slope of its cost, and a measured latency has none: take one of "
+            f"{', '.join(BLACK_BOX)}"
+        )

@@ -69,7 +69,7 @@ def search(
     Args:
         table: latency of op weights. Linear, so without a target its expectation's gradient is exact.
         measured_ms: a black-box latency (N,) of one-hot weights (N, S, K). When given it is what is minimised,
-            by an unbiased estimator, with `table` as the control.
+            by an unbiased estimator, with `table` as the control. Those that follow a slope are refused.
         checkpoints: where to save on the way; a search that was stopped goes on from there, and ends bit for bit as
             if it had not been (on one machine, with one number of threads and a black box that repeats itself).
         start: a checkpoint of another search with the same weights, images and steps so far; this one goes on from it

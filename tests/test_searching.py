@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -122,6 +123,39 @@ def test_every_estimator_searches_and_a_seed_decides(space, data, table, estimat
     )
     other = lk.search(supernet, data, table, replace(config, seed=1))
     assert not torch.equal(first.logits, other.logits)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_every_estimator_asks_the_stopwatch_or_is_refused_at_once(space, data, table, estimator):
+    asked = []
+
+    def watch(weights):
+        asked.append(len(weights))
+        return table(weights)
+
+    config = replace(TINY, estimator=estimator, architectures=2, latency_weight=0.5)
+    run = partial(lk.search, lk.Supernet(space), data, table, config, measured_ms=watch)
+    if estimator in ("rebar", "gumbel", "straight-through", "darts"):
+        first = []
+        with pytest.raises(lk.InputError, match=f"{estimator} follows the slope .* take one of unas, unas-fitted, rei"):
+            run(on_step=first.append)
+        assert not asked and not first
+    else:
+        run()
+        assert len(asked) == TINY.joint_steps
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_every_estimator_keeps_a_deadline_or_is_refused_at_once(space, data, table, estimator):
+    settings = {"estimator": estimator, "architectures": 2, "deadline_ms": sum(table.range_ms()) / 2}
+    if estimator == "rebar":
+        with pytest.raises(lk.InputError, match="being late has none: take unas for a deadline"):
+            replace(TINY, **settings)
+        with pytest.raises(lk.InputError, match="take unas for a deadline"):
+            lk.sweep(lk.Supernet(space), data, table, config=replace(TINY, estimator="rebar"), deadlines_ms=(1.0,))
+    else:
+        found = lk.search(lk.Supernet(space), data, table, replace(TINY, **settings))
+        assert found.point.latency_ms <= settings["deadline_ms"]
 
 
 def test_a_great_latency_weight_finds_the_fastest_architecture(space, data, table):
