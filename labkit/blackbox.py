@@ -32,6 +32,7 @@ METHODS = {
 LIBRARY = ("nsga2", "tpe")  # Optuna's, where it is installed
 REPEATING = ("policy",)  # the others evaluate nothing twice
 Cost = Callable[[Architecture], float | tuple[float, float]]
+Worst = float | Sequence[float | None] | NDArray[np.floating] | None
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def optimize(
     cost: Cost,
     *,
     calls: int,
-    worst: float | Sequence[float | None] | None = None,
+    worst: Worst = None,
     deadline_ms: float | None = None,
     method: str = "model",
     seed: int = 0,
@@ -94,9 +95,9 @@ def optimize(
     Args:
         cost: of an architecture: one number, or two (error fraction, milliseconds) for the front between them. It may
             be noisy.
-        worst: costs from which on an architecture is worth nothing, such as the error of guessing; None for the
-            largest of the first ten trials. If it is too large, a fast network that is always wrong passes for a
-            compromise.
+        worst: costs from which on an architecture is worth nothing, such as the error of guessing: as many numbers as
+            `cost` returns. None for the largest of the first ten trials. If it is too large, a fast network that is
+            always wrong passes for a compromise.
         deadline_ms: with one, the least error within it is looked for rather than the front.
         method: "model" proposes by a Gaussian process: for up to some hundred calls. It is not UNAS. "policy" is the
             unbiased gradient estimator with a learned control, and draws, so it may repeat itself: for noisy costs and
@@ -138,10 +139,14 @@ def optimize(
     return Optimum(space, method, tuple(trials[:calls]), seconds, deadline_ms)
 
 
-def _worst(worst: float | Sequence[float | None] | None) -> tuple[float | None, ...]:
+def _worst(worst: Worst) -> tuple[float | None, ...]:
+    """As plain floats: a log holds no others."""
     if worst is None:
         return ()
-    given = tuple(worst) if isinstance(worst, Sequence) else (worst,)
+    try:
+        given = tuple(None if x is None else float(x) for x in np.atleast_1d(np.asarray(worst, dtype=object)))
+    except (TypeError, ValueError):
+        given = (math.nan,)
     if len(given) > 2 or not all(x is None or math.isfinite(x) for x in given):
         raise InputError(
             f"the worst costs are one or two finite numbers, or None for what the trials tell; got {worst}"

@@ -210,6 +210,8 @@ def test_the_log_is_lines_that_can_be_read(tmp_path, cost):
         ({"deadline_ms": -1.0}, "a deadline is a positive number"),
         ({"worst": (1, 2, 3)}, "one or two finite numbers"),
         ({"worst": (float("nan"), 2)}, "one or two finite numbers"),
+        ({"worst": np.ones(3)}, "one or two finite numbers"),
+        ({"worst": ("all", 2)}, "one or two finite numbers"),
         ({"cost": lambda a: float("nan")}, "should be a finite number, or two"),
         ({"cost": lambda a: (1, 2, 3)}, "should be a finite number, or two"),
         ({"cost": lambda a: "fast"}, "should be a finite number, or two"),
@@ -220,6 +222,16 @@ def test_what_cannot_be_used_is_refused(cost, changes, says):
     arguments = {"cost": cost, "calls": 5, **changes}
     with pytest.raises(lk.InputError, match=says):
         optimize(SPACE, arguments.pop("cost"), **arguments)
+
+
+@pytest.mark.parametrize("worst", [np.array([0.9, 200.0]), torch.tensor([0.9, 200.0], dtype=torch.float64), [0.9, 200]])
+def test_the_worst_is_any_sequence_of_numbers(tmp_path, cost, worst):
+    run = functools.partial(optimize, SPACE, cost, calls=12, log=tmp_path / "log.jsonl")
+    assert run(worst=worst).trials == run(worst=(0.9, 200.0)).trials
+    one = lambda a: cost(a)[0]
+    assert (
+        optimize(SPACE, one, calls=12, worst=np.float32(0.5)).trials == optimize(SPACE, one, calls=12, worst=0.5).trials
+    )
 
 
 @pytest.mark.parametrize("slots", [(), ((),), (("a", "a"),), (("a-b",),), ((1, 2),)])
