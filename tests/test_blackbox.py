@@ -234,6 +234,12 @@ def test_the_worst_is_any_sequence_of_numbers(tmp_path, cost, worst):
     )
 
 
+@pytest.mark.parametrize("slots", [("O1", "O2"), {"depth": ("d1", "d2")}, "O2", (("gcc", "clang"), "O2")])
+def test_letters_and_names_of_slots_are_no_candidates(slots):
+    with pytest.raises(lk.InputError, match=r"slots of net are a tuple .*: write \(\(.*\)\); got"):
+        lk.Choices("net", slots)
+
+
 @pytest.mark.parametrize("slots", [(), ((),), (("a", "a"),), (("a-b",),), ((1, 2),)])
 def test_choices_need_names(slots):
     with pytest.raises(lk.InputError, match="needs"):

@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -54,6 +54,12 @@ class Choices:
     slots: tuple[tuple[str, ...], ...]
 
     def __post_init__(self) -> None:
+        # Iterating over either would give letters, or names of slots, as candidates.
+        if isinstance(self.slots, str | Mapping) or any(isinstance(slot, str) for slot in self.slots):
+            raise InputError(
+                f"slots of {self.name} are a tuple of names each, without a name of their own: write "
+                f'(("gcc", "clang"), ("O2",)); got {self.slots!r}'
+            )
         if not self.slots or not all(self.slots):
             raise InputError(f"space {self.name} needs a slot, and every slot a candidate; got {self.slots}")
         for s, slot in enumerate(self.slots):
