@@ -182,16 +182,9 @@ def _checked(
 
 def _resumed(log: Path, space: Choices, method: str, seed: int, goal: Goal) -> list[Trial]:
     """The trials of an earlier run with these arguments; the first line says which they were."""
-    storage.writable_folder(log.parent)
     header = {"space": space.name, "digest": space.digest, "method": method, "seed": seed}
     header |= {"worst": list(goal.worst), "deadline_ms": goal.deadline}
-    first, *rows = storage.resume_lines(log) or [None]
-    if first is None:
-        storage.append_line(log, header)
-        return []
-    if first != header:
-        different = [key for key in header if first.get(key) != header[key]]
-        raise InputError(f"{log} is of another search ({', '.join(different)} differ): name another file")
+    rows = storage.resume_log(log, header, "search")
     try:
         return [Trial(space.architecture(row["ops"]), tuple(map(float, row["costs"]))) for row in rows]
     except (KeyError, TypeError, ValueError) as problem:

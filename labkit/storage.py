@@ -128,6 +128,23 @@ def resume_lines(path: str | Path) -> list[dict[str, Any]]:
     return rows
 
 
+def resume_log(path: str | Path, of: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """The rows of a file of JSON lines whose first line says what the others are `of`; a new file is begun with it.
+
+    Raises:
+        InputError: the file is of something else. `name` is what it is of, for people.
+    """
+    path, of = Path(path), json.loads(json.dumps(of))
+    writable_folder(path.parent)
+    first, *rows = resume_lines(path) or [None]
+    if first is None:
+        append_line(path, of)
+    elif first != of:
+        different = [key for key in of if first.get(key) != of[key]]
+        raise InputError(f"{path} is of another {name} ({', '.join(different)} differ): name another file")
+    return rows
+
+
 def write_lines(path: str | Path, rows: Iterable[dict[str, Any]]) -> Path:
     """Rows as JSON lines, all at once."""
     lines = (json.dumps(row, ensure_ascii=False, allow_nan=False, separators=(", ", ": ")) + "\n" for row in rows)
