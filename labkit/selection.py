@@ -12,17 +12,19 @@ the errors after the other, see `SelectionConfig.stretches`; without a latency c
 
 import itertools
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import torch
 
+from labkit import storage
 from labkit.data import ImageSet
 from labkit.distributions import ArchDistribution
 from labkit.errors import InputError
 from labkit.judging import cheapest, judge
 from labkit.latency import LatencyTable
-from labkit.networks import Supernet, derive
+from labkit.networks import Supernet, derive, weights_hash
 from labkit.pareto import Point
 from labkit.search_config import SelectionConfig
 from labkit.searching import SearchResult
@@ -55,6 +57,7 @@ def select(
     *,
     trained: Trained | None = None,
     workers: int | None = None,
+    log: str | Path | None = None,
     on_round: Callable[[int, tuple[Point, ...]], None] | None = None,
 ) -> tuple[SearchResult, ...]:
     """Each result again, with the architecture that the second stage chose, and its share of what that cost added.
@@ -67,6 +70,7 @@ def select(
         trained: what other selections from the same shared weights have trained, which this one looks up, charged as
             it was then, and adds to.
         workers: processes that train the finalists, one each at a time; all cores by default.
+        log: a file of lines. Every training is written to it; a later call with the same arguments goes on from there.
         on_round: called with a round's number, from 0, and its trained points.
     """
     if not found:
@@ -83,15 +87,23 @@ def select(
     passes = len(unknown) * (found[0].config.judge_images + found[0].config.calibration_images)
 
     trained, looked_up = {} if trained is None else trained, 0.0
+    stages = rounds(config, supernet, data)
+    if log is not None:
+        trained |= _resumed(Path(log), found[0], data, config, stages)
     left = [[scanned[a] for a in own] for own in proposed]
     judged: dict[Architecture, Point] = {}  # as last trained
-    for number, round in enumerate(rounds(config, supernet, data)):
+    for number, round in enumerate(stages):
         left = [_best(result, own, round.networks, config.stretches) for result, own in zip(found, left)]
         entered = list(dict.fromkeys(p.architecture for own in left for p in own))
         looked_up += sum(trained[a, round][1] for a in entered if (a, round) in trained)
         missing = [a for a in entered if (a, round) not in trained]
-        errors = _train(missing, round, data, found[0].config.seed, workers)
-        trained |= {(a, round): outcome for a, outcome in errors.items()}
+        errors, spent = {}, 0.0
+        for architecture, wrong, seconds in _train(missing, round, data, found[0].config.seed, workers):
+            errors[architecture], spent = wrong, spent + seconds
+            if log is not None:
+                row = {"round": number, "ops": str(architecture), "error": wrong, "seconds": seconds}
+                storage.append_line(log, row)
+        trained |= {(a, round): (wrong, spent / len(errors)) for a, wrong in errors.items()}
         points = {a: Point(a, trained[a, round][0], table.table_ms(a), round.error_from) for a in entered}
         passes += len(entered) * (3 * round.images * round.training.epochs + len(data.valid))
         left = [[points[p.architecture] for p in own] for own in left]
@@ -126,25 +138,41 @@ def rounds(config: SelectionConfig, supernet: Supernet, data: ImageSet) -> tuple
 
 def _train(
     architectures: Sequence[Architecture], round: Round, data: ImageSet, seed: int, workers: int | None
-) -> dict[Architecture, tuple[float, float]]:
-    """Validation error of each after the round's training, and its share of the seconds.
+) -> Iterator[tuple[Architecture, float, float]]:
+    """Each as it is finished, its validation error after the round's training, and the seconds since the one before.
 
     Short trainings follow each other on all cores, which is over sooner than processes have begun; long ones have a
     core each.
     """
-    started, part = time.perf_counter(), replace(data, train=data.train[: round.images])
+    last, part = time.perf_counter(), replace(data, train=data.train[: round.images])
+
+    def since_last() -> float:
+        nonlocal last
+        before, last = last, time.perf_counter()
+        return last - before
+
     if isinstance(round.first_weights, SearchSpace) and data.train.pixels.device.type == "cpu":
         space, blind = round.first_weights, replace(part, test=data.test[:0])  # test images are not for choosing by
-        rows = train_all([Job(a, seed) for a in architectures], space, blind, round.training, workers)
-        errors = {space.architecture(row["ops"]): 1 - row["valid_accuracy"] for row in rows}
+        for row in train_all([Job(a, seed) for a in architectures], space, blind, round.training, workers):
+            yield space.architecture(row["ops"]), 1 - row["valid_accuracy"], since_last()
     else:
-        errors = {}
         for architecture in architectures:
             network = derive(round.first_weights, architecture, seed=seed).to(data.train.pixels.device)
             train(network, part, replace(round.training, seed=seed), validate="at the end")
-            errors[architecture] = error(network, data.valid)
-    share = (time.perf_counter() - started) / max(1, len(architectures))
-    return {architecture: (wrong, share) for architecture, wrong in errors.items()}
+            yield architecture, error(network, data.valid), since_last()
+
+
+def _resumed(
+    log: Path, result: SearchResult, data: ImageSet, config: SelectionConfig, stages: Sequence[Round]
+) -> Trained:
+    """What an earlier call with these arguments has trained."""
+    of = {"shared weights": weights_hash(result.supernet), "images": data.digest, "seed": result.config.seed}
+    of |= {"selection": asdict(config)}
+    rows, space = storage.resume_log(log, of, "selection"), result.supernet.space
+    try:
+        return {(space.architecture(row["ops"]), stages[row["round"]]): (row["error"], row["seconds"]) for row in rows}
+    except (KeyError, IndexError, TypeError) as problem:
+        raise InputError(f"{log} is damaged: {type(problem).__name__} {problem}") from None
 
 
 def _scanned(result: SearchResult) -> tuple[Point, ...]:

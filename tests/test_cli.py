@@ -157,6 +157,24 @@ def test_an_interrupt_says_what_the_same_command_does(capsys, monkeypatch, modul
     assert said.endswith(f"{says}\n") and "library" not in said
 
 
+def test_a_second_stage_that_was_stopped_goes_on(capsys, monkeypatch, tmp_path):
+    steps = {"mixture_steps": 2, "weight_steps": 2, "joint_steps": 2, "batch_size": 16, "judge_images": 50}
+    typed = ["search", "--fast", "--select", "--out", str(tmp_path), *(f"--set={k}={v}" for k, v in steps.items())]
+    trained = []
+
+    def train(network, *_, **__):
+        trained.append(network.architecture)
+        if len(trained) == 6:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("labkit.selection.train", train)
+    code, _, said = run(capsys, *typed)
+    assert code == 130 and said == f"labkit: stopped; the same command goes on from what is finished in {tmp_path}\n"
+    code, *_ = run(capsys, *typed)
+    assert code == 0 and len(trained) == 4 + 2 + 1, "four, then two, and only the one that was cut short anew"
+    assert not (tmp_path / "checkpoints").exists()
+
+
 def test_latency_writes_a_table(capsys, tmp_path):
     code, text, _ = run(
         capsys, "latency", "build", "--seconds", "0.02", "--networks", "20", "--out", str(tmp_path / "t.json"), "--json"

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import labkit as lk
-from labkit import selection
+from labkit import selection, storage
 from labkit.networks import weights_hash
 from labkit.search_config import SearchConfig, SelectionConfig
 from labkit.selection import select
@@ -129,6 +129,34 @@ def test_what_another_selection_has_trained_is_looked_up_and_charged(supernet, d
     (second,) = select([found], data, table, SHORT, trained=trained)
     assert len(taught) == 7 and (second.point, second.passes) == (first.point, first.passes)
     assert second.seconds > 700, "as if it had trained them itself"
+
+
+@pytest.mark.parametrize("stop", [1, 4, 5, 7, 8])
+def test_a_selection_that_was_stopped_trains_nothing_again(supernet, data, table, taught, monkeypatch, tmp_path, stop):
+    config, log = replace(SHORT, rungs=2, finalists=2, final=WHOLE), tmp_path / "selection.jsonl"
+    found = lk.search(supernet, data, table, TINY)
+    (whole,) = select([found], data, table, config)
+    everything = list(taught)
+    taught.clear()
+    append = storage.append_line
+
+    def dying(path, row):
+        append(path, row)
+        if len(storage.read_lines(path)) == 1 + stop:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(storage, "append_line", dying)
+        select([found], data, table, config, log=log)
+    (again,) = select([found], data, table, config, log=log)
+    assert sorted(map(str, taught)) == sorted(map(str, everything)) and len(taught) == 8
+    assert (again.point, again.judged, again.passes) == (whole.point, whole.judged, whole.passes)
+    for other in ({"config": replace(config, entrants=3)}, {"data": lk.data.glyphs(1_500, 500, 500, seed=1)}):
+        with pytest.raises(lk.InputError, match=r"is of another selection \((selection|images) differ\)"):
+            select([found], **{"data": data, "table": table, "config": config, **other}, log=log)
+    append(log, {"round": 9, "ops": str(found.architecture), "error": 0.1, "seconds": 1.0})
+    with pytest.raises(lk.InputError, match="is damaged"):
+        select([found], data, table, config, log=log)
 
 
 @pytest.mark.parametrize("final", [None, WHOLE])

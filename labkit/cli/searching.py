@@ -77,7 +77,8 @@ def search(arguments: argparse.Namespace) -> Outcome:
     supernet = Supernet(space, arguments.seed).to(device)
     result = go(supernet, data, table, config, checkpoints=checkpoints, progress=on_terminal())
     if arguments.select:
-        (result,) = select([result], data, table, SelectionConfig.suited(space.name, fast=arguments.fast))
+        second, log = SelectionConfig.suited(space.name, fast=arguments.fast), checkpoints.folder / "selection.jsonl"
+        (result,) = select([result], data, table, second, log=log)
     runs.save(result, out, data, table, data_name=arguments.data, small=arguments.fast)
     checkpoints.clear()
     point = result.point
