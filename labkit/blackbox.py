@@ -103,7 +103,7 @@ def optimize(
             unbiased gradient estimator with a learned control, and draws, so it may repeat itself: for noisy costs and
             many calls. The others are rivals to compare with; "nsga2" and "tpe" are Optuna's (`labkit[rivals]`).
         log: a file of lines. Every call is written to it; a later run with the same arguments goes on from there,
-            exactly as if it had not been stopped. An interrupt says so.
+            exactly as if it had not been stopped. An interrupt says so. That `cost` is the same is not checked.
 
     Ends early when every architecture of the space has been evaluated.
     """
@@ -185,7 +185,11 @@ def _resumed(log: Path, space: Choices, method: str, seed: int, goal: Goal) -> l
     header = {"space": space.name, "digest": space.digest, "method": method, "seed": seed}
     header |= {"worst": list(goal.worst), "deadline_ms": goal.deadline}
     rows = storage.resume_log(log, header, "search")
+    trials: list[Trial] = []
     try:
-        return [Trial(space.architecture(row["ops"]), tuple(map(float, row["costs"]))) for row in rows]
+        for row in rows:
+            architecture = space.architecture(row["ops"])
+            trials.append(Trial(architecture, _checked(row["costs"], architecture, trials, goal)))
+        return trials
     except (KeyError, TypeError, ValueError) as problem:
         raise InputError(f"{log} is damaged: {type(problem).__name__} {problem}") from None

@@ -4,6 +4,7 @@ Nothing here runs code found in a file: there is no pickle, and tensors are read
 """
 
 import json
+import math
 import os
 import tempfile
 from collections.abc import Callable, Iterable
@@ -115,7 +116,7 @@ def read_lines(path: str | Path) -> list[dict[str, Any]]:
     rows = []
     for number, line in enumerate(text.split("\n")[:-1], start=1):
         try:
-            rows.append(json.loads(line))
+            rows.append(json.loads(line, parse_float=_finite, parse_constant=_finite))
         except ValueError as problem:
             raise InputError(f"{path}, line {number}, is not a JSON row: {problem}") from None
     return rows
@@ -189,6 +190,14 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         return load_file(path)
     except (OSError, SafetensorError) as problem:
         raise InputError(f"no tensors can be read at {path} ({_first_line(problem)})") from None
+
+
+def _finite(text: str) -> float:
+    """A number too large for a float would be read as infinity, which no row was written with."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is not a finite number")
+    return value
 
 
 def _has_kind(value: Any) -> bool:

@@ -224,6 +224,27 @@ def test_what_cannot_be_used_is_refused(cost, changes, says):
         optimize(SPACE, arguments.pop("cost"), **arguments)
 
 
+@pytest.mark.parametrize(
+    ("costs", "says"),
+    [
+        ("[1e999, 1.0]", "line 3, is not a JSON row: 1e999 is not a finite number"),
+        ("[NaN, 1.0]", "line 3, is not a JSON row: NaN is not a finite number"),
+        ("[0.5]", "is damaged: .* should be two finite numbers"),
+        ("[0.5, 1.0, 2.0]", "is damaged: .* should be two finite numbers"),
+        ('["fast", 1.0]', "is damaged: .* should be two finite numbers"),
+        ("null", "is damaged: .* should be two finite numbers"),
+    ],
+)
+def test_a_log_of_costs_that_no_call_could_return_is_refused(tmp_path, cost, costs, says):
+    run = functools.partial(optimize, SPACE, cost, calls=4, log=tmp_path / "log.jsonl")
+    run()
+    lines = (tmp_path / "log.jsonl").read_text().splitlines(keepends=True)
+    altered = lines[2].partition('"costs": ')[0] + f'"costs": {costs}}}\n'
+    (tmp_path / "log.jsonl").write_text("".join([*lines[:2], altered, *lines[3:]]))
+    with pytest.raises(lk.InputError, match=rf"log\.jsonl,? {says}"):
+        run()
+
+
 @pytest.mark.parametrize("worst", [np.array([0.9, 200.0]), torch.tensor([0.9, 200.0], dtype=torch.float64), [0.9, 200]])
 def test_the_worst_is_any_sequence_of_numbers(tmp_path, cost, worst):
     run = functools.partial(optimize, SPACE, cost, calls=12, log=tmp_path / "log.jsonl")
