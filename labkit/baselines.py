@@ -41,6 +41,7 @@ def random_search(
         checkpoints: as `search` has them.
     """
     table.check(supernet.space)
+    besides = () if budget is None else ("a budget of its own",)
     budget = planned_passes(supernet, config) if budget is None else budget
     run = resumed(
         SearchRun(supernet, data, replace(config, estimator="reinforce", control_scale=1.0), progress=progress),
@@ -48,7 +49,8 @@ def random_search(
     )
     points = judge(run.learnt, _random(supernet, table, config, budget - run.passes), data, table, config)
     passes = run.passes + len(points) * _each(config)
-    return result_of(run, config, cheapest(points, config), points, passes, "random search")
+    found = result_of(run, config, cheapest(points, config), points, passes, "random search")
+    return replace(found, besides=besides)
 
 
 def reuse_search(

@@ -13,10 +13,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import labkit.data
 from labkit import closed_loop, plots, runs, spaces, storage
 from labkit.baselines import random_search
-from labkit.cards import Card
+from labkit.cards import Card, device_name
 from labkit.complexity import count
 from labkit.data import ImageSet
 from labkit.errors import InputError
@@ -24,6 +26,7 @@ from labkit.judging import judge
 from labkit.latency import LatencyTable, card_of, measure
 from labkit.networks import Supernet, derive, weights_hash
 from labkit.pareto import JUDGED
+from labkit.runtimes import ieee_float32
 from labkit.search_config import SearchConfig, SelectionConfig
 from labkit.searching import planned_passes, search
 from labkit.selection import select
@@ -34,6 +37,7 @@ KIND, SCHEMA = "labkit report", 1
 OUTCOMES = ("reproduced", "drifted", "not checked")
 SEARCH_PASSES, TRAIN_IMAGES = 300_000, 100_000  # what is done again unless everything is asked for: about a minute each
 LATENCY_WITHIN = 0.10  # of the recorded milliseconds
+REPEATED = {"search": search, "random search": random_search}  # methods that a run holds all ingredients of
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,8 @@ def claims(run: runs.Run) -> tuple[Claim, ...]:
                 **about,
                 **data,
                 "method": run.result.method,
+                "besides": list(run.result.besides),
+                "device": run.device,
                 "table": run.table.to_json(),
                 "config": asdict(config),
                 "error": point.error,
@@ -176,6 +182,12 @@ def _check_table(value: dict[str, Any], full: bool, download: bool) -> tuple[str
 
 
 def _check_search(value: dict[str, Any], full: bool, download: bool) -> tuple[str, str]:
+    if value["method"] not in REPEATED:
+        return "not checked", f"{' and '.join(REPEATED)} can be repeated from a report; this is of {value['method']}"
+    if besides := value.get("besides"):
+        return "not checked", f"it also followed {' and '.join(besides)}, which the report does not hold"
+    if (device := value.get("device", "cpu")) != "cpu":
+        return "not checked", f"its weights were trained on {device}, which rounds otherwise than the CPU here"
     space, architecture = _architecture(value)
     config, supernet = SearchConfig(**value["config"]), Supernet(space, value["config"]["seed"])
     if weights_hash(supernet) != value["first_weights"]:
@@ -184,9 +196,8 @@ def _check_search(value: dict[str, Any], full: bool, download: bool) -> tuple[st
     if passes > SEARCH_PASSES and not full:
         return "not checked", f"it took {passes:,.0f} image passes; --full does them again"
     images, table = _images(value, download), LatencyTable.from_json(value["table"])
-    again = random_search if value["method"] == "random search" else search
     with threads(value["threads"]):
-        found = again(supernet, images, table, config)
+        found = REPEATED[value["method"]](supernet, images, table, config)
         if value["selection"]:
             (found,) = select([found], images, table, SelectionConfig.from_json(value["selection"]))
         point = found.point
@@ -210,14 +221,17 @@ def _check_accuracy(value: dict[str, Any], full: bool, download: bool) -> tuple[
     return ("reproduced" if near else "drifted"), f"{accuracy:.2%} here; three standard errors are {3 * noise:.2%}"
 
 
+@ieee_float32()  # as the export measured it
 def _check_latency(value: dict[str, Any], full: bool, download: bool) -> tuple[str, str]:
     space, architecture = _architecture(value)
     card = Card.from_json(value["card"])
+    device = "cuda" if torch.cuda.is_available() and device_name("cuda") == card.device else "cpu"
+    how = {"runtime": card.runtime, "batch_size": card.batch_size, "dtype": card.dtype, "device": device}
     with threads(card.threads):
-        here = card_of(card.runtime, card.batch_size, card.input_shape, dtype=card.dtype)
+        here = card_of(card.runtime, card.batch_size, card.input_shape, device, dtype=card.dtype)
         if unlike := here.differences(card):
             return "not checked", f"this is another measurement: {', '.join(unlike)} differ"
-        (found,) = measure([derive(space, architecture)], space.image, runtime=card.runtime, batch_size=card.batch_size)
+        (found,) = measure([derive(space, architecture)], space.image, **how)
     within = max(LATENCY_WITHIN * value["ms"], value["spread_ms"], found.timing.spread_ms)
     near = abs(found.measured_ms - value["ms"]) <= within
     return ("reproduced" if near else "drifted"), f"{found.timing.text(card.statistic)} here"

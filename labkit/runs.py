@@ -48,6 +48,7 @@ class Run:
     versions: dict[str, str]  # what computed it
     date: str
     threads: int
+    device: str  # of the weights: "cpu" or "cuda"
 
     def image_set(self, *, download: bool = False) -> ImageSet:
         """The image set of the search, made again; refused when it is not the same to the pixel."""
@@ -86,6 +87,8 @@ def save(
         "config": asdict(result.config),
         "point": result.point.to_json(),
         "method": result.method,
+        "besides": list(result.besides),
+        "device": next(result.supernet.parameters()).device.type,
         "first_weights": result.first_weights,
         "selection": None if result.selection is None else asdict(result.selection),
         "passes": result.passes,
@@ -112,6 +115,7 @@ def load(folder: str | Path) -> Run:
         method, first_weights = manifest["method"], manifest["first_weights"]
         selection = manifest["selection"] and SelectionConfig.from_json(manifest["selection"])
         made_by, date, threads = manifest["versions"], manifest["date"], manifest["threads"]
+        besides, device = tuple(manifest.get("besides", ())), manifest.get("device", "cpu")  # earlier ones lack them
     except (KeyError, TypeError) as problem:
         raise InputError(f"{folder}/manifest.json is damaged: {type(problem).__name__} {problem}") from None
     tensors = storage.read_tensors(folder / "weights.safetensors")
@@ -124,9 +128,10 @@ def load(folder: str | Path) -> Run:
     rows = folder / "history.parquet"
     history = tuple(storage.read_rows(rows)) if rows.exists() else ()
     result = SearchResult(
-        config, point, logits, history, supernet, passes, seconds, (), method, first_weights, selection
+        config, point, logits, history, supernet, passes, seconds, (), method, first_weights, selection, besides
     )
-    return Run(folder, space, result, LatencyTable.load(folder / "latency_table.json"), data, made_by, date, threads)
+    table = LatencyTable.load(folder / "latency_table.json")
+    return Run(folder, space, result, table, data, made_by, date, threads, device)
 
 
 def train_chosen(

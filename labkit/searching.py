@@ -46,6 +46,7 @@ class SearchResult:
     method: str = "search"  # or "sweep", "random search"
     first_weights: str = ""  # `networks.weights_hash` of the supernet passed in
     selection: SelectionConfig | None = None  # of the second stage, where there was one
+    besides: tuple[str, ...] = ()  # what it followed that no saved run holds, such as "a black-box latency"
 
     @property
     def architecture(self) -> Architecture:
@@ -79,7 +80,9 @@ def search(
     run = SearchRun(supernet, data, config, table, measured_ms, on_step=on_step, progress=progress)
     if start is not None:
         run.restore(start, changed=MAY_CHANGE)
-    return _found(resumed(run, checkpoints))
+    given = {"a black-box latency": measured_ms, "a checkpoint of another search": start}
+    besides = tuple(name for name, value in given.items() if value is not None)
+    return replace(_found(resumed(run, checkpoints)), besides=besides)
 
 
 def sweep(

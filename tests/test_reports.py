@@ -4,10 +4,12 @@ import json
 from dataclasses import replace
 
 import pytest
+import torch
 
 import labkit as lk
 from labkit import reports, runs, storage
 from labkit.baselines import random_search
+from labkit.cards import Card, Measurement, Timing
 from labkit.reports import Claim, read, verify
 
 CONFIG = lk.SearchConfig(
@@ -106,6 +108,75 @@ def test_random_search_is_repeated_as_random_search(space, table, tmp_path):
     claim = next(c for c in reports.claims(runs.load(tmp_path)) if c.name == "search")
     (verdict,) = verify([claim])
     assert verdict.outcome == "reproduced" and "the random search (seed 0)" in claim.says
+
+
+def swept(supernet, images, table, config, folder):
+    return lk.sweep(supernet, images, table, (0.1, 1.0), config)[1]
+
+
+def reused(supernet, images, table, config, folder):
+    return lk.reuse_search([lk.search(supernet, images, table, config)], images, table)[0]
+
+
+def measured(supernet, images, table, config, folder):
+    return lk.search(supernet, images, table, config, measured_ms=table)
+
+
+def branched(supernet, images, table, config, folder):
+    checkpoints = lk.Checkpoints(folder, every=config.steps - 2)
+    lk.search(supernet, images, table, config, checkpoints=checkpoints)
+    return lk.search(supernet, images, table, replace(config, latency_weight=5.0), start=checkpoints.newest())
+
+
+def with_a_budget(supernet, images, table, config, folder):
+    return random_search(supernet, images, table, config, budget=10_000)
+
+
+@pytest.mark.parametrize(
+    ("searched", "says"),
+    [
+        (swept, "search and random search can be repeated from a report; this is of sweep"),
+        (reused, "this is of random, shared weights"),
+        (measured, "it also followed a black-box latency"),
+        (branched, "it also followed a checkpoint of another search"),
+        (with_a_budget, "it also followed a budget of its own"),
+    ],
+)
+def test_a_search_that_a_plain_one_cannot_repeat_is_not_checked(space, table, tmp_path, searched, says):
+    images, config = lk.data.digits(), replace(CONFIG, mixture_steps=3, weight_steps=2, joint_steps=4, seed=0)
+    result = searched(lk.Supernet(space), images, table, config, tmp_path / "checkpoints")
+    runs.save(result, tmp_path / "run", images, table)
+    loaded = runs.load(tmp_path / "run")
+    assert loaded.result.besides == result.besides
+    (verdict,) = verify([claim for claim in reports.claims(loaded) if claim.name == "search"])
+    assert verdict.outcome == "not checked" and says in verdict.found
+
+
+def test_a_search_on_a_gpu_is_not_repeated_on_a_cpu(run, page):
+    assert run.device == "cpu"
+    claim = next(c for c in read(page) if c.name == "search")
+    (verdict,) = verify([replace(claim, value=claim.value | {"device": "cuda"})])
+    assert verdict.outcome == "not checked" and "trained on cuda" in verdict.found
+
+
+def test_a_latency_is_checked_on_the_device_that_its_card_names(page, monkeypatch):
+    claim, asked = next(c for c in read(page) if c.name == "latency"), []
+    card = Card.from_json(claim.value["card"] | {"device": "a GPU", "statistic": "median", "runtime": "torch"})
+
+    def card_here(*args, **how):
+        asked.append((args[3], torch.backends.cudnn.allow_tf32))
+        return card
+
+    def measured_here(networks, image, *, device, **how):
+        asked.append((device, torch.backends.cudnn.allow_tf32))
+        return [Measurement(Timing(1.0, 1.0, 0.0, 15), card)]
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(reports, "device_name", lambda device: "a GPU")
+    monkeypatch.setattr(reports, "card_of", card_here)
+    monkeypatch.setattr(reports, "measure", measured_here)
+    (verdict,) = verify([replace(claim, value=claim.value | {"card": card.to_json(), "ms": 1.0})])
+    assert verdict.outcome == "reproduced" and asked == [("cuda", False), ("cuda", False)], "IEEE float32, as exports"
 
 
 def test_what_was_trained_before_another_search_is_not_claimed(run):
