@@ -264,7 +264,7 @@ class SearchRun:
     def restore(self, checkpoint: Checkpoint, *, changed: Sequence[str] = ()) -> "SearchRun":
         """Stand where another run of the same ingredients stood; only those named in `changed` may differ.
 
-        An estimator of another kind starts without memory.
+        An estimator of another kind starts without memory, and a mean over another share of the steps from here.
         """
         tensors, record = checkpoint.tensors, checkpoint.record
         if isinstance(self.launch, Recorder):
@@ -277,7 +277,7 @@ class SearchRun:
                 f"search, or name another folder"
             )
         self.supernet.load_state_dict(_under("supernet", tensors))
-        if self.averaged is not None:
+        if self.averaged is not None and "weight_average" not in differ:
             self.averaged.load_state_dict(_under("averaged", tensors))
         self.generator.set_state(tensors["generator"])
         _restore_optimizer("weights", self.optimizer, tensors)

@@ -17,6 +17,7 @@ from labkit import Checkpoint, Checkpoints, SearchConfig
 from labkit.baselines import random_search
 from labkit.checkpoints import interrupts_wait
 from labkit.search_run import SearchRun
+from labkit.searching import MAY_CHANGE
 
 TINY = SearchConfig(
     mixture_steps=6, weight_steps=4, joint_steps=10, batch_size=16, judge_images=100, calibration_images=64
@@ -297,6 +298,42 @@ def test_a_search_branches_from_a_step_with_another_weight(space, data, table, t
     assert same(at_the_fork, lk.search(supernet, data, table, dear)), "no joint step had been done by then"
     with pytest.raises(lk.InputError, match="batch_size 16, now 32"):
         lk.search(supernet, data, table, replace(dear, batch_size=32), start=folder.at(12))
+
+
+OTHERWISE = {  # what a search may have of its own, and another value of it
+    "estimator": "reinforce", "latency_weight": 0.3, "target_ms": 0.2, "latency_warmup": 3, "deadline_ms": 1.0,
+    "finalists": 2, "gap_weight": 0.0, "gap": "paired", "task_cost": "error", "nats_per_error": 3.0,
+    "control_scale": 0.5, "softening": 0.08, "architectures": 4, "weights_on": "fair", "weight_average": 0.3,
+    "logit_lr": 0.2, "logit_lr_end": 0.5, "judge_images": 50, "calibration_images": 32,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def forks(space, data, table, tmp_path_factory):
+    """Checkpoints after a joint step, of the search without an average of the weights and with one that has begun."""
+    made = {}
+    for share in (0.0, 0.9):
+        folder = Checkpoints(tmp_path_factory.mktemp("fork"), every=14)
+        SearchRun(lk.Supernet(space), data, replace(TINY, weight_average=share), table).advance(14, folder)
+        made[share] = folder.newest()
+    return made
+
+
+@pytest.mark.parametrize("key", MAY_CHANGE)
+def test_a_search_branches_with_another_of_each_that_may_change(space, data, table, make_table, forks, key):
+    beside = key in ("latency table", "measured latency")  # the config
+    config = TINY if beside else replace(TINY, **{key: OTHERWISE[key]})
+    other = make_table(space, seed=1) if key == "latency table" else table
+    measured_ms = table if key == "measured latency" else None
+    found = lk.search(lk.Supernet(space), data, other, config, measured_ms=measured_ms, start=forks[0.0])
+    assert len(found.history) == TINY.steps
+
+
+def test_a_mean_over_another_share_of_the_steps_begins_at_the_fork(space, data, table, forks):
+    for share in (0.0, 0.9):
+        run = SearchRun(lk.Supernet(space), data, replace(TINY, weight_average=0.3), table)
+        run.restore(forks[share], changed=MAY_CHANGE).advance()
+        assert run.averaged.n_averaged.item() == 6, "the last six steps, as the config asks"
 
 
 def test_the_log_of_a_fast_search_is_small_and_says_what_was_drawn(space, data, table, tmp_path):
