@@ -334,12 +334,13 @@ def _rows(pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def _recorded(run: runs.Run, name: str, kind: str) -> dict[str, Any] | None:
-    """What an act on the run left in its folder; None where it did not happen, or to another architecture."""
+    """What an act on the run left in its folder; None where it did not happen, or to another architecture or images."""
     path = run.folder / name
     if not path.exists():
         return None
-    value, architecture = storage.read_json(path, kind, 1), run.result.architecture
-    return value if value["architecture"] in (architecture.to_json(), list(architecture.ops)) else None
+    value, architecture, digest = storage.read_json(path, kind, 1), run.result.architecture, run.data["digest"]
+    same = value["architecture"] in (architecture.to_json(), list(architecture.ops))
+    return value if same and value.get("data", digest) == digest else None  # exports of earlier versions do not say
 
 
 class _ClaimsIn(HTMLParser):

@@ -34,6 +34,10 @@ from labkit.spaces import SearchSpace
 from labkit.training import TrainConfig, error, train
 
 KIND, SCHEMA = "search run", 3
+LEFT = (  # by a run and by what was done with it; checkpoints are not among them, for a search goes on from those
+    "history.parquet", "weights.safetensors", "latency_table.json", "network.safetensors", "trained.json",
+    "network.onnx", "export.json", "closed_loop.json", "closed_loop.png",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +75,13 @@ def save(
     data_name: str | None = None,
     small: bool = False,
 ) -> Path:
-    """Write a run's folder, the manifest last: a folder with a manifest is whole."""
+    """Write a run's folder, the manifest last: a folder with a manifest is whole, and of one run.
+
+    An earlier run in it is removed first, the manifest before the rest, with its trained network and its export.
+    """
     folder = storage.writable_folder(folder)
+    for name in ("manifest.json", *LEFT):
+        (folder / name).unlink(missing_ok=True)
     space = result.supernet.space
     tensors = {f"supernet.{name}": tensor for name, tensor in result.supernet.state_dict().items()}
     storage.write_tensors(folder / "weights.safetensors", {"logits": result.logits, **tensors})
@@ -152,6 +161,7 @@ def train_chosen(
     there = data.to(device)
     train(network.to(device), there, config, progress=progress)
     accuracy = 1 - error(network, there.test)
+    record.unlink(missing_ok=True)  # it would vouch for weights that are not its own
     storage.write_tensors(weights, network.cpu().state_dict())
     storage.write_json(record, {"kind": "trained network", "schema": 1, **wanted, "test_accuracy": accuracy})
     return network.eval(), accuracy

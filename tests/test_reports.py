@@ -185,6 +185,12 @@ def test_what_was_trained_before_another_search_is_not_claimed(run):
     assert {"accuracy", "latency"} & {claim.name for claim in reports.claims(again)} == set()
 
 
+def test_what_was_trained_on_other_images_is_not_claimed(run):
+    assert "accuracy" in {claim.name for claim in reports.claims(run)}
+    other = replace(run, data={**run.data, "digest": "0123456789ab"})
+    assert "accuracy" not in {claim.name for claim in reports.claims(other)}
+
+
 def test_names_that_look_like_markup_stay_text(run, tmp_path, monkeypatch):
     odd = replace(run, data={**run.data, "name": "</script><b>bold"})
     monkeypatch.setattr(runs, "load", lambda folder: odd)

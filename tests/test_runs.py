@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -84,6 +85,48 @@ def test_the_chosen_network_is_trained_once(saved, digits, monkeypatch):
     assert same == accuracy and lk.error(again, digits.test) == pytest.approx(1 - accuracy)
     with pytest.raises(pytest.fail.Exception):
         runs.train_chosen(run, digits, TrainConfig(epochs=3))
+
+
+def test_a_used_folder_holds_one_run(saved, digits, table, tmp_path):
+    result, folder = saved[0], copy_of(saved[1], tmp_path)
+    for name in ("network.safetensors", "trained.json", "network.onnx", "export.json", "closed_loop.json"):
+        (folder / name).write_text("of the earlier run")
+    (folder / "checkpoints").mkdir()
+    (folder / "notes.txt").write_text("mine")
+    runs.save(replace(result, history=()), folder, digits, table)
+    assert runs.load(folder).result.history == ()
+    ours = {"manifest.json", "weights.safetensors", "latency_table.json"}
+    assert {path.name for path in folder.iterdir()} == ours | {"checkpoints", "notes.txt"}
+
+
+def test_a_folder_that_was_stopped_over_is_no_run(saved, digits, table, tmp_path, monkeypatch):
+    folder = copy_of(saved[1], tmp_path)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs.storage, "write_rows", stop)
+    with pytest.raises(KeyboardInterrupt):
+        runs.save(saved[0], folder, digits, table)
+    with pytest.raises(lk.InputError, match="no search run can be read"):
+        runs.load(folder)
+
+
+def test_a_training_that_was_stopped_is_not_taken_for_the_one_before(saved, digits, tmp_path, monkeypatch):
+    run = runs.load(copy_of(saved[1], tmp_path))
+    runs.train_chosen(run, digits, TrainConfig(epochs=1))
+    write_json = runs.storage.write_json
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs.storage, "write_json", stop)
+    with pytest.raises(KeyboardInterrupt):
+        runs.train_chosen(run, digits, TrainConfig(epochs=1, seed=1))
+    monkeypatch.setattr(runs.storage, "write_json", write_json)
+    _, accuracy = runs.train_chosen(run, digits, TrainConfig(epochs=1))
+    network, read_back = runs.train_chosen(run, digits, TrainConfig(epochs=1))
+    assert accuracy == read_back == pytest.approx(1 - lk.error(network, digits.test))
 
 
 def test_study_round_trip(space, digits, table, tmp_path):

@@ -77,6 +77,7 @@ def export(arguments: argparse.Namespace) -> Outcome:
     value = {
         "schema": 1,
         "architecture": list(loaded.result.architecture.ops),
+        "data": data.digest,
         "test_accuracy": accuracy,
         "onnx": str(path),
         "runtimes": [row.to_json() for row in rows],
