@@ -32,7 +32,7 @@ from labkit.cards import (
 from labkit.errors import InputError
 from labkit.networks import operation
 from labkit.ops import HEADS
-from labkit.runtimes import DTYPES, Run, Runtime, ieee_float32, prepare, rounds_float32, runtimes, usable
+from labkit.runtimes import DTYPES, ON_CPU, Run, Runtime, ieee_float32, prepare, rounds_float32, runtimes, usable
 from labkit.spaces import Architecture, Edge, SearchSpace, Term, gated
 from labkit.stopwatch import ROUNDS, time_interleaved
 
@@ -60,11 +60,12 @@ def measure(
     Args:
         networks: modules, which are prepared for `runtime`; or functions of images, which are timed as they are, with
             `runtime` only a name for what runs them.
-        dtype: of weights and arithmetic, and of the images where they lie on the device already.
+        dtype: of weights and arithmetic, and of the images where they lie on the device already; ONNX Runtime and
+            OpenVINO read float32 ones.
         transfers: on a GPU, begin with float32 images in the host's pinned memory and end with logits there.
         seconds: of timing each, in `rounds` blocks; see `stopwatch.time_interleaved`.
     """
-    batches = _batches(batch_size, image, dtype, device)
+    batches = _batches(batch_size, image, runtime, dtype, device)
     runs = [
         prepare(network, runtime, batches[0], dtype=dtype, exporter=exporter)
         if isinstance(network, nn.Module)
@@ -93,12 +94,12 @@ def macs_per_ms(device: str | torch.device = "cpu", repeats: int = 20) -> float:
     return 64 * 32 * 32 * 64 * 64 * 9 / timing.best_ms
 
 
-def _batches(batch_size: int, image: tuple[int, ...], dtype: str, device: str | torch.device) -> Tensor:
-    """(4, batch_size, *image) random images, the same every time."""
+def _batches(batch_size: int, image: tuple[int, ...], runtime: str, dtype: str, device: str | torch.device) -> Tensor:
+    """(4, batch_size, *image) random images as the runtime reads them, the same every time."""
     if dtype not in DTYPES:
         raise InputError(f"dtypes are {', '.join(DTYPES)}; got {dtype!r}")
     batches = torch.randn(4, batch_size, *image, generator=torch.Generator().manual_seed(0))
-    return batches.to(device, DTYPES[dtype])
+    return batches.to(device, torch.float32 if runtime in ON_CPU else DTYPES[dtype])
 
 
 def _from_host(run: Run, device: str | torch.device) -> Run:
@@ -202,7 +203,7 @@ class LatencyTable:
 
         calls = []
         for module, shape in parts.values():
-            batches = _batches(batch_size, shape, dtype, device)
+            batches = _batches(batch_size, shape, runtime, dtype, device)
             run = prepare(module, runtime, batches[0], dtype=dtype, exporter="torchscript")
             calls.append(rotating(run, batches))
         timed = dict(zip(parts, time_interleaved(calls, device=device, seconds=seconds, rounds=rounds)))

@@ -133,6 +133,7 @@ def prepare(
     """
     chosen = usable(name, dtype, example.device)
     if name.removesuffix(GRAPH) in EIGHT_BITS:
+        example = example.float() if name in ON_CPU else example  # what the model is made to read
         model = in_precision(
             network, name, dtype, example, exporter=exporter, onnx_model=onnx_model, calibration=calibration
         )
@@ -289,7 +290,7 @@ def _onnxruntime_run(model: bytes) -> Run:
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
     def run(images: Tensor) -> Tensor:
-        return torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
+        return torch.from_numpy(session.run(None, {"images": images.float().numpy()})[0])
 
     return run
 
@@ -307,7 +308,8 @@ def _openvino_run(model: bytes, precision: str) -> Run:
     request = core.compile_model(core.read_model(model), "CPU", settings).create_infer_request()
 
     def run(images: Tensor) -> Tensor:
-        return torch.from_numpy(request.infer({"images": images.numpy()}, share_inputs=True)["logits"].copy())
+        found = request.infer({"images": images.float().numpy()}, share_inputs=True)
+        return torch.from_numpy(found["logits"].copy())
 
     return run
 

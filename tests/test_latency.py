@@ -10,6 +10,7 @@ import labkit as lk
 from labkit import latency
 from labkit.cards import Timing
 from labkit.latency import ROUNDS, LatencyTable, measure, shipped_table, shipped_tables, time_interleaved
+from labkit.runtimes import COMPILERS, DTYPES, prepare, runtimes
 
 
 def test_the_stopwatch_agrees_with_a_known_time():
@@ -133,6 +134,33 @@ def test_a_measured_table_orders_what_is_measured_whole(space, runtime):
     fast, slow = measure([lk.derive(space, a) for a in ends], runtime=runtime, seconds=0.1)
     assert fast.measured_ms < slow.measured_ms and table.table_ms(ends[0]) < table.table_ms(ends[1])
     assert 0.2 < table.table_ms(ends[1]) / slow.measured_ms < 5
+
+
+HERE = [  # what `usable` accepts; the compilers take half a minute each
+    pytest.param(entry.name, dtype, id=f"{entry.name}-{dtype}")
+    for entry in runtimes()
+    if entry.available and "cpu" in entry.devices and entry.name not in COMPILERS
+    for dtype in entry.dtypes
+    if dtype in DTYPES  # eight bits need real images
+]
+
+
+@pytest.mark.parametrize(("runtime", "dtype"), HERE)
+def test_whatever_is_usable_is_measured_and_reads_images_of_any_dtype(space, runtime, dtype):
+    network = lk.derive(space, space.architecture(["maxpool3x3"] * 5))
+    (found,) = measure([network], runtime=runtime, dtype=dtype, seconds=0.01, rounds=2)
+    assert found.measured_ms > 0 and found.card.dtype == dtype
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    for example in (images.to(dtype) for dtype in DTYPES.values()):
+        run = prepare(network, runtime, example, dtype=dtype, exporter="torchscript")
+        every = [run(images.to(dtype)) for dtype in DTYPES.values()]
+        assert all(logits.dtype == torch.float32 for logits in every)
+        torch.testing.assert_close(every[1], every[0], rtol=0.05, atol=0.05)
+
+
+def test_a_table_of_openvino_in_bfloat16(space):
+    table = LatencyTable.measure(space, runtime="openvino", dtype="bfloat16", seconds=0.005, rounds=2)
+    assert table.card.dtype == "bfloat16" and table.overhead_ms > 0
 
 
 def test_shipped_tables_load_and_fit_their_spaces():
