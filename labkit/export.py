@@ -148,6 +148,9 @@ def first_usable(dtype: str, device: str | torch.device) -> str:
     One that is not the first of all is announced in a warning, once, with what the others lack.
     """
     passed_over, device = [], torch.device(device)
+    if device.type not in PREFERRED:
+        known = " and ".join(PREFERRED)
+        raise InputError(f"'auto' knows the runtimes of {known}; got {device.type!r}: name a runtime")
     for name in PREFERRED[device.type]:
         try:
             usable(name, dtype, device)

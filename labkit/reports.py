@@ -150,6 +150,8 @@ def verify(made: Iterable[Claim], *, full: bool = False, download: bool = False)
             outcome, found = CHECKS[claim.name](claim.value, full, download)
         except InputError as problem:
             outcome, found = "not checked", str(problem)
+        except (KeyError, TypeError, AttributeError, ValueError) as problem:  # reports come from strangers
+            outcome, found = "not checked", f"damaged claim: {type(problem).__name__} {problem}"
         yield Verdict(claim, outcome, found)
 
 

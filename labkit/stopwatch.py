@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import torch
 
 from labkit.cards import Timing, statistic_of
+from labkit.errors import InputError
 
 ROUNDS = 15  # blocks a call gets: on a shared machine the best of 15 repeats within 2-3 %, a median within 5-58 %
 SETTLED = 0.02  # relative width of a figure's 95 % interval
@@ -40,6 +41,8 @@ def time_interleaved(
 
     Warns (NoisyMachine) of a machine that was not quiet, with what was seen. On a GPU a block is timed by its events.
     """
+    if not calls or rounds < 2:
+        raise InputError(f"what is timed is at least one call, in at least two rounds; got {len(calls)} in {rounds}")
     cuda = torch.device(device).type == "cuda"
     block = _gpu_block if cuda else _cpu_block
     window = max(WINDOW, seconds / 5)

@@ -135,6 +135,10 @@ def test_folder_and_archive_give_the_same_images(pictures, tmp_path):
 def test_a_folder_without_a_test_part_is_split(pictures):
     images = folder(pictures / "train")
     assert (len(images.train), len(images.valid), len(images.test)) == (29, 3, 8)
+    few = folder(pictures / "train", limit=4)
+    assert (len(few.train), len(few.valid), len(few.test)) == (6, 1, 1)
+    with pytest.raises(lk.InputError, match=r"leaves 1 of 2 images to learn from and to validate on.*add images"):
+        folder(pictures / "train", limit=1)
 
 
 @pytest.mark.filterwarnings("ignore:'mode' parameter is deprecated:DeprecationWarning")

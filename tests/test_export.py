@@ -163,6 +163,11 @@ def test_a_runtime_of_another_device_is_a_row_that_says_so(network, data, monkey
     assert eager.measurement and not elsewhere.available and elsewhere.reason == "runs on cuda, not on cpu"
 
 
+def test_auto_knows_no_runtime_of_other_devices():
+    with pytest.raises(lk.InputError, match="knows the runtimes of cuda and cpu; got 'mps': name a runtime"):
+        export.first_usable("float32", "mps")
+
+
 def test_parity_sees_a_difference_and_a_nan(network, data):
     assert export.parity(network, lambda x: network(x) * 1.01, data.test) > 50 * export.TOLERANCE
     assert export.parity(network, lambda x: network(x) * math.nan, data.test) == math.inf

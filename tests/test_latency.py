@@ -163,6 +163,13 @@ def test_a_table_of_openvino_in_bfloat16(space):
     assert table.card.dtype == "bfloat16" and table.overhead_ms > 0
 
 
+def test_nothing_and_one_round_are_not_timed():
+    with pytest.raises(lk.InputError, match="at least one call, in at least two rounds; got 0 in 15"):
+        measure([])
+    with pytest.raises(lk.InputError, match="got 1 in 1"):
+        measure([lambda images: images], rounds=1)
+
+
 def test_shipped_tables_load_and_fit_their_spaces():
     tables = shipped_tables()
     assert {"five_layer-torch-b1", "mobile-tiny-onnxruntime-b32"} <= {name.split("/")[1] for name in tables}

@@ -101,6 +101,13 @@ def test_what_cannot_be_checked_is_said(page, monkeypatch):
     assert outcome(gone)[0] == "not checked"
 
 
+@pytest.mark.parametrize("name", reports.CHECKS)
+@pytest.mark.parametrize("value", [{}, {"space": 3, "classes": "x", "made_by": {}, "config": {"speed": 1}}, []])
+def test_a_damaged_claim_is_not_checked(name, value):
+    (verdict,) = verify([Claim(name, "strange", value)])
+    assert verdict.outcome == "not checked"
+
+
 def test_random_search_is_repeated_as_random_search(space, table, tmp_path):
     images, config = lk.data.digits(), replace(CONFIG, seed=0)
     result = random_search(lk.Supernet(space, seed=0), images, table, config)

@@ -46,7 +46,7 @@ def folder(path: str | Path, *, limit: int | None = None, seed: int = 0) -> Imag
     """Your own images: one folder a class, or `train/` and `test/` with one folder a class in each.
 
     `path` may also be a tar archive of such folders. Without a `test/` a fifth of the images becomes the test part;
-    a tenth of the rest is kept for validation.
+    a tenth of the rest is kept for validation. Of few images each part gets one at least.
 
     Args:
         limit: at most so many images a class and part, the first by name.
@@ -65,8 +65,13 @@ def folder(path: str | Path, *, limit: int | None = None, seed: int = 0) -> Imag
     if is_test.any() and not is_test.all():
         rest, test = images[~is_test], images[is_test]
     else:
-        rest, test = split(images, len(files) // 5, seed)
-    train, valid = split(rest, len(rest) // 10, seed)
+        rest, test = split(images, max(1, len(files) // 5), seed)
+    if len(rest) < 2:
+        raise InputError(
+            f"{path} leaves {len(rest)} of {len(files)} images to learn from and to validate on, and needs one for "
+            f"each: add images"
+        )
+    train, valid = split(rest, max(1, len(rest) // 10), seed)
     return ImageSet("folder", classes, train, valid, test, seed=seed, augment=crop_and_flip)
 
 
