@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from labkit.depthwise import DepthwiseConv2d
+from labkit.errors import InputError
 
 RELU, RELU6 = partial(nn.ReLU, inplace=True), partial(nn.ReLU6, inplace=True)  # in place: a feature map less to write
 
@@ -60,7 +61,9 @@ class MBConv(nn.Module):
 
 def _check_width(in_channels: int, out_channels: int) -> None:
     if in_channels != out_channels:
-        raise ValueError(f"pooling keeps the width; got {in_channels} -> {out_channels} channels")
+        raise InputError(
+            f"pooling keeps the width; got {in_channels} -> {out_channels} channels: widen with a convolution before it"
+        )
 
 
 def max_pool(in_channels: int, out_channels: int, stride: int, *, kernel: int) -> nn.Module:
@@ -75,7 +78,10 @@ def average_pool(in_channels: int, out_channels: int, stride: int) -> nn.Module:
 
 def skip(in_channels: int, out_channels: int, stride: int) -> nn.Module:
     if (in_channels, stride) != (out_channels, 1):
-        raise ValueError(f"skip keeps width and resolution; got {in_channels} -> {out_channels}, stride {stride}")
+        raise InputError(
+            f"skip keeps width and resolution; got {in_channels} -> {out_channels}, stride {stride}: leave it out of "
+            f"the candidates of this layer"
+        )
     return nn.Identity()
 
 
@@ -106,7 +112,9 @@ class Halve(nn.Module):
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__()
         if out_channels % 2:
-            raise ValueError(f"each of two grids makes half of the width; got {out_channels} channels")
+            raise InputError(
+                f"each of two grids makes half of the width; got {out_channels} channels: ask for an even number"
+            )
         half = out_channels // 2
         self.even, self.odd = (nn.Conv2d(in_channels, half, 1, 2, bias=False) for _ in range(2))
         self.norm = nn.BatchNorm2d(out_channels)
@@ -118,7 +126,7 @@ class Halve(nn.Module):
 
 def halve(in_channels: int, out_channels: int, stride: int) -> nn.Module:
     if stride != 2:
-        raise ValueError(f"halving has stride 2; got {stride}")
+        raise InputError(f"halving has stride 2; got {stride}: take relu1x1 where the resolution stays")
     return Halve(in_channels, out_channels)
 
 

@@ -216,7 +216,10 @@ class SearchRun:
         controller: int | None = None,
     ) -> None:
         if not math.isfinite(loss):
-            raise FloatingPointError(f"the search diverged at step {self.step}: lower weight_lr")
+            raise InputError(
+                f"the search diverged at step {self.step}: its loss is {loss}; repeat it with a weight_lr below "
+                f"{self.config.weight_lr:g}"
+            )
         record = {
             "step": self.step,
             "phase": phase,

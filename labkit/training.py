@@ -92,7 +92,9 @@ def _train(network, data, config, validate, progress) -> list[dict[str, Any]]:
                 total += loss.item()
                 bar.update()
             if not math.isfinite(total):
-                raise FloatingPointError(f"training diverged in epoch {epoch}: lower lr ({config.lr})")
+                raise InputError(
+                    f"training diverged in epoch {epoch}: its loss is {total}; repeat it with an lr below {config.lr:g}"
+                )
             records.append({"epoch": epoch, "loss": total / batches})
             if validate == "every epoch" or epoch == config.epochs - 1:
                 records[-1]["valid_error"] = error(network, data.valid)

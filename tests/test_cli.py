@@ -70,6 +70,7 @@ def test_doctor_fails_when_the_course_cannot_run(capsys, monkeypatch):
         (["search", "--set", "speed=3", "--out", "OUT"], "got 'speed=3'"),
         (["search", "--set", "gap=mean", "--out", "OUT"], "a gap is batch or paired"),
         (["search", "--set", "joint_steps=many", "--out", "OUT"], "joint_steps is of type int; got 'many'"),
+        (["search", "--fast", "--set", "weight_lr=1e30", "--out", "OUT"], "repeat it with a weight_lr below 1e+30"),
         (["search", "--published", "mnist", "--out", "OUT"], "invalid choice: 'mnist'"),
         (["search", "--published", "cifar", "--fast", "--out", "OUT"], "not allowed with argument"),
         (["search", "--device", "tpu", "--out", "OUT"], "a device is cpu or cuda; got 'tpu'"),

@@ -4,12 +4,28 @@ import pytest
 import torch
 
 import labkit as lk
+from labkit.ops import OPS
 from labkit.spaces import Architecture, Edge, SearchSpace
 
 
 @pytest.fixture(params=["five_layer", "mobile-tiny", "cells-tiny"])
 def any_space(request):
     return lk.spaces.by_name(request.param)
+
+
+@pytest.mark.parametrize(
+    ("op", "shape", "says"),
+    [
+        ("maxpool3x3", (4, 8, 1), "pooling keeps the width; got 4 -> 8 channels: widen"),
+        ("avgpool", (4, 8, 2), "pooling keeps the width"),
+        ("skip", (4, 4, 2), "got 4 -> 4, stride 2: leave it out"),
+        ("halve", (4, 4, 1), "halving has stride 2; got 1: take relu1x1"),
+        ("halve", (4, 5, 2), "got 5 channels: ask for an even number"),
+    ],
+)
+def test_an_operation_where_it_cannot_be_says_what_to_do(op, shape, says):
+    with pytest.raises(lk.InputError, match=says):
+        OPS[op](*shape)
 
 
 def test_sizes():

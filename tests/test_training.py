@@ -26,6 +26,12 @@ def test_training_learns_and_is_reproducible(space, data):
     assert before > 0.8 and error(networks[0], data.test) < 0.5 and first[-1]["loss"] < first[0]["loss"] / 1.5
 
 
+def test_a_training_that_diverged_says_what_to_do(space, data):
+    network = lk.derive(space, next(iter(space)))
+    with pytest.raises(lk.InputError, match=r"diverged in epoch 0: its loss is nan; repeat it with an lr below 1e\+30"):
+        train(network, data, TrainConfig(lr=1e30, epochs=1))
+
+
 def test_too_little_data_is_refused(space, data):
     network = lk.derive(space, next(iter(space)))
     with pytest.raises(lk.InputError, match="a batch of 2000 needs as many training images; glyphs has 1500"):
