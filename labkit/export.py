@@ -171,9 +171,8 @@ def parity(network: Network, run: Run, images: Images) -> float:
 
     NaN or infinite logits give infinity.
     """
-    network.eval()
     x, worst = standardise(images.pixels[:PARITY_IMAGES]), 0.0
-    expected = network(x)
+    expected = prepare(network, BASELINE, x)(x)
     for size in PARITY_BATCHES:
         found = torch.cat([run(batch) for batch in x.split(size)])
         difference = ((found - expected).abs().max() / expected.abs().max()).item()

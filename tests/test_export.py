@@ -1,3 +1,4 @@
+import copy
 import math
 import warnings
 from dataclasses import replace
@@ -161,6 +162,14 @@ def test_a_runtime_of_another_device_is_a_row_that_says_so(network, data, monkey
     monkeypatch.setattr("labkit.runtimes.runtime", called)
     eager, elsewhere = export.benchmark(network, data.test, runtimes=("torch", there.name), seconds=0.02)
     assert eager.measurement and not elsewhere.available and elsewhere.reason == "runs on cuda, not on cpu"
+
+
+def test_parity_leaves_the_network_as_it_is(network, data):
+    ours = copy.deepcopy(network).train()
+    ours.head.eval()
+    modes = [module.training for module in ours.modules()]
+    assert export.parity(ours, prepare(network, "torch", torch.zeros(1, 3, 32, 32)), data.test) <= export.TOLERANCE
+    assert [module.training for module in ours.modules()] == modes
 
 
 def test_auto_knows_no_runtime_of_other_devices():
