@@ -15,11 +15,11 @@ from labkit.errors import InputError
 from labkit.model_proposer import Model
 from labkit.pareto import Frontier, Point, front
 from labkit.policy_proposer import Policy
-from labkit.proposals import Goal
+from labkit.proposals import Goal, Proposer
 from labkit.rivals import ArchiveMutation, Evolution, Library, LocalSearch, Random
 from labkit.spaces import Architecture, Choices
 
-METHODS = {
+METHODS: dict[str, Callable[..., Proposer]] = {
     "model": Model,
     "policy": Policy,
     "random": Random,

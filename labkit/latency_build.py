@@ -77,8 +77,8 @@ def build(
         warnings.simplefilter("ignore", stopwatch.NoisyMachine)
         card = card_of(runtime, batch_size, space.image, device, dtype=dtype)
         table = _table(measuring, waiting, space, card, rounds=rounds, **timing)
-        rows = _whole(waiting, space, chosen, table.card, timing, progress)
-    timed, drift = _joined(space, chosen, rows)
+        rows = _whole(waiting, space, chosen, timing, progress)
+    timed, drift = _joined(chosen, rows)
     report = additivity.report(space, table, timed, min(held_out, len(timed) // 2))
     value = {
         "kind": additivity.KIND,
@@ -131,7 +131,6 @@ def _whole(
     waiting: Path,
     space: SearchSpace,
     chosen: Sequence[Architecture],
-    card: Card,
     timing: dict[str, Any],
     progress: bool,
 ) -> list[dict[str, Any]]:
@@ -153,9 +152,7 @@ def _whole(
     return [rows[job] for job in jobs]
 
 
-def _joined(
-    space: SearchSpace, chosen: Sequence[Architecture], rows: Sequence[dict[str, Any]]
-) -> tuple[list[Timed], float]:
+def _joined(chosen: Sequence[Architecture], rows: Sequence[dict[str, Any]]) -> tuple[list[Timed], float]:
     """Both measurements of each network, with the machine's drift divided out where both anchors show one.
 
     One that was slowed down by itself says nothing of the others.

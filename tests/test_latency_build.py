@@ -96,7 +96,7 @@ def test_what_both_anchors_drift_by_is_divided_out_beyond_their_own_noise(space)
     row = lambda again, chunk, anchors, ms: {"again": again, "chunk": chunk, "anchors_ms": anchors, "ms": ms}
     rows = [row(0, 0, [1.0, 1.0], [1, 2]), row(0, 1, [1.9, 1.01], [3, 4])]  # one anchor was slowed down by itself
     rows += [row(1, 0, [1.02, 1.02], [1, 2]), row(1, 1, [1.5, 1.6], [4.5, 6])]
-    timed, drift = _joined(space, chosen, rows)
+    timed, drift = _joined(chosen, rows)
     usual = 1.02  # median of the anchors
     assert [t.measured_ms for t in timed] == pytest.approx([1, 2, 3, 4])
     assert [t.again_ms for t in timed] == pytest.approx([1, 2, 4.5 * usual / 1.5, 6 * usual / 1.5])
