@@ -1,9 +1,11 @@
 """A search as one page that anyone can open: what was chosen, what was measured, and claims that can be checked again.
 
 The page is self-contained: pictures inside, no script, no address. Its claims are in it as JSON; `verify` reads them
-back, does the work again, and says of each whether it was reproduced, has drifted, or was not checked and why.
+back, does the work again, and says of each whether it was reproduced, has drifted, or was not checked and why. A page
+that was edited by hand has drifted too; against a forger who reckons it all anew nothing helps but doing the work.
 """
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -22,8 +24,9 @@ from labkit.cards import Card, device_name
 from labkit.complexity import count
 from labkit.data import ImageSet
 from labkit.errors import InputError
+from labkit.export import RuntimeRow
 from labkit.judging import judge
-from labkit.latency import LatencyTable, card_of, measure
+from labkit.latency import LatencyTable, card_of, measure, shipped_tables
 from labkit.networks import Supernet, derive, weights_hash
 from labkit.pareto import JUDGED
 from labkit.runtimes import ieee_float32
@@ -33,10 +36,12 @@ from labkit.selection import select
 from labkit.stopwatch import threads
 from labkit.training import TrainConfig, error, train
 
-KIND, SCHEMA = "labkit report", 1
+KIND, SCHEMA = "labkit report", 2
 OUTCOMES = ("reproduced", "drifted", "not checked")
 SEARCH_PASSES, TRAIN_IMAGES = 300_000, 100_000  # what is done again unless everything is asked for: about a minute each
 LATENCY_WITHIN = 0.10  # of the recorded milliseconds
+MOST_SPREAD = 0.5  # of them, that a recorded spread counts for
+MUST = ("images", "space", "complexity", "table", "search")  # claims that every report makes
 REPEATED = {"search": search, "random search": random_search}  # methods that a run holds all ingredients of
 
 
@@ -70,28 +75,16 @@ def claims(run: runs.Run) -> tuple[Claim, ...]:
     """What the run says that can be checked: from the cheapest to the dearest."""
     point, config, space = run.result.point, run.result.config, run.space
     architecture = point.architecture
-    data = {"made_by": run.data["made_by"], "digest": run.data["digest"]}
+    data = {"made_by": run.data["made_by"], "digest": run.data["digest"], "images": run.data["name"]}
     about = {"space": space.name, "classes": space.classes, "ops": list(architecture.ops)}
     counted = asdict(count(derive(space, architecture), space.image))
-    judged = JUDGED[point.error_from]
     made = [
-        Claim("images", f"the images are {run.data['name']} ({run.data['digest']})", data),
-        Claim(
-            "space", f"{space.name} is {space.digest}, and holds the architecture", {**about, "digest": space.digest}
-        ),
-        Claim(
-            "complexity",
-            f"{counted['parameters']:,} parameters, {counted['macs']:,} multiply-accumulates",
-            {**about, **counted},
-        ),
-        Claim(
-            "table",
-            f"{point.latency_ms:.4f} ms by the table",
-            {**about, "table": run.table.to_json(), "ms": point.latency_ms},
-        ),
-        Claim(
+        _claim("images", data),
+        _claim("space", {**about, "digest": space.digest}),
+        _claim("complexity", {**about, **counted}),
+        _claim("table", {**about, "table": run.table.to_json(), "ms": point.latency_ms}),
+        _claim(
             "search",
-            f"the {run.result.method} (seed {config.seed}) chose it, at {point.error:.1%} error {judged}",
             {
                 **about,
                 **data,
@@ -101,6 +94,7 @@ def claims(run: runs.Run) -> tuple[Claim, ...]:
                 "table": run.table.to_json(),
                 "config": asdict(config),
                 "error": point.error,
+                "judged": JUDGED[point.error_from],
                 "first_weights": run.result.first_weights,
                 "selection": run.result.selection and asdict(run.result.selection),
                 "threads": run.threads,
@@ -109,33 +103,53 @@ def claims(run: runs.Run) -> tuple[Claim, ...]:
     ]
     trained, exported = _recorded(run, "trained.json", "trained network"), _recorded(run, "export.json", "export")
     if trained is not None:
-        accuracy, tested = trained["test_accuracy"], run.data["test"]
-        says = f"trained from scratch it is right on {accuracy:.2%} of {tested:,} test images"
-        training = {"config": trained["config"], "accuracy": accuracy, "images": tested}
-        made.append(Claim("accuracy", says, {**about, **data, **training}))
+        training = {"config": trained["config"], "accuracy": trained["test_accuracy"], "tested": run.data["test"]}
+        made.append(_claim("accuracy", {**about, **data, **training}))
     for row in (exported or {}).get("runtimes", ()):
-        if row["available"] and row["precision"] == "fp32":
-            timed = Card.from_json(row["card"])
-            ms = row[f"{timed.statistic}_ms"]
-            says = f"{ms:.3g} ms in {row['name']} ({timed.recorded()})"
-            made.append(Claim("latency", says, {**about, "card": row["card"], "ms": ms, "spread_ms": row["spread_ms"]}))
+        if row["card"] is not None and row["precision"] == "fp32":
+            ms, spread = row[f"{Card.from_json(row['card']).statistic}_ms"], row["spread_ms"]
+            made.append(_claim("latency", {**about, "card": row["card"], "ms": ms, "spread_ms": spread}))
     return tuple(made)
 
 
+SAYS: dict[str, Callable[[dict[str, Any]], str]] = {  # the sentence of a claim, from nothing but its value
+    "images": lambda v: f"the images are {v['images']} ({v['digest']})",
+    "space": lambda v: f"{v['space']} is {v['digest']}, and holds the architecture",
+    "complexity": lambda v: f"{v['parameters']:,} parameters, {v['macs']:,} multiply-accumulates",
+    "table": lambda v: f"{v['ms']:.4f} ms by the table",
+    "search": lambda v: (
+        f"the {v['method']} (seed {v['config']['seed']}) chose it, at {v['error']:.1%} error {v['judged']}"
+    ),
+    "accuracy": lambda v: f"trained from scratch it is right on {v['accuracy']:.2%} of {v['tested']:,} test images",
+    "latency": lambda v: f"{v['ms']:.3g} ms in {v['card']['runtime']} ({Card.from_json(v['card']).recorded()})",
+    "page": lambda v: f"the page reads as it was written ({v['digest']})",
+}
+
+
+def _claim(name: str, value: dict[str, Any]) -> Claim:
+    return Claim(name, SAYS[name](value), value)
+
+
 def read(path: str | Path) -> tuple[Claim, ...]:
-    """The claims in a report."""
+    """The claims in a report, and last that its visible text is as it was written."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, ValueError) as problem:
         raise InputError(f"no report can be read at {path} ({problem})") from None
-    found = _ClaimsIn(text).content
+    page = _Page(text)
     try:
-        value = json.loads(found)
+        value = json.loads(page.claims)
         if (value["kind"], value["schema"]) != (KIND, SCHEMA):
             raise InputError(
                 f"{path} is a {value['kind']} of schema {value['schema']}; this labkit reads {KIND} {SCHEMA}"
             )
-        return tuple(Claim(**claim) for claim in value["claims"])
+        claims = tuple(Claim(**claim) for claim in value["claims"])
+        missing = [name for name in MUST if name not in {claim.name for claim in claims}]
+        if missing:
+            raise InputError(f"{path} makes no claim of {', '.join(missing)}: it is not whole, write it anew")
+        return *claims, _claim("page", {"digest": value["page"], "found": page.digest})
+    except InputError:
+        raise
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{path} is not a report that labkit wrote, or its claims were damaged") from None
 
@@ -147,7 +161,10 @@ def verify(made: Iterable[Claim], *, full: bool = False, download: bool = False)
             yield Verdict(claim, "not checked", "this version knows no such claim")
             continue
         try:
-            outcome, found = CHECKS[claim.name](claim.value, full, download)
+            if claim.says != SAYS[claim.name](claim.value):
+                outcome, found = "drifted", f"its value says: {SAYS[claim.name](claim.value)}"
+            else:
+                outcome, found = CHECKS[claim.name](claim.value, full, download)
         except InputError as problem:
             outcome, found = "not checked", str(problem)
         except (KeyError, TypeError, AttributeError, ValueError) as problem:  # reports come from strangers
@@ -179,6 +196,10 @@ def _check_table(value: dict[str, Any], full: bool, download: bool) -> tuple[str
     table = LatencyTable.from_json(value["table"])
     table.check(space)
     found = table.table_ms(architecture)
+    shipped = [t for t in map(LatencyTable.load, shipped_tables()) if (t.space, t.card) == (table.space, table.card)]
+    if shipped and table not in shipped:
+        there = shipped[0].table_ms(architecture)
+        return "drifted", f"the table that ships with this card has other entries: {there:.4f} ms"
     near = math.isclose(found, value["ms"], rel_tol=1e-9)
     return ("reproduced" if near else "drifted"), f"its entries add up to {found:.4f} ms"
 
@@ -218,7 +239,7 @@ def _check_accuracy(value: dict[str, Any], full: bool, download: bool) -> tuple[
     network = derive(space, architecture, seed=config.seed)
     train(network, images, config, validate="at the end")
     accuracy = 1 - error(network, images.test)
-    noise = math.sqrt(2 * value["accuracy"] * (1 - value["accuracy"]) / value["images"])
+    noise = math.sqrt(2 * accuracy * (1 - accuracy) / len(images.test))  # of what was counted here
     near = abs(accuracy - value["accuracy"]) <= 3 * noise
     return ("reproduced" if near else "drifted"), f"{accuracy:.2%} here; three standard errors are {3 * noise:.2%}"
 
@@ -234,7 +255,8 @@ def _check_latency(value: dict[str, Any], full: bool, download: bool) -> tuple[s
         if unlike := here.differences(card):
             return "not checked", f"this is another measurement: {', '.join(unlike)} differ"
         (found,) = measure([derive(space, architecture)], space.image, **how)
-    within = max(LATENCY_WITHIN * value["ms"], value["spread_ms"], found.timing.spread_ms)
+    spread = min(value["spread_ms"], MOST_SPREAD * value["ms"])  # else a report could allow itself anything
+    within = max(LATENCY_WITHIN * value["ms"], spread, found.timing.spread_ms)
     near = abs(found.measured_ms - value["ms"]) <= within
     return ("reproduced" if near else "drifted"), f"{found.timing.text(card.statistic)} here"
 
@@ -247,6 +269,7 @@ CHECKS: dict[str, Callable[[dict[str, Any], bool, bool], tuple[str, str]]] = {
     "search": _check_search,
     "accuracy": _check_accuracy,
     "latency": _check_latency,
+    "page": lambda value, full, download: _same(value["found"], value["digest"]),
 }
 
 
@@ -279,7 +302,6 @@ code { overflow-wrap: anywhere }
 def _page(run: runs.Run, images: ImageSet, made: tuple[Claim, ...]) -> str:
     result, table = run.result, run.table
     chosen = str(result.architecture)
-    data = json.dumps({"kind": KIND, "schema": SCHEMA, "claims": [asdict(c) for c in made]}).replace("<", "\\u003c")
     steps = f"{len(result.history)} steps, {result.passes:,.0f} image passes, {result.seconds:.0f} s"
     facts = {
         "searched in": f"{run.space.name} ({run.space.size:,} architectures), with {result.config.estimator}",
@@ -300,13 +322,16 @@ def _page(run: runs.Run, images: ImageSet, made: tuple[Claim, ...]) -> str:
         "<h2>Where it lies</h2>",
         _frontier(run, images),
         *_way(run),
+        *_measurements(run),
         "<h2>What is claimed</h2>",
         "<p>Each line can be checked on your machine: <code>python -m labkit verify THIS_FILE</code>.</p>",
         _rows((str(i), claim.says) for i, claim in enumerate(made, 1)),
-        f'<script type="application/json" id="claims">{data}</script>',
     ]
     head = f'<meta charset="utf-8"><title>labkit: {escape(chosen)}</title><style>{STYLE}</style>'
-    return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
+    begin, end = f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}', "</body></html>\n"
+    value = {"kind": KIND, "schema": SCHEMA, "page": _Page(begin + end).digest, "claims": [asdict(c) for c in made]}
+    data = json.dumps(value).replace("<", "\\u003c")
+    return f'{begin}<script type="application/json" id="claims">{data}</script>{end}'
 
 
 def _frontier(run: runs.Run, images: ImageSet) -> str:
@@ -331,6 +356,21 @@ def _way(run: runs.Run) -> Iterator[str]:
         yield plots.picture(drawn, "Probability of each candidate in each layer over the joint steps.")._repr_html_()
 
 
+def _measurements(run: runs.Run) -> Iterator[str]:
+    """Every row of the export, those without a number with their reason; and the closed loop where it was closed."""
+    exported = _recorded(run, "export.json", "export")
+    if exported is None:
+        return
+    yield "<h2>What was measured</h2>"
+    rows = [RuntimeRow.from_json(row) for row in exported["runtimes"]]
+    told = lambda row: str(row).removeprefix(row.label).strip()
+    on = lambda row: f" ({row.measurement.card})" if row.measurement else ""
+    yield _rows((row.label, told(row) + on(row)) for row in rows)
+    loop = run.folder / "closed_loop.png"
+    if loop.exists():
+        yield plots.Picture(loop.read_bytes(), "Table, eager and compiled latencies along the frontier.")._repr_html_()
+
+
 def _rows(pairs: Iterable[tuple[str, str]]) -> str:
     return "<table>" + "".join(f"<tr><th>{escape(a)}</th><td>{escape(b)}</td></tr>" for a, b in pairs) + "</table>"
 
@@ -345,20 +385,28 @@ def _recorded(run: runs.Run, name: str, kind: str) -> dict[str, Any] | None:
     return value if same and value.get("data", digest) == digest else None  # exports of earlier versions do not say
 
 
-class _ClaimsIn(HTMLParser):
-    """The text of the element that holds a report's claims."""
+class _Page(HTMLParser):
+    """A page's claims, and a digest of all other text in it, pictures included."""
 
     def __init__(self, text: str):
         super().__init__()
-        self.content, self._inside = "", False
+        self.claims, self._inside, self._seen = "", False, hashlib.sha256()
         self.feed(text)
+
+    @property
+    def digest(self) -> str:
+        return self._seen.hexdigest()[:12]
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self._inside = tag == "script" and dict(attributes).get("id") == "claims"
+        if tag == "img":
+            self._seen.update(str(attributes).encode())
 
     def handle_endtag(self, tag: str) -> None:
         self._inside = False
 
     def handle_data(self, data: str) -> None:
         if self._inside:
-            self.content += data
+            self.claims += data
+        else:
+            self._seen.update(data.encode())

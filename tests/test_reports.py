@@ -42,7 +42,14 @@ def test_the_page_stands_alone_and_says_what_the_run_says(run, page):
     text = page.read_text()
     assert text.startswith("<!doctype html>") and text.count("data:image/png;base64,") >= 3
     assert "http" not in text.replace("http-equiv", "") and 'src="data:' in text, "nothing is fetched"
-    for said in (str(run.result.architecture), "seed</th><td>3", str(run.table.card), "onnxruntime", run.date):
+    for said in (
+        str(run.result.architecture),
+        "seed</th><td>3",
+        str(run.table.card),
+        "onnxruntime",
+        run.date,
+        "parity",
+    ):
         assert said in text
     assert all("alt=" in figure for figure in text.split("<img ")[1:])
 
@@ -72,8 +79,72 @@ def test_every_claim_of_a_fresh_report_is_reproduced(page):
 )
 def test_a_claim_that_is_not_true_has_drifted(page, name, changes, says):
     claim = next(c for c in read(page) if c.name == name)
-    (verdict,) = verify([replace(claim, value=claim.value | changes)])
+    (verdict,) = verify([altered(claim, changes)])
     assert verdict.outcome == "drifted" and says in verdict.found
+
+
+def test_a_sentence_that_its_value_does_not_say_has_drifted(page):
+    for claim in read(page):
+        (verdict,) = verify([replace(claim, says="1 parameters, 0.001 ms")])
+        assert verdict.outcome == "drifted" and verdict.found == f"its value says: {claim.says}"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("% error on validation images", "% error, honestly, on validation images"),
+        ("data:image/png;base64,", "data:x,"),
+    ],
+)
+def test_a_page_that_was_edited_by_hand_has_drifted(page, tmp_path, old, new):
+    text, edited = page.read_text(), tmp_path / "edited.html"
+    edited.write_text(text.replace(old, new, 1))
+    assert old in text
+    outcomes = {v.claim.name: v.outcome for v in verify(c for c in read(edited) if c.name == "page")}
+    assert outcomes == {"page": "drifted"}
+    assert [v.outcome for v in verify(c for c in read(page) if c.name == "page")] == ["reproduced"]
+
+
+def test_a_report_that_leaves_a_claim_out_is_refused(page, tmp_path):
+    text = page.read_text()
+    value = json.loads(reports._Page(text).claims)
+    for name in reports.MUST:
+        kept = value | {"claims": [claim for claim in value["claims"] if claim["name"] != name]}
+        part = tmp_path / "part.html"
+        part.write_text(f'<script id="claims">{json.dumps(kept)}</script>')
+        with pytest.raises(lk.InputError, match=f"makes no claim of {name}"):
+            read(part)
+
+
+def test_a_table_that_ships_with_other_entries_has_drifted(page, space):
+    shipped = lk.LatencyTable.load("five_layer-torch-b1")
+    claim = next(c for c in read(page) if c.name == "table")
+    ms = shipped.table_ms(space.architecture(claim.value["ops"]))
+    honest = altered(claim, {"table": shipped.to_json(), "ms": ms})
+    assert [v.outcome for v in verify([honest])] == ["reproduced"]
+    sixteenth = json.loads(json.dumps(shipped.to_json()), parse_float=lambda text: float(text) / 16)
+    forged = altered(claim, {"table": sixteenth, "ms": ms / 16})
+    (verdict,) = verify([forged])
+    assert verdict.outcome == "drifted" and "other entries" in verdict.found
+
+
+def test_a_report_cannot_widen_what_it_is_allowed(page, monkeypatch):
+    claims = {claim.name: claim for claim in read(page)}
+    (verdict,) = verify([altered(claims["accuracy"], {"accuracy": 0.999, "tested": 1})])
+    assert verdict.outcome == "drifted"
+    timed = claims["latency"].value
+    card, slow = Card.from_json(timed["card"]), 10 * timed["ms"]
+    found = Measurement(Timing(slow, slow, 0.0, 15), card)
+    monkeypatch.setattr(reports, "measure", lambda *_, **__: (found,))
+    monkeypatch.setattr(reports, "card_of", lambda *_, **__: card)
+    (verdict,) = verify([altered(claims["latency"], {"spread_ms": 1e9})])
+    assert verdict.outcome == "drifted"
+
+
+def altered(claim, changes):
+    """The claim with another value, and the sentence that goes with it."""
+    value = claim.value | changes
+    return Claim(claim.name, reports.SAYS[claim.name](value), value)
 
 
 def test_what_cannot_be_checked_is_said(page, monkeypatch):
@@ -84,9 +155,9 @@ def test_what_cannot_be_checked_is_said(page, monkeypatch):
         return verdict.outcome, verdict.found
 
     other = claims["latency"].value["card"] | {"device": "another machine", "dtype": "float16"}
-    elsewhere = replace(claims["latency"], value=claims["latency"].value | {"card": other})
+    elsewhere = altered(claims["latency"], {"card": other})
     assert outcome(elsewhere) == ("not checked", "this is another measurement: device differ")
-    strange = replace(claims["search"], value=claims["search"].value | {"first_weights": "0123456789ab"})
+    strange = altered(claims["search"], {"first_weights": "0123456789ab"})
     assert outcome(strange) == ("not checked", "it began from weights that are not those of its seed")
     monkeypatch.setattr(reports, "SEARCH_PASSES", 10)
     monkeypatch.setattr(reports, "TRAIN_IMAGES", 10)
@@ -95,9 +166,7 @@ def test_what_cannot_be_checked_is_said(page, monkeypatch):
     (verdict,) = verify([claims["accuracy"]], full=True)
     assert verdict.outcome == "reproduced"
     assert outcome(Claim("magic", "it is magic", {}))[0] == "not checked"
-    gone = replace(
-        claims["images"], value=claims["images"].value | {"made_by": {"name": "gone", "seed": 0, "small": False}}
-    )
+    gone = altered(claims["images"], {"made_by": {"name": "gone", "seed": 0, "small": False}})
     assert outcome(gone)[0] == "not checked"
 
 
@@ -162,7 +231,7 @@ def test_a_search_that_a_plain_one_cannot_repeat_is_not_checked(space, table, tm
 def test_a_search_on_a_gpu_is_not_repeated_on_a_cpu(run, page):
     assert run.device == "cpu"
     claim = next(c for c in read(page) if c.name == "search")
-    (verdict,) = verify([replace(claim, value=claim.value | {"device": "cuda"})])
+    (verdict,) = verify([altered(claim, {"device": "cuda"})])
     assert verdict.outcome == "not checked" and "trained on cuda" in verdict.found
 
 
@@ -182,7 +251,7 @@ def test_a_latency_is_checked_on_the_device_that_its_card_names(page, monkeypatc
     monkeypatch.setattr(reports, "device_name", lambda device: "a GPU")
     monkeypatch.setattr(reports, "card_of", card_here)
     monkeypatch.setattr(reports, "measure", measured_here)
-    (verdict,) = verify([replace(claim, value=claim.value | {"card": card.to_json(), "ms": 1.0})])
+    (verdict,) = verify([altered(claim, {"card": card.to_json(), "ms": 1.0})])
     assert verdict.outcome == "reproduced" and asked == [("cuda", False), ("cuda", False)], "IEEE float32, as exports"
 
 
@@ -209,14 +278,15 @@ def test_names_that_look_like_markup_stay_text(run, tmp_path, monkeypatch):
 def test_what_is_no_report_is_refused(page, tmp_path):
     with pytest.raises(lk.InputError, match="no report can be read"):
         read(tmp_path / "none.html")
-    for text in (
-        "hello",
-        "<p>hello</p>",
-        page.read_text()[:-600],
-        page.read_text().replace('"schema": 1', '"schema": 9', 1),
+    strange = "is not a report that labkit wrote"
+    for text, says in (
+        ("hello", strange),
+        ("<p>hello</p>", strange),
+        (page.read_text()[:-600], strange),
+        (page.read_text().replace('"schema": 2', '"schema": 9', 1), "reads labkit report 2"),
     ):
         (tmp_path / "odd.html").write_text(text)
-        with pytest.raises(lk.InputError, match=r"is not a report that labkit wrote|reads labkit report 1"):
+        with pytest.raises(lk.InputError, match=says):
             read(tmp_path / "odd.html")
     assert json.dumps([c.value for c in read(page)])
 
@@ -233,5 +303,5 @@ def test_a_second_stage_is_said_and_done_again(space, table, tmp_path):
     (claim,) = (c for c in read(page) if c.name == "search")
     (verdict,) = verify([claim])
     assert verdict.outcome == "reproduced"
-    (verdict,) = verify([replace(claim, value=claim.value | {"selection": None})])
+    (verdict,) = verify([altered(claim, {"selection": None})])
     assert verdict.outcome == "drifted"
