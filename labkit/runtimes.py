@@ -324,10 +324,9 @@ def _tensorrt_run(model: bytes, name: str, example: Tensor, engines: str | Path 
     flavour, batch = name.removesuffix(GRAPH), example.shape[0]
     settings = tensorrt_engines.Settings(tensorrt_engines.Profile(1, batch, max(64, batch)))
     if engines is None:
-        engine = tensorrt_engines.build(model, settings, flavour=flavour)
+        run = tensorrt_engines.EngineRun(tensorrt_engines.build(model, settings, flavour=flavour), example.device)
     else:
-        engine = tensorrt_engines.cached(model, settings, engines, flavour=flavour)
-    run = tensorrt_engines.EngineRun(engine, example.device)
+        run = tensorrt_engines.ready(model, settings, engines, example.device, flavour=flavour)
     return _cuda_graph_run(run, {"dtype": torch.float32}) if name.endswith(GRAPH) else run
 
 

@@ -74,6 +74,7 @@ class Engine:
     seconds: float  # of building
     layers: int  # of the network, before fusion
     timing_cache: bytes = field(default=b"", repr=False)
+    kept: bool = False  # whether it was read from a folder
 
 
 def installed() -> dict[str, str]:
@@ -147,14 +148,19 @@ def build(
     )
 
 
-def cached(model: bytes, settings: Settings, folder: str | Path, *, flavour: str = "tensorrt-rtx") -> Engine:
+def cached(
+    model: bytes, settings: Settings, folder: str | Path, *, flavour: str = "tensorrt-rtx", anew: bool = False
+) -> Engine:
     """The engine of `model` from `folder`, built when it is not there, was cut short, or is of another model, version,
     GPU, driver or setting. Processes may share the folder: files appear whole or not at all.
+
+    Args:
+        anew: build it in any case, and replace the one that is kept.
     """
     folder = Path(folder)
     identity = {"model": hashlib.sha256(model).hexdigest(), **_platform(flavour), "settings": asdict(settings)}
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    kept = _read(folder / f"{key}.engine", folder / f"{key}.json", settings)
+    kept = None if anew else _read(folder / f"{key}.engine", folder / f"{key}.json", settings)
     if kept is not None:
         return kept
     where = hashlib.sha256(json.dumps(_platform(flavour), sort_keys=True).encode()).hexdigest()[:16]
@@ -172,6 +178,19 @@ def cached(model: bytes, settings: Settings, folder: str | Path, *, flavour: str
     return engine
 
 
+def ready(
+    model: bytes, settings: Settings, folder: str | Path, device: str | torch.device, *, flavour: str = "tensorrt-rtx"
+) -> "EngineRun":
+    """The engine of `cached` on the GPU. A kept one that does not load there is built anew, once."""
+    engine = cached(model, settings, folder, flavour=flavour)
+    try:
+        return EngineRun(engine, device)
+    except InputError:
+        if not engine.kept:
+            raise
+    return EngineRun(cached(model, settings, folder, flavour=flavour, anew=True), device)
+
+
 class EngineRun:
     """An engine on the GPU: images (B, C, H, W) -> logits (B, classes) in float32, both there."""
 
@@ -183,9 +202,14 @@ class EngineRun:
         self._runtime = trt.Runtime(self._log)
         self._loaded = self._runtime.deserialize_cuda_engine(engine.plan)
         if self._loaded is None:
+            origin = (
+                "for another version, GPU or driver; build it anew"
+                if engine.kept
+                else "just now; install one that fits this GPU and its driver, or take another runtime"
+            )
             raise InputError(
-                f"the engine does not load: it was built by {engine.flavour} {engine.version} for another version, GPU "
-                f"or driver ({self._log.first_error()}); build it anew"
+                f"the engine does not load ({self._log.first_error()}): {engine.flavour} {engine.version} built it "
+                f"{origin}"
             )
         self._context = self._loaded.create_execution_context()
         self._stream = torch.cuda.Stream(self.device)  # TensorRT would synchronise on the default one
@@ -288,7 +312,7 @@ def _platform(flavour: str) -> dict[str, Any]:
     gpu = None
     if _capability() is not None:
         gpu = [cards.device_name("cuda"), cards.capability("cuda"), cards.driver("cuda")]
-    return {"flavour": flavour, "version": installed().get(flavour, "not installed"), "gpu": gpu}
+    return {"flavour": flavour, "version": module(flavour).__version__, "gpu": gpu}
 
 
 def _read(plan: Path, record: Path, settings: Settings) -> Engine | None:
@@ -297,7 +321,8 @@ def _read(plan: Path, record: Path, settings: Settings) -> Engine | None:
         value, content = storage.read_json(record, "engine", 1), plan.read_bytes()
         if hashlib.sha256(content).hexdigest() != value["plan"]:
             return None
-        return Engine(content, value["flavour"], value["version"], settings, value["seconds"], value["layers"])
+        about = value["flavour"], value["version"], settings, value["seconds"], value["layers"]
+        return Engine(content, *about, kept=True)
     except (InputError, OSError, KeyError):
         return None
 

@@ -15,7 +15,7 @@ from labkit import engine_bench, tensorrt_engines
 from labkit.data import standardise
 from labkit.onnx_models import onnx_bytes
 from labkit.quantisation import quantised
-from labkit.tensorrt_engines import Engine, EngineRun, Profile, Settings, build, cached, installed, unavailable
+from labkit.tensorrt_engines import Engine, EngineRun, Profile, Settings, build, cached, installed, ready, unavailable
 
 here = pytest.mark.skipif("tensorrt-rtx" not in installed(), reason="pip install labkit[rtx] builds real engines")
 
@@ -260,7 +260,14 @@ class FakeTensorRT(types.SimpleNamespace):
             ProfilingVerbosity=types.SimpleNamespace(DETAILED="detailed"),
             BuilderFlag=types.SimpleNamespace(TF32="tf32"),
             config=config,
+            loads=(loads := []),  # whether the next engines load; they do beyond these
+            Runtime=lambda log: types.SimpleNamespace(deserialize_cuda_engine=lambda plan: load(log)),
         )
+
+        def load(log):
+            if not loads or loads.pop(0):
+                return types.SimpleNamespace(create_execution_context=dict, get_tensor_dtype=lambda name: name)
+            return log.log("error", "out of memory")
 
 
 def test_a_timing_cache_is_handed_on_to_the_next_build(monkeypatch, tmp_path):
@@ -285,3 +292,42 @@ def test_a_build_that_fails_says_why(monkeypatch):
     monkeypatch.setattr(tensorrt_engines, "module", lambda flavour: FakeTensorRT("11.4.0", False, plan=None))
     with pytest.raises(lk.InputError, match=r"tensorrt 11\.4\.0 could not build the engine: out of tactics"):
         build(a_model("Relu", ""), flavour="tensorrt")
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """A TensorRT that is here, with a GPU, and whose engines load."""
+    fake = FakeTensorRT("11.4.0", False)
+    monkeypatch.setattr(tensorrt_engines, "module", lambda flavour: fake)
+    monkeypatch.setattr(tensorrt_engines, "unavailable", lambda flavour: None)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: None)
+    monkeypatch.setattr(tensorrt_engines, "_torch_dtype", lambda trt, dtype: torch.float32)
+    return fake
+
+
+def test_a_kept_engine_that_does_not_load_is_built_anew_once(fake, counted, tmp_path):
+    use = lambda: ready(a_model("Relu", ""), Settings(), tmp_path, "cuda", flavour="tensorrt")
+    use(), use()
+    assert len(counted) == 1
+    fake.loads.append(False)
+    assert not use().engine.kept and len(counted) == 2
+    assert use().engine.kept and len(counted) == 2, "the new one replaces it"
+    fake.loads.extend([False, False])
+    with pytest.raises(lk.InputError, match=r"does not load \(out of memory\): tensorrt 11.4.0 built it just now"):
+        use()
+    assert len(counted) == 3 and not fake.loads
+
+
+def test_a_new_engine_that_does_not_load_is_not_built_again(fake, counted, tmp_path):
+    fake.loads.append(False)
+    with pytest.raises(lk.InputError, match=r"built it just now; install one that fits"):
+        ready(a_model("Relu", ""), Settings(), tmp_path, "cuda", flavour="tensorrt")
+    assert len(counted) == 1
+
+
+def test_engines_are_kept_by_the_version_of_the_module(fake, counted, tmp_path):
+    """A distribution of another name, such as tensorrt-cu13, has it too."""
+    for version in ("10.16.1", "11.4.0", "10.16.1"):
+        fake.__version__ = version
+        assert cached(a_model("Relu", ""), Settings(), tmp_path, flavour="tensorrt").version == version
+    assert len(counted) == 2
