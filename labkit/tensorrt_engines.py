@@ -112,6 +112,14 @@ def module(flavour: str) -> Any:
         raise InputError(f"{flavour} cannot be imported ({problem}): {EXTRAS[flavour]}") from None
 
 
+def buildable(flavour: str) -> Any:
+    """The module of a flavour that can build here; else InputError with what is missing."""
+    trt = module(flavour)
+    if flavour == "tensorrt" and _capability() is None:  # its Builder is null without CUDA
+        raise InputError("tensorrt builds engines on an NVIDIA GPU that torch can use; tensorrt-rtx builds without one")
+    return trt
+
+
 def build(
     model: bytes, settings: Settings = Settings(), *, flavour: str = "tensorrt-rtx", timing: bytes = b""
 ) -> Engine:
@@ -120,7 +128,7 @@ def build(
     Args:
         timing: the timing cache of an earlier build for the same version and GPU; it makes this one faster.
     """
-    trt = module(flavour)
+    trt = buildable(flavour)
     started, log = time.perf_counter(), _log(trt)
     builder = trt.Builder(log)
     network = builder.create_network(_strongly_typed(trt))

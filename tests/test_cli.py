@@ -123,6 +123,12 @@ def test_wrong_input_is_one_line_and_exit_code_2(capsys, tmp_path, arguments, sa
     assert says in refused(capsys, *arguments)
 
 
+def test_an_engine_that_cannot_be_built_here_is_refused_before_training(capsys, monkeypatch):
+    monkeypatch.setattr("labkit.tensorrt_engines.module", lambda flavour: None)
+    monkeypatch.setattr("labkit.tensorrt_engines._capability", lambda: None)
+    assert "tensorrt builds engines on an NVIDIA GPU" in refused(capsys, "export", "RUN", "--engine", "tensorrt")
+
+
 def test_a_defect_keeps_its_traceback(monkeypatch):
     monkeypatch.setattr("labkit.doctor.examine", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):

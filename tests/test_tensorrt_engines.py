@@ -270,8 +270,21 @@ class FakeTensorRT(types.SimpleNamespace):
             return log.log("error", "out of memory")
 
 
-def test_a_timing_cache_is_handed_on_to_the_next_build(monkeypatch, tmp_path):
-    monkeypatch.setattr(tensorrt_engines, "module", lambda flavour: FakeTensorRT("11.4.0", False))
+@pytest.fixture
+def fake(monkeypatch):
+    """A TensorRT that is here, with a GPU, and whose engines load."""
+    fake = FakeTensorRT("11.4.0", False)
+    monkeypatch.setattr(tensorrt_engines, "module", lambda flavour: fake)
+    monkeypatch.setattr(tensorrt_engines, "unavailable", lambda flavour: None)
+    monkeypatch.setattr(tensorrt_engines, "_capability", lambda: (9, 0))
+    for name in ("device_name", "capability", "driver"):
+        monkeypatch.setattr(tensorrt_engines.cards, name, lambda device, name=name: name)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: None)
+    monkeypatch.setattr(tensorrt_engines, "_torch_dtype", lambda trt, dtype: torch.float32)
+    return fake
+
+
+def test_a_timing_cache_is_handed_on_to_the_next_build(fake, tmp_path):
     first = cached(a_model("Relu", ""), Settings(), tmp_path, flavour="tensorrt")
     second = cached(a_model("Neg", ""), Settings(), tmp_path, flavour="tensorrt")
     assert (first.timing_cache, second.timing_cache) == (b"!", b"!!")
@@ -280,7 +293,7 @@ def test_a_timing_cache_is_handed_on_to_the_next_build(monkeypatch, tmp_path):
 @pytest.mark.parametrize(("version", "typed", "flags"), [("10.16.1", True, 4), ("11.4.0", False, 0)])
 def test_strong_typing_is_asked_for_where_it_must_be(monkeypatch, version, typed, flags):
     fake = FakeTensorRT(version, typed)
-    monkeypatch.setattr(tensorrt_engines, "module", lambda flavour: fake)
+    monkeypatch.setattr(tensorrt_engines, "buildable", lambda flavour: fake)
     engine = build(a_model("Relu", ""), Settings(Profile(1, 4, 16), tf32=True), flavour="tensorrt", timing=b"old")
     assert (engine.plan, engine.version, engine.layers, engine.timing_cache) == (b"plan", version, 7, b"old!")
     assert fake.asked["flags"] == flags and fake.asked["tf32"] is True
@@ -289,20 +302,9 @@ def test_strong_typing_is_asked_for_where_it_must_be(monkeypatch, version, typed
 
 
 def test_a_build_that_fails_says_why(monkeypatch):
-    monkeypatch.setattr(tensorrt_engines, "module", lambda flavour: FakeTensorRT("11.4.0", False, plan=None))
+    monkeypatch.setattr(tensorrt_engines, "buildable", lambda flavour: FakeTensorRT("11.4.0", False, plan=None))
     with pytest.raises(lk.InputError, match=r"tensorrt 11\.4\.0 could not build the engine: out of tactics"):
         build(a_model("Relu", ""), flavour="tensorrt")
-
-
-@pytest.fixture
-def fake(monkeypatch):
-    """A TensorRT that is here, with a GPU, and whose engines load."""
-    fake = FakeTensorRT("11.4.0", False)
-    monkeypatch.setattr(tensorrt_engines, "module", lambda flavour: fake)
-    monkeypatch.setattr(tensorrt_engines, "unavailable", lambda flavour: None)
-    monkeypatch.setattr(torch.cuda, "Stream", lambda device: None)
-    monkeypatch.setattr(tensorrt_engines, "_torch_dtype", lambda trt, dtype: torch.float32)
-    return fake
 
 
 def test_a_kept_engine_that_does_not_load_is_built_anew_once(fake, counted, tmp_path):
@@ -331,3 +333,14 @@ def test_engines_are_kept_by_the_version_of_the_module(fake, counted, tmp_path):
         fake.__version__ = version
         assert cached(a_model("Relu", ""), Settings(), tmp_path, flavour="tensorrt").version == version
     assert len(counted) == 2
+
+
+def test_without_a_gpu_nothing_of_tensorrt_is_constructed(fake, monkeypatch):
+    """Its Builder would be null; that of TensorRT-RTX is not."""
+    monkeypatch.setattr(tensorrt_engines, "_capability", lambda: None)
+    build(a_model("Relu", ""), flavour="tensorrt-rtx")
+    fake.Builder = lambda log: pytest.fail("constructed a Builder")
+    with pytest.raises(
+        lk.InputError, match=r"tensorrt builds engines on an NVIDIA GPU .*; tensorrt-rtx builds without"
+    ):
+        build(a_model("Relu", ""), flavour="tensorrt")

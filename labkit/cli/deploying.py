@@ -49,7 +49,7 @@ def export(arguments: argparse.Namespace) -> Outcome:
         if precision not in exporting.PRECISIONS:
             raise InputError(f"precisions are {', '.join(exporting.PRECISIONS)}; got {precision!r}")
     if arguments.engine is not None:
-        tensorrt_engines.module(arguments.engine)
+        tensorrt_engines.buildable(arguments.engine)
     device = usable_device(arguments)
     deployed = exporting.first_usable("float32", device) if arguments.verify == "auto" else arguments.verify
     if deployed:
