@@ -19,7 +19,7 @@ from labkit.errors import InputError
 from labkit.latency import card_of, rotating
 from labkit.networks import Network
 from labkit.onnx_models import onnx_bytes
-from labkit.runtimes import COMPILERS, Run, ieee_float32, in_precision, prepare, usable
+from labkit.runtimes import COMPILERS, Run, ieee_float32, in_precision, loaded, prepare, usable
 from labkit.runtimes import runtime as runtime_called
 from labkit.runtimes import runtimes as runtimes
 from labkit.stopwatch import time_interleaved
@@ -153,7 +153,7 @@ def first_usable(dtype: str, device: str | torch.device) -> str:
         raise InputError(f"'auto' knows the runtimes of {known}; got {device.type!r}: name a runtime")
     for name in PREFERRED[device.type]:
         try:
-            usable(name, dtype, device)
+            loaded(name, dtype, device)
         except InputError as problem:
             passed_over.append(str(problem))
             continue
@@ -197,7 +197,7 @@ def benchmark(
     """Every runtime in every precision, in turn with the others on the same real images, so all meet like disturbances.
 
     The baseline, eager PyTorch in NCHW and float32, is always timed and is the first row. What is not available here,
-    or not in that precision, is a row with the reason.
+    not in that precision or not for this network is a row with the reason.
 
     Args:
         precisions: None for all that each runtime takes.
@@ -229,7 +229,10 @@ def benchmark(
             reasons[name, precision] = reason
             continue
         more = {"onnx_model": onnx_model, "calibration": ranges, "engines": engines}
-        runs[name, precision] = prepare(network, name, batches[0], dtype=PRECISIONS[precision], **more)
+        try:
+            runs[name, precision] = prepare(network, name, batches[0], dtype=PRECISIONS[precision], **more)
+        except InputError as problem:  # the others are timed all the same
+            reasons[name, precision] = str(problem)
     timings = time_interleaved([rotating(run, batches) for run in runs.values()], device=device, seconds=seconds)
     card = lambda name, precision: card_of(name, batch_size, network.space.image, device, dtype=PRECISIONS[precision])
     measured = {key: Measurement(timing, card(*key)) for key, timing in zip(runs, timings)}

@@ -4,6 +4,7 @@ Nothing heavy is imported until a runtime is asked for by name.
 """
 
 import copy
+import importlib
 import importlib.metadata
 import importlib.util
 import os
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from labkit import tensorrt_engines
 from labkit.cuda_graphs import Recording
 from labkit.data import import_torchvision
-from labkit.errors import InputError
+from labkit.errors import InputError, in_one_line
 from labkit.onnx_models import onnx_bytes
 from labkit.quantisation import quantised
 
@@ -88,6 +89,17 @@ def usable(name: str, dtype: str = "float32", device: str | torch.device = "cpu"
     return chosen
 
 
+def loaded(name: str, dtype: str = "float32", device: str | torch.device = "cpu") -> Runtime:
+    """`usable`, and its package is imported: one that is installed and does not load is refused with the remedy."""
+    chosen, family = usable(name, dtype, device), name.removesuffix(GRAPH)
+    if family in tensorrt_engines.FLAVOURS:
+        tensorrt_engines.module(family)
+    elif family in EIGHT_BITS:
+        with in_one_line(f"{name} is installed and does not load", f"pip install --force-reinstall {name}"):
+            importlib.import_module(name)
+    return chosen
+
+
 def rounds_float32() -> bool:
     """Whether a GPU may round float32 products to TensorFloat-32 now."""
     return torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32
@@ -131,7 +143,7 @@ def prepare(
         calibration: real images (N, C, H, W), as the network sees them: eight bits take their ranges from them.
         engines: a folder that keeps TensorRT engines for the next time.
     """
-    chosen = usable(name, dtype, example.device)
+    chosen = loaded(name, dtype, example.device)
     if name.removesuffix(GRAPH) in EIGHT_BITS:
         example = example.float() if name in ON_CPU else example  # what the model is made to read
         model = in_precision(

@@ -1,5 +1,6 @@
 import copy
 import math
+import sys
 import warnings
 from dataclasses import replace
 from weakref import WeakKeyDictionary
@@ -227,6 +228,40 @@ def test_a_missing_onnxruntime_is_a_row_with_the_remedy(network, data, monkeypat
     rows = export.benchmark(network, data.test, runtimes=("torch", "onnxruntime"), seconds=0.02)
     assert not rows[1].available and "pip install onnxruntime" in rows[1].reason
     assert all(entry.name.startswith("torch") for entry in runtimes() if entry.available)
+
+
+@pytest.fixture
+def unloadable(monkeypatch, tmp_path):
+    """An ONNX Runtime that is installed and does not load, as after an upgrade that was cut short."""
+    (tmp_path / "onnxruntime").mkdir()
+    (tmp_path / "onnxruntime" / "__init__.py").write_text("raise ImportError('libstdc++ is too old\\nand more')")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "onnxruntime"]:
+        monkeypatch.delitem(sys.modules, name)
+
+
+def test_a_runtime_that_does_not_load_costs_its_row(network, data, unloadable, monkeypatch):
+    monkeypatch.setattr(export, "_SAID", set())
+    assert runtime("onnxruntime").available, "it is looked up, not imported"
+    x = standardise(data.test.pixels[:2])
+    says = r"onnxruntime is installed and does not load \(libstdc.* is too old\): pip install --force-reinstall"
+    with pytest.raises(lk.InputError, match=says):
+        export.compile(network, "onnxruntime", example=x)
+    with pytest.warns(UserWarning, match=f"taking (openvino|torch-channels-last): .*{says}"):
+        run = export.compile(network, example=x)
+    with torch.no_grad():
+        torch.testing.assert_close(run(x), network(x), rtol=1e-3, atol=1e-3)
+    eager, lost = export.benchmark(network, data.test, runtimes=("onnxruntime",), seconds=0.02)
+    assert eager.measurement and not lost.available and "does not load" in lost.reason
+
+
+def test_what_cannot_be_prepared_costs_its_row(network, data):
+    rows = export.benchmark(
+        network, data.test, runtimes=("onnxruntime",), precisions=("fp32", "int8"), seconds=0.02,
+        calibration=data.train[:5],
+    )  # fmt: skip
+    assert [row.available for row in rows] == [True, True, False]
+    assert rows[2].reason == "ranges are calibrated on at least 32 real images; got 5"
 
 
 def test_a_slow_down_is_never_printed_as_a_speed_up(network, data):

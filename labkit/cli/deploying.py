@@ -39,7 +39,8 @@ def add(verbs) -> None:
 def export(arguments: argparse.Namespace) -> Outcome:
     from labkit import export as exporting
     from labkit import runs, storage, tensorrt_engines
-    from labkit.runtimes import runtime, usable
+    from labkit.runtimes import loaded as loaded_runtime
+    from labkit.runtimes import runtime
     from labkit.training import TrainConfig
 
     names, precisions = words(arguments.runtimes), words(arguments.precisions)
@@ -53,7 +54,7 @@ def export(arguments: argparse.Namespace) -> Outcome:
     device = usable_device(arguments)
     deployed = exporting.first_usable("float32", device) if arguments.verify == "auto" else arguments.verify
     if deployed:
-        usable(deployed, device=device)
+        loaded_runtime(deployed, device=device)
     if arguments.architectures < 3:
         raise InputError(f"a rank agreement needs at least 3 architectures; got {arguments.architectures}")
     loaded = runs.load(arguments.run)
