@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from labkit.data import import_torchvision
-from labkit.errors import InputError
+from labkit.errors import InputError, in_one_line
 
 
 class _Half(nn.Module):
@@ -58,7 +58,7 @@ def onnx_model(network: nn.Module, example: Tensor, *, exporter: str = "dynamo",
     if example.shape[0] < 2:
         example = example.expand(2, *example.shape[1:]).contiguous()
     names = {"input_names": ["images"], "output_names": ["logits"]}
-    with _quiet():
+    with _quiet(), in_one_line("this network has no ONNX form", "replace what has none, or take a runtime of PyTorch"):
         if exporter == "dynamo":
             import_torchvision()  # torch.onnx imports it if it is installed, and a CPU-only torch needs our guard
             shapes = ({0: torch.export.Dim("batch")},)

@@ -21,7 +21,7 @@ from typing import Any
 
 from torch import Tensor
 
-from labkit.errors import InputError
+from labkit.errors import InputError, in_one_line
 
 RECIPES = ("u8s8", "s8s8", "fp8")
 LEAST_IMAGES = 32
@@ -36,7 +36,8 @@ def quantised(model: bytes, images: Tensor, recipe: str, *, seven_bit_weights: b
         raise InputError(f"quantisation recipes are {', '.join(RECIPES)}; got {recipe!r}")
     if len(images) < LEAST_IMAGES:
         raise InputError(f"ranges are calibrated on at least {LEAST_IMAGES} real images; got {len(images)}")
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    refused = in_one_line("this ONNX model cannot be quantised", "export the network anew, or take another precision")
+    with refused, tempfile.TemporaryDirectory() as folder, _quiet():
         out = Path(folder) / "quantised.onnx"
         reader = _Batches(images)
         settings = {**_settings(recipe), "reduce_range": seven_bit_weights}

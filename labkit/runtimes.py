@@ -39,6 +39,7 @@ BY_HINT = {"openvino": ("bfloat16",)}  # the runtime is told so; the model stays
 COMPILERS = ("torch-compile", "torch-aot")  # on a GPU one of them has been seen to end the process
 GRAPH = "-cuda-graph"  # ends the name of a runtime whose kernels are launched as one
 MOST_COMPILED = 64  # networks, shapes and precisions: all share one `forward`, and beyond this many none is compiled
+REFUSED = "export the network anew, or take another runtime"
 _FORMATS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
 
 
@@ -299,7 +300,8 @@ def _onnxruntime_run(model: bytes) -> Run:
     options.log_severity_level = 3
     # Else the threads of a session go on spinning after a run, and slow down whatever is timed in turn with it.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    with in_one_line("onnxruntime refuses this ONNX model", REFUSED):
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
     def run(images: Tensor) -> Tensor:
         return torch.from_numpy(session.run(None, {"images": images.float().numpy()})[0])
@@ -317,7 +319,8 @@ def _openvino_run(model: bytes, precision: str) -> Run:
         "INFERENCE_PRECISION_HINT": precision,  # else it takes bfloat16 by itself where the processor has it
     }
     core = openvino.Core()
-    request = core.compile_model(core.read_model(model), "CPU", settings).create_infer_request()
+    with in_one_line("openvino refuses this ONNX model", REFUSED):
+        request = core.compile_model(core.read_model(model), "CPU", settings).create_infer_request()
 
     def run(images: Tensor) -> Tensor:
         found = request.infer({"images": images.float().numpy()}, share_inputs=True)

@@ -38,20 +38,27 @@ def writable_folder(path: str | Path) -> Path:
 
 
 def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
-    """Let `write` fill a temporary file beside `path`, then rename it: a reader sees all of it or none."""
-    path = Path(path)
+    """Let `write` fill a temporary file beside `path`, then rename it: a reader sees all of it or none.
+
+    A full disk, or whatever else does not let it be written, is an InputError, and nothing half-written is left.
+    """
+    path, temporary = Path(path), None
     writable_folder(path.parent)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
     try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        temporary = Path(name)
+        os.close(handle)
         write(temporary)
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o644)  # mkstemp's 0600 would make a shared course folder unreadable
         temporary.replace(path)
+    except OSError as problem:
+        cause = problem.strerror or _first_line(problem)
+        raise InputError(f"cannot write {path} ({cause}): make room on the disk, or name another place") from problem
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
     return path
 
 
@@ -176,10 +183,14 @@ def write_tensors(path: str | Path, tensors: dict[str, Tensor]) -> Path:
     from safetensors.torch import save_file
 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    try:
-        return write_atomically(path, lambda file: save_file(tensors, file))
-    except SafetensorError as problem:  # a full disk, which it does not report as one
-        raise OSError(f"{path}: {_first_line(problem)}") from None
+
+    def write(file: Path) -> None:
+        try:
+            save_file(tensors, file)
+        except SafetensorError as problem:  # a full disk, which it does not report as one
+            raise OSError(_first_line(problem)) from None
+
+    return write_atomically(path, write)
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:

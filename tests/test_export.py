@@ -385,6 +385,35 @@ def test_weights_that_are_no_numbers_are_not_exported(space):
         onnx_bytes(network, torch.zeros(2, 3, 32, 32))
 
 
+class Eigenvalues(torch.nn.Module):
+    def forward(self, x):
+        return torch.linalg.eigvals(x[:, 0]).real
+
+
+class Branch(torch.nn.Module):
+    def forward(self, x):
+        return x.flatten(1) if x.sum() > 0 else -x.flatten(1)
+
+
+@pytest.mark.parametrize(("network", "why"), [(Eigenvalues(), "linalg_eig"), (Branch(), "data-dependent expression")])
+def test_what_has_no_onnx_form_is_said_in_one_line(network, why):
+    with pytest.raises(lk.InputError, match=f"this network has no ONNX form .*{why}.*: replace what has none") as found:
+        onnx_bytes(network, torch.randn(2, 3, 8, 8))
+    assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize("damaged", [b"hello", b""])
+def test_what_is_no_onnx_model_is_refused_in_one_line(damaged, data):
+    x = standardise(data.train.pixels[:32])
+    for name in ("onnxruntime", "openvino"):
+        if runtime(name).available:
+            with pytest.raises(lk.InputError, match=f"{name} refuses this ONNX model .*: export .* anew") as found:
+                prepare(torch.nn.Identity(), name, x[:1], onnx_model=damaged or b" ")
+            assert "\n" not in str(found.value)
+    with pytest.raises(lk.InputError, match=r"this ONNX model cannot be quantised .*: export the network anew"):
+        quantised(damaged, x, "u8s8")
+
+
 def test_a_network_left_in_train_mode_is_exported_in_eval_mode(data):
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(0.5), torch.nn.Linear(3 * 32 * 32, 4)).train()
     x = standardise(data.test.pixels[:4])

@@ -1,4 +1,5 @@
 import os
+import resource
 
 import pytest
 import torch
@@ -27,6 +28,28 @@ def test_a_failed_write_leaves_what_was_there(tmp_path):
 
     with pytest.raises(RuntimeError):
         storage.write_atomically(path, fail)
+    assert path.read_text() == "before" and os.listdir(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize(
+    ("write", "content"),
+    [
+        (storage.write_text, "x" * 20_000),
+        (storage.write_tensors, {"w": torch.ones(5_000)}),
+        (storage.write_rows, [{"x": os.urandom(8).hex()} for _ in range(2_000)]),
+    ],
+)
+def test_a_full_disk_is_said_with_the_path_and_leaves_what_was_there(tmp_path, write, content):
+    """A limit on the size of files stands for the disk."""
+    path = tmp_path / "a.txt"
+    path.write_text("before")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, hard))
+    try:
+        with pytest.raises(InputError, match=r"cannot write .*a\.txt \(.*[Ff]ile too large.*\): make room on the disk"):
+            write(path, content)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert path.read_text() == "before" and os.listdir(tmp_path) == ["a.txt"]
 
 
