@@ -305,3 +305,16 @@ def test_a_second_stage_is_said_and_done_again(space, table, tmp_path):
     assert verdict.outcome == "reproduced"
     (verdict,) = verify([altered(claim, {"selection": None})])
     assert verdict.outcome == "drifted"
+
+
+@pytest.mark.parametrize(
+    ("ms", "outcome"), [(1.0, "reproduced"), (1.09, "reproduced"), (0.85, "drifted"), (1.2, "drifted")]
+)
+def test_a_latency_within_a_tenth_of_the_claim_is_reproduced(space, monkeypatch, ms, outcome):
+    card = lk.latency.card_of("torch", 1, space.image)
+    timed = lk.Measurement(lk.Timing(best_ms=ms, median_ms=2 * ms, spread_ms=0.01, n=10), card)
+    monkeypatch.setattr(reports, "measure", lambda networks, image, **how: [timed])
+    about = {"space": space.name, "classes": space.classes, "ops": list(space[0].ops)}
+    claim = Claim("latency", "1 ms in torch", {**about, "card": card.to_json(), "ms": 1.0, "spread_ms": 0.01})
+    (verdict,) = verify([claim])
+    assert (verdict.outcome, verdict.found) == (outcome, f"{timed.timing.text('best')} here")
