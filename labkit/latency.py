@@ -32,7 +32,7 @@ from labkit.cards import (
 from labkit.errors import InputError
 from labkit.networks import operation
 from labkit.ops import HEADS
-from labkit.runtimes import DTYPES, ON_CPU, Run, Runtime, ieee_float32, prepare, rounds_float32, runtimes, usable
+from labkit.runtimes import DTYPES, GRAPH, ON_CPU, Run, Runtime, ieee_float32, prepare, rounds_float32, runtimes, usable
 from labkit.spaces import Architecture, Edge, SearchSpace, Term, gated
 from labkit.stopwatch import ROUNDS, time_interleaved
 
@@ -179,11 +179,15 @@ class LatencyTable:
         device: str | torch.device = "cpu",
         seconds: float = 0.1,
         rounds: int = ROUNDS,
+        engines: str | Path | None = None,
     ) -> "LatencyTable":
         """Time every distinct part of `space` here and now, about `seconds` each in `rounds` blocks.
 
         Calls of a CUDA graph follow each other without a pause, and a part's kernels would be over before the next call
         is launched: what was timed would be the launching. So a graph holds its part `REPEATS` times over.
+
+        Args:
+            engines: a folder that keeps TensorRT engines for the next time.
         """
         usable(runtime, dtype, device)
         parts: dict[str, tuple[nn.Module, tuple[int, int, int]]] = {}
@@ -194,17 +198,17 @@ class LatencyTable:
         width = space.edges[-1].out_channels
         parts["head"] = (HEADS[space.head](width, sides[-1], space.classes), (width, sides[-1], sides[-1]))
         (first, (module, shape)), *_ = parts.items()
-        repeated = runtime == "torch-cuda-graph"  # compilers would see that the work is the same and do it once
-        if repeated:
-            parts = {key: (_Repeated(part, REPEATS), at) for key, (part, at) in parts.items()}
-            parts["floor"] = (_Repeated(module, 2 * REPEATS), shape)
+        if repeated := runtime.endswith(GRAPH):
+            parts["floor"] = (module, shape)  # twice as often; see `_of_one`
         else:
             parts["floor"] = (nn.Identity(), (space.edges[0].out_channels, sides[1], sides[1]))
 
         calls = []
-        for module, shape in parts.values():
+        for key, (module, shape) in parts.items():
             batches = _batches(batch_size, shape, runtime, dtype, device)
-            run = prepare(module, runtime, batches[0], dtype=dtype, exporter="torchscript")
+            repeats = (2 * REPEATS if key == "floor" else REPEATS) if repeated else 1
+            how = {"exporter": "torchscript", "engines": engines, "repeats": repeats}
+            run = prepare(module, runtime, batches[0], dtype=dtype, **how)
             calls.append(rotating(run, batches))
         timed = dict(zip(parts, time_interleaved(calls, device=device, seconds=seconds, rounds=rounds)))
         if repeated:
@@ -371,19 +375,6 @@ def shipped_table(name: str) -> Path:
     if found is None:
         raise InputError(f"no latency table is called {name!r}; shipped: {', '.join(tables) or 'none'}; or name a file")
     return tables[found]
-
-
-class _Repeated(nn.Module):
-    """The same work `times` over, one after the other."""
-
-    def __init__(self, module: nn.Module, times: int):
-        super().__init__()
-        self.module, self.times = module, times
-
-    def forward(self, x: Tensor) -> Tensor:
-        for _ in range(self.times):
-            y = self.module(x)
-        return y
 
 
 def _of_one(timed: dict[str, Timing], first: str, statistic: str) -> dict[str, Timing]:

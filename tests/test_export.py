@@ -17,7 +17,7 @@ from labkit.data import standardise
 from labkit.networks import seeded
 from labkit.onnx_models import onnx_bytes
 from labkit.quantisation import quantised
-from labkit.runtimes import Runtime, ieee_float32, in_precision, prepare, runtime, runtimes
+from labkit.runtimes import Runtime, _cuda_graph_run, ieee_float32, in_precision, prepare, runtime, runtimes
 
 
 @pytest.fixture(scope="module")
@@ -375,6 +375,13 @@ def test_auto_takes_what_is_here_and_says_once_what_is_not(network, data, monkey
         export.compile(network, precision="fp4", example=x)
     with pytest.raises(lk.InputError, match="the runtime torch takes float32, float16, bfloat16; got 'int8'"):
         export.compile(network, "torch", "int8", example=x)
+
+
+def test_a_cuda_graph_holds_its_work_several_times_over(monkeypatch):
+    monkeypatch.setattr("labkit.runtimes.Recording", lambda function, values: lambda images: function(images))
+    calls = []
+    run = _cuda_graph_run(lambda x: calls.append(1) or x.half(), {"dtype": torch.float32}, 3)
+    assert run(torch.ones(2)).dtype == torch.float32 and len(calls) == 3
 
 
 def test_weights_that_are_no_numbers_are_not_exported(space):

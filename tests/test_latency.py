@@ -201,6 +201,16 @@ def test_a_part_many_times_over_in_one_call_is_put_back_to_once():
     assert once["floor"].best_ms == pytest.approx(3) == once["floor"].median_ms
     assert once["stem"].best_ms == pytest.approx(5) and once["conv"].median_ms == pytest.approx(3.5)
     assert once["stem"].median_within == pytest.approx(timing(32).median_within * 67 / 32 / 5)
-    net = torch.nn.Conv2d(3, 4, 3)
-    x = torch.randn(1, 3, 8, 8)
-    assert torch.equal(latency._Repeated(net, 3)(x), net(x))
+
+
+@pytest.mark.parametrize(
+    ("runtime", "repeats"), [("tensorrt-cuda-graph", 32), ("torch-cuda-graph", 32), ("openvino", 1)]
+)
+def test_a_part_is_repeated_where_one_launch_would_outlast_it(space, monkeypatch, tmp_path, runtime, repeats):
+    asked = []
+    monkeypatch.setattr(latency, "usable", lambda *_: None)
+    monkeypatch.setattr(latency, "prepare", lambda part, name, x, **how: asked.append(how) or torch.relu)
+    monkeypatch.setattr(latency, "_of_one", lambda timed, first, statistic: timed)
+    LatencyTable.measure(space, runtime=runtime, seconds=0.001, rounds=2, engines=tmp_path)
+    assert [how["repeats"] for how in asked] == [repeats] * (len(asked) - 1) + [2 * repeats if repeats > 1 else 1]
+    assert {how["engines"] for how in asked} == {tmp_path}
