@@ -1,5 +1,6 @@
 import copy
 import math
+import subprocess
 import sys
 import warnings
 from dataclasses import replace
@@ -18,6 +19,8 @@ from labkit.networks import seeded
 from labkit.onnx_models import onnx_bytes
 from labkit.quantisation import quantised
 from labkit.runtimes import Runtime, _cuda_graph_run, ieee_float32, in_precision, prepare, runtime, runtimes
+
+HEAVY = ("onnx", "onnxruntime", "openvino", "tensorrt", "tensorrt_rtx")
 
 
 @pytest.fixture(scope="module")
@@ -382,6 +385,12 @@ def test_a_cuda_graph_holds_its_work_several_times_over(monkeypatch):
     calls = []
     run = _cuda_graph_run(lambda x: calls.append(1) or x.half(), {"dtype": torch.float32}, 3)
     assert run(torch.ones(2)).dtype == torch.float32 and len(calls) == 3
+
+
+def test_runtimes_are_looked_up_and_not_imported():
+    code = "import sys; from labkit.runtimes import runtimes; print(len(runtimes()), sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {name for name in HEAVY if f"'{name}'" in done.stdout}, done.stdout
 
 
 def test_weights_that_are_no_numbers_are_not_exported(space):
