@@ -113,7 +113,7 @@ def compile(
     runtime: str = "auto",
     precision: str = "fp32",
     *,
-    example: Tensor,
+    example: Tensor | None = None,
     calibration: Images | None = None,
     engines: str | Path | None = None,
 ) -> Run:
@@ -124,11 +124,18 @@ def compile(
             `PREFERRED` that can, which is said once when it is not the first of all.
         precision: of weights and arithmetic: fp32, fp16, bf16, int8 or fp8. Images and logits are float32.
         example: images like those it will see, on the device it will run on; TensorRT tunes an engine to their number.
+            Of labkit's own networks one image of their space, where the network lies.
         calibration: real images that int8 and fp8 take their ranges from, such as `data.train`.
         engines: a folder that keeps TensorRT engines for the next time.
     """
     if precision not in PRECISIONS:
         raise InputError(f"precisions are {', '.join(PRECISIONS)}; got {precision!r}")
+    if example is None:
+        if not isinstance(network, Network):
+            raise InputError(
+                "what is no network of labkit's needs example=, images (B, C, H, W) like those it will see"
+            )
+        example = torch.zeros(1, *network.space.image, device=next(network.parameters()).device)
     dtype = PRECISIONS[precision]
     name = first_usable(dtype, example.device) if runtime == "auto" else runtime
     ranges = None if calibration is None else standardise(calibration.pixels[:CALIBRATION])

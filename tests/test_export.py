@@ -380,6 +380,13 @@ def test_auto_takes_what_is_here_and_says_once_what_is_not(network, data, monkey
         export.compile(network, "torch", "int8", example=x)
 
 
+def test_a_network_of_labkit_needs_no_example(network, data):
+    run = export.compile(network, "torch-channels-last")
+    assert export.parity(network, run, data.test) < export.TOLERANCE
+    with pytest.raises(lk.InputError, match=r"needs example=, images \(B, C, H, W\)"):
+        export.compile(torch.nn.Flatten(), "torch")
+
+
 def test_a_cuda_graph_holds_its_work_several_times_over(monkeypatch):
     monkeypatch.setattr("labkit.runtimes.Recording", lambda function, values: lambda images: function(images))
     calls = []
