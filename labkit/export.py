@@ -1,5 +1,6 @@
 """Leave PyTorch: an ONNX file, proof that it computes the same, and what it costs in each runtime."""
 
+import copy
 import math
 import warnings
 from collections.abc import Iterable, Sequence
@@ -29,6 +30,8 @@ PRECISIONS = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "int8": 
 TOLERANCES = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 1e-2, "int8": 5e-2, "fp8": 5e-2}  # relative, see `parity`
 TOLERANCE = TOLERANCES["fp32"]
 PARITY_IMAGES, PARITY_BATCHES = 10, (1, 2, 5)
+EIGHT_BIT = ("int8", "fp8")  # of which accuracy is asked as well: a logit may be off by much
+ACCURACY_IMAGES, ACCURACY_DROP = 1_000, 0.01  # images it is counted on, and the fraction of them that may be lost
 PREFERRED = {  # what "auto" tries, the usually fastest first
     "cuda": ("tensorrt", "tensorrt-rtx", "torch-cuda-graph", "torch-channels-last"),
     "cpu": ("onnxruntime", "openvino", "torch-channels-last"),
@@ -49,6 +52,7 @@ class RuntimeRow:
     measurement: Measurement | None = None
     speedup: float | None = None  # over eager float32; below 1 is a slow-down
     precision: str = "fp32"
+    accuracy_drop: float | None = None  # see `accuracy_drop`; None where it was not counted
 
     @property
     def label(self) -> str:
@@ -56,8 +60,9 @@ class RuntimeRow:
 
     @property
     def computes_the_same(self) -> bool:
-        """Within what the precision allows; NaN is not."""
-        return self.parity_error is not None and self.parity_error <= TOLERANCES[self.precision]
+        """Within what the precision allows, and at most a point less accurate where that was counted; NaN is not."""
+        near = self.parity_error is not None and self.parity_error <= TOLERANCES[self.precision]
+        return near and (self.accuracy_drop is None or self.accuracy_drop <= ACCURACY_DROP)
 
     def to_json(self) -> dict[str, Any]:
         unmeasured = dict.fromkeys(("best_ms", "median_ms", "spread_ms", "n", "card"))
@@ -67,6 +72,7 @@ class RuntimeRow:
             "available": self.available,
             "reason": self.reason,
             "parity_error": self.parity_error if self.parity_error != math.inf else None,  # JSON has no infinity
+            "accuracy_drop": self.accuracy_drop,
             "speedup": self.speedup,
             **(self.measurement.to_json() if self.measurement else unmeasured),
         }
@@ -78,16 +84,17 @@ class RuntimeRow:
         if value["card"] is not None:
             measured = Measurement(Timing.from_json(value), Card.from_json(value["card"]).recorded())
         kept = {name: value[name] for name in ("name", "available", "reason", "parity_error", "speedup", "precision")}
-        return cls(measurement=measured, **kept)
+        return cls(measurement=measured, accuracy_drop=value.get("accuracy_drop"), **kept)
 
     def __str__(self) -> str:
         if self.measurement is None:
             return f"{self.label:20} {self.reason}"
         timing = self.measurement.timing
         change = "baseline" if self.label == BASELINE else speedup_text(self.speedup)
+        lost = "" if self.accuracy_drop is None else f", accuracy {-100 * self.accuracy_drop:+.1f} points"
         return (
             f"{self.label:20} best {timing.text('best')}, median {timing.text('median')} "
-            f"(spread {timing.spread_ms:.1g} ms), {change}, parity {self.parity_error:.0e}"
+            f"(spread {timing.spread_ms:.1g} ms), {change}, parity {self.parity_error:.0e}{lost}"
         )
 
 
@@ -187,6 +194,18 @@ def parity(network: Network, run: Run, images: Images) -> float:
     return worst
 
 
+@torch.no_grad()
+def accuracy_drop(network: Network, run: Run, images: Images) -> float:
+    """Fraction of `images` that eager float32 has right, less the fraction that `run` has right; below 0 is a gain.
+
+    Both are asked about the same images, so only those that one has right and the other has not make it unsure.
+    """
+    network, lost = copy.deepcopy(network).eval(), 0
+    for x, y in images.batches(64):  # which every engine takes
+        lost += ((network(x).argmax(-1) == y).sum() - (run(x).argmax(-1) == y).sum()).item()
+    return lost / len(images)
+
+
 @ieee_float32()
 def benchmark(
     network: Network,
@@ -204,7 +223,8 @@ def benchmark(
     """Every runtime in every precision, in turn with the others on the same real images, so all meet like disturbances.
 
     The baseline, eager PyTorch in NCHW and float32, is always timed and is the first row. What is not available here,
-    not in that precision or not for this network is a row with the reason.
+    not in that precision or not for this network is a row with the reason. What eight bits cost in accuracy is counted
+    on the first `ACCURACY_IMAGES` images.
 
     Args:
         precisions: None for all that each runtime takes.
@@ -253,7 +273,9 @@ def benchmark(
         on_device = lambda x, run=runs[name, precision]: run(x.to(device)).cpu()
         difference = parity(network, on_device, images)
         reason = "its logits are not finite" if difference == math.inf else None
-        rows.append(RuntimeRow(name, True, reason, difference, measurement, speedup, precision))
+        counted = images[:ACCURACY_IMAGES]
+        lost = accuracy_drop(network, on_device, counted) if precision in EIGHT_BIT else None
+        rows.append(RuntimeRow(name, True, reason, difference, measurement, speedup, precision, lost))
     return tuple(rows)
 
 
