@@ -4,21 +4,26 @@ In shapes: N architectures.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from labkit.cards import Measurement
+from labkit import tensorrt_engines
+from labkit.cards import Card, Measurement
 from labkit.data import ImageSet
 from labkit.errors import InputError
+from labkit.fusion import Fused, fusions
 from labkit.judging import judge
 from labkit.latency import LatencyTable, measure
-from labkit.networks import Supernet, derive
+from labkit.networks import Network, Supernet, derive
+from labkit.onnx_models import onnx_bytes
 from labkit.pareto import Point, non_dominated
 from labkit.ranking import Agreement, agreement
+from labkit.runtimes import GRAPH
 from labkit.search_config import SearchConfig
 from labkit.spaces import Architecture, SearchSpace
 
@@ -33,7 +38,19 @@ class ClosedLoop:
     points: tuple[Point, ...]  # N: error on shared weights, milliseconds by the search's table
     eager: tuple[Measurement, ...]  # N: whole, in eager PyTorch
     compiled: tuple[Measurement, ...]  # N: whole, in the runtime that is deployed
-    table_card: str
+    table_card: Card
+    fused: tuple[Fused, ...] = ()  # what became of the chosen network's layers in the graph that ONNX Runtime compiles
+    engine_layers: tuple[str, ...] = ()  # of the chosen network in TensorRT, after fusion; () in other runtimes
+
+    @property
+    def unlike(self) -> tuple[str, ...]:
+        """Names of the conditions in which the table and the compiled runtime's clock differ."""
+        return self.table_card.differences(self.compiled[0].card)
+
+    @property
+    def nodes(self) -> int:
+        """How many nodes of the compiled graph do the work of the layers in `fused`."""
+        return len({row.node for row in self.fused})
 
     @cached_property
     def ms(self) -> dict[str, np.ndarray]:
@@ -82,9 +99,10 @@ class ClosedLoop:
             key: round(getattr(self.agreement(one, other), key), 4) for key in ("tau", "low", "high")
         }
         return {
-            "table_card": self.table_card,
+            "table_card": str(self.table_card),
             "eager_card": self.eager[0].card.to_json(),
             "compiled_card": self.compiled[0].card.to_json(),
+            "unlike": list(self.unlike),
             "agreement": {
                 "table, compiled": tau("table", "compiled"),
                 "eager, compiled": tau("eager", "compiled"),
@@ -93,6 +111,8 @@ class ClosedLoop:
             "frontier_by_table": list(self.believed),
             "frontier_compiled": list(self.front),
             "misled": [list(pair) for pair in self.misled],
+            "fused": {"layers": len(self.fused), "nodes": self.nodes, "rows": [asdict(row) for row in self.fused]},
+            "engine_layers": list(self.engine_layers),
             "architectures": [
                 {
                     "ops": str(point.architecture),
@@ -134,18 +154,30 @@ def close(
     points: Sequence[Point],
     table: LatencyTable,
     *,
+    chosen: Architecture | None = None,
     runtime: str = "onnxruntime",
-    batch_size: int = 1,
+    batch_size: int | None = None,
     seconds: float = 0.2,
     device: str = "cpu",
 ) -> ClosedLoop:
-    """Time the architectures of `points` whole, in eager PyTorch and in `runtime`, each clock in turn with itself."""
+    """Time the architectures of `points` whole, in eager PyTorch and in `runtime`, each clock in turn with itself.
+
+    Args:
+        chosen: the architecture whose layers are followed into the compiled graph.
+        batch_size: that of the table where none is given.
+    """
     if len(points) < LEAST:
         raise InputError(f"a rank agreement needs at least {LEAST} architectures; got {len(points)}")
     networks = [derive(space, point.architecture).eval() for point in points]
+    batch_size = table.card.batch_size if batch_size is None else batch_size
     condition = {"batch_size": batch_size, "device": device, "seconds": seconds}
     timed = lambda name: tuple(measure(networks, space.image, runtime=name, **condition))
-    return ClosedLoop(tuple(points), timed("torch"), timed(runtime), str(table.card))
+    clocks = timed("torch"), timed(runtime)
+    if chosen is None:
+        return ClosedLoop(tuple(points), *clocks, table.card)
+    network, example = derive(space, chosen).eval(), torch.zeros(2, *space.image)
+    layers = _engine_layers(network, example, runtime.removesuffix(GRAPH), device)
+    return ClosedLoop(tuple(points), *clocks, table.card, fusions(network, example), layers)
 
 
 def to_text(loop: ClosedLoop) -> str:
@@ -170,7 +202,22 @@ def to_text(loop: ClosedLoop) -> str:
         )
     else:
         lines.append("the table misled in no pair whose latencies are surely apart")
+    lines += [f"table: {loop.table_card}", f"{name}: {loop.compiled[0].card}"]
+    lines.append(f"these two differ in {', '.join(loop.unlike)}" if loop.unlike else "these two are alike")
+    if loop.fused:
+        says = f"{len(loop.fused)} layers of PyTorch became {loop.nodes} nodes in ONNX Runtime, each of these into one:"
+        lines += [says, *(f"  {row}" for row in loop.fused)]
+    if loop.engine_layers:
+        lines.append(f"in {name} they are {len(loop.engine_layers)} layers: {', '.join(loop.engine_layers)}")
     return "\n".join(lines)
+
+
+def _engine_layers(network: Network, example: Tensor, flavour: str, device: str) -> tuple[str, ...]:
+    """Names of what `network` becomes in TensorRT; () for another runtime."""
+    if flavour not in tensorrt_engines.FLAVOURS:
+        return ()
+    engine = tensorrt_engines.build(onnx_bytes(network, example), flavour=flavour)
+    return tuple(layer["Name"] for layer in tensorrt_engines.EngineRun(engine, device).layers())
 
 
 def _to_judge(space: SearchSpace, chosen: Architecture, seed: int) -> list[Architecture]:

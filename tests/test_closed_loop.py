@@ -1,6 +1,8 @@
 """Three clocks for the same networks, with made-up times where the answer must be known."""
 
 import json
+import types
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,20 +10,21 @@ import torch
 import labkit as lk
 from labkit import closed_loop, plots
 from labkit.closed_loop import ClosedLoop, along_the_frontier, close
+from labkit.fusion import fusions
 from labkit.pareto import Point
 
 CONFIG = lk.SearchConfig(judge_images=100, calibration_images=64)
 
 
-def measured(ms: float, spread: float = 0.0, runtime: str = "onnxruntime") -> lk.Measurement:
+def measured(ms: float, spread: float = 0.0, runtime: str = "onnxruntime", batch_size: int = 1) -> lk.Measurement:
     timing = lk.Timing(best_ms=ms, median_ms=ms, spread_ms=spread, n=10)
-    return lk.Measurement(timing, lk.latency.card_of(runtime, 1, (3, 32, 32)))
+    return lk.Measurement(timing, lk.latency.card_of(runtime, batch_size, (3, 32, 32)))
 
 
 def a_loop(space, table, compiled, spread=0.0, errors=(0.5, 0.4, 0.3, 0.2)) -> ClosedLoop:
     points = tuple(Point(space[i], error, ms) for i, (error, ms) in enumerate(zip(errors, table)))
     clocks = [tuple(measured(ms, spread, name) for ms in compiled) for name in ("torch", "onnxruntime")]
-    return ClosedLoop(points, *clocks, "a card")
+    return ClosedLoop(points, *clocks, clocks[0][0].card)
 
 
 def test_a_table_that_is_right_misleads_nobody(space):
@@ -75,6 +78,54 @@ def test_the_clocks_are_measured_here(space, table):
     loop = close(space, points, table, seconds=0.02)
     assert {m.card.runtime for m in loop.eager} == {"torch"}
     assert {m.card.runtime for m in loop.compiled} == {"onnxruntime"}
-    assert (loop.ms["compiled"] > 0).all() and loop.table_card == str(table.card)
+    assert (loop.ms["compiled"] > 0).all() and loop.table_card == table.card
     with pytest.raises(lk.InputError, match="at least 3 architectures; got 1"):
         close(space, points[:1], table)
+
+
+@pytest.fixture
+def timed(monkeypatch):
+    """The conditions that were asked for, and a millisecond for every network."""
+    asked = []
+
+    def measure(networks, image, *, runtime, batch_size, device, seconds):
+        asked.append((runtime, batch_size))
+        return [measured(1.0 + i, runtime=runtime, batch_size=batch_size) for i in range(len(networks))]
+
+    monkeypatch.setattr(closed_loop, "measure", measure)
+    return asked
+
+
+def test_other_conditions_than_the_tables_are_said(space, table, timed):
+    points = [Point(space[i], 0.1, table.table_ms(space[i])) for i in (0, 121, 242)]
+    of_32 = replace(table, card=replace(measured(1.0, runtime="torch").card, batch_size=32))
+    loop = close(space, points, of_32)
+    assert timed == [("torch", 32), ("onnxruntime", 32)], "the table's batch"
+    assert "batch_size" not in loop.unlike and "runtime" in loop.unlike
+    loop = close(space, points, of_32, batch_size=8)
+    text = closed_loop.to_text(loop)
+    assert f"table: {of_32.card}" in text and f"onnxruntime: {loop.compiled[0].card}" in text
+    assert "these two differ in runtime, versions, batch_size" in text
+    assert loop.to_json()["unlike"] == ["runtime", "versions", "batch_size"]
+    assert "these two are alike" in closed_loop.to_text(replace(loop, table_card=loop.compiled[0].card))
+
+
+def test_what_became_of_the_chosen_networks_layers_is_said(space, table, timed, monkeypatch):
+    points = [Point(space[i], 0.1, table.table_ms(space[i])) for i in (0, 121, 242)]
+    loop = close(space, points, table, chosen=space[0])
+    assert (
+        loop.fused == fusions(lk.derive(space, space[0]).eval(), torch.zeros(2, 3, 32, 32)) and not loop.engine_layers
+    )
+    assert 0 < loop.nodes < len(loop.fused)
+    text, value = closed_loop.to_text(loop), json.loads(json.dumps(loop.to_json()))
+    assert f"{len(loop.fused)} layers of PyTorch became {loop.nodes} nodes" in text
+    assert all(f"  {row}" in text for row in loop.fused)
+    assert value["fused"]["nodes"] == loop.nodes and value["fused"]["rows"][0]["layer"] == loop.fused[0].layer
+    monkeypatch.setattr(closed_loop, "fusions", lambda network, example: loop.fused)
+    monkeypatch.setattr(closed_loop, "onnx_bytes", lambda network, example: b"model")
+    monkeypatch.setattr(closed_loop.tensorrt_engines, "build", lambda model, flavour: (model, flavour))
+    layers = types.SimpleNamespace(layers=lambda: [{"Name": "conv + relu"}, {"Name": "gemm"}])
+    monkeypatch.setattr(closed_loop.tensorrt_engines, "EngineRun", lambda engine, device: layers)
+    loop = close(space, points, table, chosen=space[0], runtime="tensorrt-cuda-graph")
+    assert loop.to_json()["engine_layers"] == ["conv + relu", "gemm"]
+    assert "in tensorrt-cuda-graph they are 2 layers: conv + relu, gemm" in closed_loop.to_text(loop)

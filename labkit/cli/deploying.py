@@ -16,7 +16,7 @@ def add(verbs) -> None:
     p.add_argument("run", help="folder of a search")
     p.add_argument("--runtimes", default="torch,torch-channels-last,onnxruntime,tensorrt")
     p.add_argument("--precisions", default="fp32", help="such as fp32,fp16,int8: each runtime in each")
-    p.add_argument("--batch-size", type=int, default=1)
+    p.add_argument("--batch-size", type=int, help="images at a time: 1 without it, and for --verify the table's")
     p.add_argument("--epochs", type=int, default=6)
     p.add_argument("--device", default="cpu", help="cpu or cuda: where it is trained and timed")
     p.add_argument("--engine", help="build TensorRT engines too: tensorrt, or tensorrt-rtx, which needs no GPU for it")
@@ -62,13 +62,14 @@ def export(arguments: argparse.Namespace) -> Outcome:
     data = loaded.image_set(download=arguments.download)
     network, accuracy = runs.train_chosen(loaded, data, config, device=device, progress=on_terminal())
     path = exporting.to_onnx(network, loaded.folder / "network.onnx")
-    engines = _build_engines(arguments, network, data, precisions, loaded.folder / "engines")
+    batch_size = 1 if arguments.batch_size is None else arguments.batch_size
+    engines = _build_engines(arguments.engine, batch_size, network, data, precisions, loaded.folder / "engines")
     rows = exporting.benchmark(
         network,
         data.test,
         runtimes=names,
         precisions=precisions,
-        batch_size=arguments.batch_size,
+        batch_size=batch_size,
         device=device,
         onnx_model=path.read_bytes(),
         calibration=data.train,
@@ -101,20 +102,18 @@ def export(arguments: argparse.Namespace) -> Outcome:
     return value, text, passed
 
 
-def _build_engines(arguments, network, data, precisions, folder) -> list[tuple[dict[str, Any], str]]:
-    """An engine of `--engine` a precision, kept in `folder`, and a line on each."""
+def _build_engines(flavour, batch_size, network, data, precisions, folder) -> list[tuple[dict[str, Any], str]]:
+    """An engine of `flavour`, if any, a precision, kept in `folder`, and a line on each."""
     from labkit import export as exporting
     from labkit import tensorrt_engines
 
-    if arguments.engine is None:
+    if flavour is None:
         return []
-    settings = tensorrt_engines.Settings(
-        tensorrt_engines.Profile(1, arguments.batch_size, max(64, arguments.batch_size))
-    )
+    settings = tensorrt_engines.Settings(tensorrt_engines.Profile(1, batch_size, max(64, batch_size)))
     built = []
     for precision in precisions:
-        model = exporting.model_for(network, arguments.engine, precision, data.train)
-        engine = tensorrt_engines.cached(model, settings, folder, flavour=arguments.engine)
+        model = exporting.model_for(network, flavour, precision, data.train)
+        engine = tensorrt_engines.cached(model, settings, folder, flavour=flavour)
         row = {"precision": precision, "flavour": engine.flavour, "version": engine.version}
         row |= {"bytes": len(engine.plan), "layers": engine.layers, "seconds": round(engine.seconds, 2)}
         text = (
@@ -137,6 +136,7 @@ def _close_the_loop(arguments, loaded, data, runtime: str) -> tuple[dict[str, An
         loaded.space,
         points,
         loaded.table,
+        chosen=result.architecture,
         runtime=runtime,
         batch_size=arguments.batch_size,
         device=arguments.device,
