@@ -25,7 +25,7 @@ from labkit.runtimes import runtime as runtime_called
 from labkit.runtimes import runtimes as runtimes
 from labkit.stopwatch import time_interleaved
 
-BASELINE = "torch"
+BASELINE, LAYOUT = "torch", "torch-channels-last"
 PRECISIONS = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "int8": "int8", "fp8": "float8"}
 TOLERANCES = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 1e-2, "int8": 5e-2, "fp8": 5e-2}  # relative, see `parity`
 TOLERANCE = TOLERANCES["fp32"]
@@ -213,6 +213,7 @@ def benchmark(
     *,
     runtimes: Sequence[str] = ("torch", "torch-channels-last", "onnxruntime", "tensorrt"),
     precisions: Sequence[str] | None = ("fp32",),
+    beside: Sequence[str] = (),
     batch_size: int = 1,
     seconds: float = 0.5,
     device: str | torch.device = "cpu",
@@ -228,6 +229,8 @@ def benchmark(
 
     Args:
         precisions: None for all that each runtime takes.
+        beside: runtimes that are timed in float32 whatever the precisions, such as "torch-channels-last": what a
+            compiled runtime owes to another layout alone.
         calibration: real images, other than `images`, that int8 and fp8 take their ranges from.
         engines: a folder that keeps TensorRT engines for the next time.
     """
@@ -237,7 +240,7 @@ def benchmark(
         if precision not in PRECISIONS:
             raise InputError(f"precisions are {', '.join(PRECISIONS)}; got {precision!r}")
     pairs = [(name, p) for name in runtimes for p in (_precisions(name) if precisions is None else precisions)]
-    wanted = dict.fromkeys([(BASELINE, "fp32"), *pairs])
+    wanted = dict.fromkeys([*((name, "fp32") for name in (BASELINE, *beside)), *pairs])
     batches = _batches(images, batch_size).to(device)
     x = standardise(images.pixels[: max(PARITY_BATCHES)])
     ranges = None if calibration is None else standardise(calibration.pixels[:CALIBRATION])

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+import labkit as lk
+from labkit import runs
 from labkit.cli import main
 from labkit.cli.records import earlier, save_with_rows
 from labkit.errors import InputError
@@ -206,11 +208,11 @@ def test_the_main_job(tmp_path):
     assert value["schema"] == 1 and value["passed"] is True
     assert value["architecture"] == found["architecture"] and len(value["architecture"]) == 5
     assert value["test_accuracy"] > 0.9
-    assert [row["name"] for row in value["runtimes"]] == ["torch", "onnxruntime"]
+    assert [row["name"] for row in value["runtimes"]] == ["torch", "torch-channels-last", "onnxruntime"]
     for row in value["runtimes"]:
         assert row["available"] and row["parity_error"] <= 1e-4 and 0 < row["best_ms"] <= row["median_ms"]
         assert row["card"]["batch_size"] == 1 and row["card"]["origin"] == "measured"
-    assert value["runtimes"][0]["speedup"] == 1 and value["runtimes"][1]["speedup"] > 0
+    assert value["runtimes"][0]["speedup"] == 1 and value["runtimes"][2]["speedup"] > 0
 
 
 def test_a_search_on_real_handwriting_is_exported_and_its_loop_closed(capsys, tmp_path):
@@ -224,14 +226,47 @@ def test_a_search_on_real_handwriting_is_exported_and_its_loop_closed(capsys, tm
     value = json.loads(text)
     assert value["architecture"] == found["architecture"]
     assert [(row["name"], row["precision"]) for row in value["runtimes"]] == [
+        ("torch", "fp32"),
+        ("torch-channels-last", "fp32"),
         ("onnxruntime", "fp32"),
         ("onnxruntime", "int8"),
     ]
+    assert [row["accuracy_drop"] is None for row in value["runtimes"]] == [True, True, True, False]
     assert [row["precision"] for row in value["engines"]] == (["fp32", "int8"] if engine else [])
     loop = json.loads((tmp_path / "RUN" / "closed_loop.json").read_text())
     assert loop == value["closed_loop"] and len(loop["architectures"]) == 5
     assert "-".join(found["architecture"]) in [row["ops"] for row in loop["architectures"]]
     assert (tmp_path / "RUN" / "closed_loop.png").stat().st_size > 5_000
+
+
+@pytest.mark.parametrize(
+    ("runtimes", "precisions", "shown", "said"),
+    [
+        ("onnxruntime", "int8", ["torch", "torch-channels-last", "onnxruntime int8"], True),
+        ("tensorrt,torch-compile", "fp32", ["torch", "torch-channels-last", "tensorrt", "torch-compile"], False),
+        ("torch", "bf16", ["torch bf16"], False),
+    ],
+)
+def test_a_compiled_runtime_is_shown_beside_both_layouts(
+    capsys, monkeypatch, tmp_path, space, data, table, runtimes, precisions, shown, said
+):
+    """Without training, and without a clock: every row that was asked for says that it was not timed."""
+    config = lk.SearchConfig(mixture_steps=1, weight_steps=1, joint_steps=1, judge_images=10, calibration_images=8)
+    runs.save(lk.search(lk.Supernet(space), data, table, config), tmp_path, data, table, data_name="glyphs")
+    network = lk.derive(space, space[0])
+    monkeypatch.setattr(runs.Run, "image_set", lambda run, download: data)
+    monkeypatch.setattr(runs, "train_chosen", lambda *_, **__: (network, 0.9))
+    monkeypatch.setattr(lk.export, "to_onnx", lambda network, path: lk.storage.write_text(path, "model"))
+
+    def usable(name, dtype, device):
+        raise InputError("not timed")
+
+    monkeypatch.setattr(lk.export, "usable", usable)
+    monkeypatch.setattr(lk.export, "time_interleaved", lambda *_, **__: [])
+    code, text, _ = run(capsys, "export", str(tmp_path), "--runtimes", runtimes, "--precisions", precisions)
+    lines = text.splitlines()[3:]
+    assert code == 0 and [line[:20].strip() for line in lines[: len(shown)]] == shown
+    assert ("compiled eager, torch-compile: not timed" in lines) is said
 
 
 def test_a_bench_that_goes_on_names_what_began_it(tmp_path):
