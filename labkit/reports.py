@@ -309,6 +309,7 @@ def _page(run: runs.Run, images: ImageSet, made: tuple[Claim, ...]) -> str:
         f"{run.data['test']:,} to test",
         "seed": str(result.config.seed),
         "cost": steps,
+        "random search at equal cost": "not part of a run; labkit study draws it beside the search",
         "latencies of the search": str(table.card),
         "made with": ", ".join(f"{name} {version}" for name, version in run.versions.items()),
         "date": run.date,
