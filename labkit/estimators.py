@@ -6,6 +6,7 @@ Each estimates d E[cost(z)] / d logits for z drawn from the distribution, and al
 
 `cost` maps op weights (N, S, K) to N costs. `control` is a differentiable stand-in that also accepts relaxed
 weights; it defaults to `cost` itself, which must then be differentiable. Nothing here touches a `.grad`.
+A call asks `cost` about its `n` draws once, where it asks at all; as a control, `cost` is asked beside that.
 
     estimator        cost       control                  bias    variance
     Reinforce        any        unused                   none    high; its baseline decides
@@ -138,7 +139,8 @@ class ClosedForm:
             raise InputError("ClosedForm needs a control that is linear in each slot, such as a latency table")
         sample = dist.sample(n, 1.0, generator)
         with torch.no_grad():
-            value, left = cost(sample.hard), cost(sample.hard) - control(sample.hard)
+            value = cost(sample.hard)
+            left = value - control(sample.hard)
         return _estimate(left * sample.log_prob + control(dist.probs()[None]), dist, value)
 
 

@@ -134,6 +134,33 @@ def test_all_share_one_signature_and_touch_no_grad(toy, name):
     assert isinstance(value, float) and dist.logits.grad is None
 
 
+@pytest.mark.parametrize(
+    ("estimator", "asked"),
+    [
+        *((make(), 0 if name in ("gumbel", "straight-through", "darts") else 1) for name, make in ESTIMATORS.items()),
+        (ClosedForm(), 1),
+        (NoCorrection(), 1),
+    ],
+    ids=[*ESTIMATORS, "closed form", "no correction"],
+)
+def test_a_draw_asks_the_cost_once(toy, estimator, asked):
+    """A measured cost is dear, and the same architecture costs something else the next time."""
+    dist, _ = toy
+    draws, answers, noise = [], [], torch.Generator().manual_seed(0)
+
+    def measured(z):
+        if z.requires_grad:
+            return wrong_table(z)  # REBAR's control, which is the cost on relaxed weights
+        draws.append(len(z))
+        answers.append(torch.rand(len(z), generator=noise, dtype=z.dtype))
+        return answers[-1]
+
+    control = None if isinstance(estimator, Rebar) else wrong_table
+    found = estimator(measured, dist, 4, torch.Generator().manual_seed(0), control)
+    assert draws == [4] * asked
+    assert not asked or found.cost == answers[0].mean().item()
+
+
 def test_running_mean_is_used_before_it_is_updated(toy):
     """Else the baseline would depend on the draw that it is taken off, which is a bias."""
     dist, cost = toy
