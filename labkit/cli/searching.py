@@ -19,6 +19,9 @@ from labkit.cli.arguments import (
     words,
 )
 from labkit.cli.records import provenance, typed
+from labkit.errors import InputError
+
+RIVALS = "random-selected,random,evolution,local-search"
 
 
 def add(verbs) -> None:
@@ -45,11 +48,13 @@ def add(verbs) -> None:
     p.add_argument(
         "--seeds", type=int, help="with it: so many sweeps beside their rivals, by what training makes of it"
     )
-    rivals = "random-selected,random,evolution,local-search"
-    p.add_argument("--rivals", default=rivals, help=f"{rivals}; also archive-mutation, model, nsga2, tpe")
+    p.add_argument(
+        "--rivals", help=f"with --seeds: {RIVALS}, which are the default; also archive-mutation, model, nsga2, tpe"
+    )
     p.add_argument("--task-cost", default="cross-entropy", help="of what is drawn: cross-entropy, or its error itself")
-    p.add_argument("--estimators", default="", help="with --seeds: sweeps that follow these, at the same cost, too")
-    p.add_argument("--train", action="store_true", help="train what was chosen even if a truth table knows it")
+    p.add_argument("--estimators", help="with --seeds: sweeps that follow these, at the same cost, too")
+    text = "with --seeds: train what was chosen even if a truth table knows it"
+    p.add_argument("--train", action="store_true", help=text)
     p.add_argument("--picture", help="file of its frontier, PNG; with --seeds, of the costs")
 
 
@@ -103,11 +108,14 @@ def search(arguments: argparse.Namespace) -> Outcome:
 def study(arguments: argparse.Namespace) -> Outcome:
     if arguments.seeds is not None:
         return _compare(arguments)
+    for name in ("rivals", "estimators", "train"):
+        if getattr(arguments, name) not in (None, False):
+            raise InputError(f"--{name} belongs to a study of many seeds: add --seeds, such as 10, or leave it out")
     from labkit import Supernet, runs, storage
     from labkit.search_config import SearchConfig
 
     weights = numbers(arguments.latency_weights, "--latency-weights")
-    config = search_config(arguments, seed=arguments.seed)
+    config = search_config(arguments, task_cost=arguments.task_cost, seed=arguments.seed)
     for weight in weights:
         SearchConfig(latency_weight=weight)
     space, data, table = space_data_table(arguments)
@@ -136,7 +144,8 @@ def _compare(arguments: argparse.Namespace) -> Outcome:
     from labkit.training import RECIPE
 
     weights = numbers(arguments.latency_weights, "--latency-weights")
-    rivals, estimators = words(arguments.rivals), words(arguments.estimators)
+    rivals = words(RIVALS if arguments.rivals is None else arguments.rivals)
+    estimators = words(arguments.estimators or "")
     storage.writable_folder(Path(arguments.out).parent)
     space, data, table = space_data_table(arguments)
     known = None
