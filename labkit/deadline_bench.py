@@ -24,6 +24,7 @@ from labkit.pareto import Frontier, supported
 from labkit.spaces import Architecture
 from labkit.truth import Truth
 
+KIND, SCHEMA = "deadline bench", 1
 METHODS = ("deadline", "policy alone", "random", "hinge", "weight sweep")
 NEAR = 0.01  # error fraction: as good as the best that is in time
 
@@ -211,7 +212,7 @@ def to_text(rows: Sequence[Row], over: Iterable[Summary]) -> str:
 def load(source: str | Path = "deadlines") -> tuple[Row, ...]:
     """The rows of a bench that was saved: a file, or the name of a shipped one."""
     path = storage.result_file(source)
-    value = storage.read_json(path, "deadline bench", 1)
+    value = storage.read_json(path, KIND, SCHEMA)
     try:
         return tuple(Row(**{**row, "found": tuple(row["found"])}) for row in value["rows"])
     except (KeyError, TypeError) as problem:

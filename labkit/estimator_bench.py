@@ -35,6 +35,7 @@ from labkit.objectives import Deadline, TabularCost
 from labkit.spaces import Edge, SearchSpace, five_layer
 from labkit.training_pool import one_thread
 
+KIND, SCHEMA = "estimator bench", 1
 DRAWS = 2_000  # of a call; the variance of a single draw follows from that of the calls
 SUSPICIOUS = 4.0  # standard errors: beyond it an estimator is called biased, once a larger sample has agreed
 
@@ -386,7 +387,7 @@ def to_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
 def load(source: str | Path = "estimators") -> tuple[Row, ...]:
     """The rows of a bench that was saved: a file, or the name of a shipped one."""
     path = storage.result_file(source)
-    value = storage.read_json(path, "estimator bench", 1)
+    value = storage.read_json(path, KIND, SCHEMA)
     try:
         known = {f.name for f in fields(Row)}
         rows = [{key: x for key, x in row.items() if key in known} for row in value["rows"]]

@@ -1,14 +1,16 @@
 """The command line: what it prints, what it refuses, and the main job from nothing to a benchmark."""
 
+import importlib
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import labkit as lk
 from labkit import runs
-from labkit.cli import main
+from labkit.cli import benches, main
 from labkit.cli.records import earlier, save_with_rows
 from labkit.errors import InputError
 from labkit.latency import LatencyTable
@@ -133,6 +135,14 @@ def test_an_engine_that_cannot_be_built_here_is_refused_before_training(capsys, 
     monkeypatch.setattr("labkit.tensorrt_engines.module", lambda flavour: None)
     monkeypatch.setattr("labkit.tensorrt_engines._capability", lambda: None)
     assert "tensorrt builds engines on an NVIDIA GPU" in refused(capsys, "export", "RUN", "--engine", "tensorrt")
+
+
+def test_every_bench_says_the_kind_of_its_files_in_one_place():
+    typed = Path(benches.__file__).read_text()
+    for name in ("estimator", "supernet", "step", "sweep", "deploy", "engine", "deadline", "optimize"):
+        bench = importlib.import_module(f"labkit.{name}_bench")
+        assert bench.SCHEMA >= 1 and f'"{bench.KIND}"' not in typed
+        assert Path(bench.__file__).read_text().count(f'"{bench.KIND}"') == 1
 
 
 def test_a_defect_keeps_its_traceback(monkeypatch):

@@ -74,8 +74,8 @@ def estimators(arguments: argparse.Namespace) -> Outcome:
         rows += (estimator_bench.skipped_row(10 * arguments.samples),)
     passed = estimator_bench.passed(rows)
     value = {
-        "kind": "estimator bench",
-        "schema": 1,
+        "kind": estimator_bench.KIND,
+        "schema": estimator_bench.SCHEMA,
         "passed": passed,
         "made": provenance(),
         "milliseconds_per_10000_samples": round(estimator_bench.milliseconds_per_estimate(), 2),
@@ -318,8 +318,8 @@ def deadlines(arguments: argparse.Namespace) -> Outcome:
         )
     over = deadline_bench.summaries(known, rows, arguments.latency)
     value = {
-        "kind": "deadline bench",
-        "schema": 1,
+        "kind": deadline_bench.KIND,
+        "schema": deadline_bench.SCHEMA,
         "passed": deadline_bench.passed(over),
         "made": provenance(),
         "latencies": str(known.latency(arguments.latency).card),
