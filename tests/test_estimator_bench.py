@@ -1,6 +1,7 @@
 """The bench that holds estimators against enumerated gradients, and what every one of them must show there."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -117,8 +118,32 @@ def test_the_command_prints_and_saves_the_same_rows(capsys, tmp_path, monkeypatc
     names = {(row["problem"], row["estimator"]) for row in value["rows"]}
     assert ("truth table", "closed form") in names and ("toy network", "closed form") not in names
     assert json.loads((tmp_path / "b.json").read_text())["rows"] == value["rows"]
-    main([*arguments, "--problems", "truth table"])
+    assert main([*arguments, "--problems", "truth table"]) == 0
     assert "worst z" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "part", [("measured latency", "0.4"), ("toy network", "0.2")], ids=["another problem", "another temperature"]
+)
+def test_a_part_of_the_bench_is_judged_by_the_bars_that_it_has(capsys, monkeypatch, part):
+    monkeypatch.setattr(truth, "load", lambda source: made_up_truth())
+    arguments = ["bench", "estimators", "--samples", "4000", "--softenings", "0"]
+    code = main([*arguments, "--problems", part[0], "--temperatures", part[1]])
+    text = capsys.readouterr().out
+    assert code == 0 and "FAIL" not in text and "ok   unbiased estimators" in text
+    assert "no negative control was asked for" in text
+
+
+def test_a_bar_that_fails_is_named(problems):
+    entry = next(entry for entry in eb.ENTRIES if entry.name == "UNAS")
+    unas = replace(eb.measure(problems["toy network"], entry, samples=8_000), worst_z=2.0)
+    gumbel, wrong = (replace(unas, estimator=name, unbiased=False, worst_z=20.0) for name in eb.NEGATIVE[:2][::-1])
+    assert eb.passed([unas, gumbel, wrong]) and "FAIL" not in eb.to_text([unas, gumbel, wrong])
+    tame, biased = replace(gumbel, worst_z=3.0), replace(unas, worst_z=5.0)
+    assert not eb.passed([unas, tame, wrong]) and not eb.passed([biased, gumbel, wrong])
+    assert "FAIL negative control Gumbel-Softmax, toy network: z 3.0, above 10" in eb.to_text([unas, tame, wrong])
+    text = eb.to_text([biased, gumbel, wrong])
+    assert "FAIL unbiased estimators: 1 rows, worst z 5.00 (UNAS, toy network" in text and text.count("FAIL") == 1
 
 
 @pytest.mark.parametrize(
