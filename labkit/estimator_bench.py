@@ -295,12 +295,21 @@ def bench(
     temperatures: Sequence[float] = (0.1, 0.2, 0.4, 1.0, 2.0),
     softenings: Sequence[float] = (0.0, 0.08),
     samples: int = 400_000,
+    done: Iterable[Row] = (),
     on_row: Callable[[Row], None] | None = None,
 ) -> tuple[Row, ...]:
-    """Every estimator on every problem, at every temperature that it has and every softening."""
+    """Every estimator on every problem, at every temperature that it has and every softening.
+
+    `done` rows are kept and not repeated; `on_row` is called with the others.
+    """
+    kept = {(row.problem, row.estimator, row.temperature, row.softening): row for row in done}
     rows = []
     for problem in over:
         for entry, temperature, softening in _grid(problem, temperatures, softenings):
+            place = (problem.name, entry.name, temperature if entry.tempered else None, softening)
+            if place in kept:
+                rows.append(kept[place])
+                continue
             row = measure(problem, entry, temperature=temperature, softening=softening, samples=samples)
             rows.append(row)
             if on_row is not None:
@@ -403,11 +412,14 @@ def to_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
 
 def load(source: str | Path = "estimators") -> tuple[Row, ...]:
     """The rows of a bench that was saved: a file, or the name of a shipped one."""
-    path = storage.result_file(source)
-    value = storage.read_json(path, KIND, SCHEMA)
+    return from_json(storage.read_json(storage.result_file(source), KIND, SCHEMA))
+
+
+def from_json(value: dict[str, Any]) -> tuple[Row, ...]:
+    """The rows of a bench that was saved."""
     try:
         known = {f.name for f in fields(Row)}
         rows = [{key: x for key, x in row.items() if key in known} for row in value["rows"]]
         return tuple(Row(**{**row, "z": tuple(map(tuple, row["z"]))}) for row in rows)
     except (KeyError, TypeError, AttributeError) as problem:
-        raise InputError(f"{path} is a damaged estimator bench: {type(problem).__name__} {problem}") from None
+        raise InputError(f"a damaged estimator bench: {type(problem).__name__} {problem}") from None

@@ -122,6 +122,31 @@ def test_the_command_prints_and_saves_the_same_rows(capsys, tmp_path, monkeypatc
     assert "worst z" in capsys.readouterr().out
 
 
+def test_a_bench_that_was_stopped_goes_on_from_its_file(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(truth, "load", lambda source: made_up_truth())
+    measured, measure, out = [], eb.measure, tmp_path / "b.json"
+
+    def stopped(problem, entry, **how):
+        measured.append(entry.name)
+        if len(measured) == 4:
+            raise KeyboardInterrupt
+        return measure(problem, entry, **how)
+
+    monkeypatch.setattr(eb, "measure", stopped)
+    arguments = ["bench", "estimators", "--samples", "4000", "--temperatures", "0.4", "--softenings", "0"]
+    arguments += ["--out", str(out), "--problems", "truth table"]
+    assert main(arguments) == 130
+    first = json.loads(out.read_text())["rows"]
+    assert [row["estimator"] for row in first] == measured[:3]
+    assert main(arguments) == 0
+    value = json.loads(out.read_text())
+    assert value["rows"][:3] == first and value["passed"] is True, "seconds and all"
+    assert len(measured) == len(eb.ENTRIES) + 1 and [r.estimator for r in eb.load(out)] == [e.name for e in eb.ENTRIES]
+    capsys.readouterr()
+    assert main([*arguments, "--temperatures", "0.4,1"]) == 2
+    assert "asked something else" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "part", [("measured latency", "0.4"), ("toy network", "0.2")], ids=["another problem", "another temperature"]
 )

@@ -35,13 +35,13 @@ def _add_estimators(acts) -> None:
     p.add_argument("--softenings", default="0,0.08")
     p.add_argument("--problems", help="names with semicolons between; all by default")
     p.add_argument("--truth", default="five_layer", help="the truth table: a folder, or the name of a shipped one")
-    p.add_argument("--out", help="file of the results, JSON")
+    p.add_argument("--out", help="file of the results, JSON; a bench that was stopped goes on from it")
 
 
 def estimators(arguments: argparse.Namespace) -> Outcome:
     from tqdm.auto import tqdm
 
-    from labkit import estimator_bench, storage, truth
+    from labkit import estimator_bench, truth
 
     if arguments.samples < 2 * estimator_bench.DRAWS:
         raise InputError(f"the bench takes at least {2 * estimator_bench.DRAWS} samples; got {arguments.samples}")
@@ -58,26 +58,29 @@ def estimators(arguments: argparse.Namespace) -> Outcome:
     for name in chosen:
         if name not in every:
             raise InputError(f"problems are {', '.join(every)}; got {name!r}")
-    if arguments.out:
-        storage.writable_folder(Path(arguments.out).parent)
     over = [every[name] for name in chosen]
+    grid = {"temperatures": temperatures, "softenings": softenings, "samples": arguments.samples}
+    asked = {name: list(x) if isinstance(x, tuple) else x for name, x in grid.items()}
+    asked |= {"problems": chosen, "truth": arguments.truth}
+    value = {"kind": estimator_bench.KIND, "schema": estimator_bench.SCHEMA, "made": provenance(), "asked": asked}
+    before = earlier(arguments.out, value)
+    done = estimator_bench.from_json(before) if before else ()
+    kept = list(done)
+
+    def keep(row: estimator_bench.Row) -> None:
+        kept.append(row)
+        bar.update()
+        if arguments.out:
+            save_with_rows(arguments.out, value | {"rows": estimator_bench.to_json(kept)})
+
     total = estimator_bench.size_of(over, temperatures, softenings)
-    with tqdm(total=total, disable=not on_terminal(), desc="bench") as bar:
-        rows = estimator_bench.bench(
-            over,
-            temperatures=temperatures,
-            softenings=softenings,
-            samples=arguments.samples,
-            on_row=lambda row: bar.update(),
-        )
+    with tqdm(total=total, initial=len(done), disable=not on_terminal(), desc="bench") as bar:
+        rows = estimator_bench.bench(over, **grid, done=done, on_row=keep)
     if not arguments.problems:
         rows += (estimator_bench.skipped_row(10 * arguments.samples),)
     passed = estimator_bench.passed(rows)
-    value = {
-        "kind": estimator_bench.KIND,
-        "schema": estimator_bench.SCHEMA,
+    value |= {
         "passed": passed,
-        "made": provenance(),
         "milliseconds_per_10000_samples": round(estimator_bench.milliseconds_per_estimate(), 2),
         "rows": estimator_bench.to_json(rows),
     }
