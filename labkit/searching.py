@@ -43,7 +43,7 @@ class SearchResult:
     passes: float  # cost in image passes: one image forward through one architecture is 1, with backward 3
     seconds: float
     judged: tuple[Point, ...] = ()  # every architecture that was judged on the way, the chosen one among them
-    method: str = "search"  # or "sweep", "random search"
+    method: str = "search"  # or "sweep"; of a baseline "random search" and such, or "evolution, shared weights"
     first_weights: str = ""  # `networks.weights_hash` of the supernet passed in
     selection: SelectionConfig | None = None  # of the second stage, where there was one
     besides: tuple[str, ...] = ()  # what it followed that no saved run holds, such as "a black-box latency"

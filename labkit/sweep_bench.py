@@ -56,7 +56,7 @@ def measure(
     done: Iterable[Row] = (),
     on_row: Callable[[list[Row]], None] | None = None,
 ) -> list[Row]:
-    """Both ways with every seed; `done` rows are kept and not repeated.
+    """Every way with every seed; `done` rows are kept and not repeated.
 
     Args:
         data: the images that the truth was made of.
@@ -88,7 +88,7 @@ def _found(way, supernet, data, table, latency_weights, config) -> Sequence[Sear
 
 
 def to_text(known: Truth, rows: Sequence[Row], latency: str | None = None) -> str:
-    """A line a row, then how the two ways compare over the seeds that both have."""
+    """A line a row, then one sweep beside a search each, and how the choices of every way follow the weight."""
     lines = [f"{'way':20} seed  {'of the front':>12}  {'image passes':>12}  seconds"]
     for row in rows:
         share = row.share(known, latency)
