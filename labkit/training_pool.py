@@ -30,11 +30,24 @@ class Job:
 
 
 def train_all(
-    jobs: Sequence[Job], space: SearchSpace, images: ImageSet, config: TrainConfig, workers: int | None = None
+    jobs: Sequence[Job],
+    space: SearchSpace,
+    images: ImageSet,
+    config: TrainConfig,
+    workers: int | None = None,
+    *,
+    test: bool = False,
 ) -> Iterator[dict[str, Any]]:
-    """Rows (see `train_row`) as they are finished, by `workers` processes: all cores by default, 1 is this process."""
+    """Rows (see `train_row`) as they are finished, by `workers` processes: all cores by default, 1 is this process.
+
+    Args:
+        test: count errors on the test images as well. Not while any of these may still be chosen or dropped: without
+            it no training gets to see them.
+    """
     if not jobs:
         return
+    if not test:
+        images = replace(images, test=images.test[:0])
     workers = workers_for(len(jobs), workers)
     if workers == 1:
         with one_thread():

@@ -236,7 +236,7 @@ def build(
     done = {(row["ops"], row["seed"]) for row in rows}
     jobs = [job for job in _jobs(space, seeds) if (str(job.architecture), job.seed) not in done]
     with tqdm(total=space.size * seeds, initial=len(rows), disable=not progress, desc="truth", mininterval=1) as bar:
-        for row in train_all(jobs, space, images, config, workers):
+        for row in train_all(jobs, space, images, config, workers, test=True):
             storage.append_line(path, row)
             bar.update()
     return len(jobs)
@@ -258,7 +258,7 @@ def retrain(truth: Truth, n: int, *, seed: int = 0, workers: int | None = None, 
     config = TrainConfig(**truth.recipe["training"])
     rows = []
     for row in tqdm(
-        train_all(jobs, truth.space, images, config, workers),
+        train_all(jobs, truth.space, images, config, workers, test=True),
         total=n,
         disable=not progress,
         desc="retrain",

@@ -147,21 +147,39 @@ def test_without_a_truth_what_was_chosen_is_trained(space, table, tmp_path, monk
         return batches(self, *arguments)
 
     monkeypatch.setattr(lk.data.Images, "batches", watched)
-    made = compare(
+    in_time = making._in_time
+    monkeypatch.setattr(making, "_in_time", lambda jobs, *rest: in_time(jobs[:4], *rest[:-1], float("inf")))
+
+    def stop(row):
+        if (row.method, row.seed) == (SCRATCH, 0):
+            raise KeyboardInterrupt
+
+    again = lambda **more: compare(
         space, images, table, WEIGHTS, out, config=TINY, selection=SHORT, training=ONCE, seeds=2,
-        rivals=("random",), estimators=("gumbel",), workers=1,
+        rivals=("random",), estimators=("gumbel",), workers=1, **more,
     )  # fmt: skip
+    with pytest.raises(KeyboardInterrupt):
+        again(on_row=stop)
+    before = {row["ops"]: row for row in comparison.load(out).trained}
+    assert before and not reads and not any("test_accuracy" in row for row in before.values()), "still choosing"
+    made = again()
     assert "random, selected" not in made.methods, "it was not asked for"
-    assert len(reads) == len(made.trained), "the test part is read once a network, when it is trained in full"
-    assert not made.missing() and len(made.trained) == len({(row["ops"], row["seed"]) for row in made.trained})
-    row = made.trained[0]
+    chosen = {(ops, row.seed) for row in made.rows for ops in row.ops}
+    tested = {(row["ops"], row["seed"]): row for row in made.trained if "test_accuracy" in row}
+    assert set(tested) == chosen and len(reads) == len(chosen), "the test part is read once a chosen network"
+    assert not made.missing() and len({(row["ops"], row["seed"]) for row in made.trained}) == len(made.trained)
+    assert len(made.trained) > len(chosen), "the rival from scratch looked at more than it chose"
+    (scratch,) = (row for row in made.rows if (row.method, row.seed) == (SCRATCH, 0))
+    for ops in scratch.ops:
+        assert tested[ops, 0]["valid_accuracy"] == before[ops]["valid_accuracy"], "the network that was chosen"
+    row = made.trained[-1]
     with training_pool.one_thread():
         job = training_pool.Job(space.architecture(row["ops"]), row["seed"])
         alone = training_pool.train_row(job, space, images, ONCE)
     assert alone["test_accuracy"] == row["test_accuracy"]
     costs = made.costs(OURS)
     (first,) = (r for r in made.rows if (r.method, r.seed) == (OURS, 0))
-    wrong = {(r["ops"], r["seed"]): 1 - r["test_accuracy"] for r in made.trained}
+    wrong = {job: 1 - r["test_accuracy"] for job, r in tested.items()}
     ms = table.table_ms(space.architecture(first.ops[1]))
     assert costs.shape == (2, 2) and costs[0, 1] == pytest.approx(wrong[first.ops[1], 0] + 2.0 * ms)
     loaded = comparison.load(out)
@@ -263,6 +281,12 @@ def test_what_cannot_be_compared_is_refused(space, data, table, known, tmp_path)
     other = replace(known, recipe={"data": {"name": "other", "digest": "x"}})
     with pytest.raises(lk.InputError, match="the truth was made on other"):
         ask(truth=other)
+
+
+def test_a_study_whose_every_training_was_tested_still_loads_and_lacks_nothing():
+    """As the shipped one of mobile-tiny: its rival from scratch had tested what it did not choose, too."""
+    found = comparison.load("mobile-tiny-comparison")
+    assert not found.missing() and found.costs(SCRATCH).shape == (6, 4)
 
 
 def test_the_command_refuses_what_it_cannot_do(capsys, tmp_path):

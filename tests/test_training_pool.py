@@ -35,11 +35,19 @@ def test_a_row_depends_on_its_job_alone(images):
     assert alone[0]["ops"] != alone[1]["ops"] and alone[0]["valid_accuracy"] != alone[2]["valid_accuracy"]
     key = lambda row: (row["ops"], row["seed"])
     for workers in (1, 2):
-        assert sorted(timeless(train_all(jobs, SMALL, images, CONFIG, workers)), key=key) == sorted(alone, key=key)
+        rows = train_all(jobs, SMALL, images, CONFIG, workers, test=True)
+        assert sorted(timeless(rows), key=key) == sorted(alone, key=key)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_without_being_asked_no_network_sees_the_test_images(images, workers):
+    rows = list(train_all([Job(a, 0) for a in list(SMALL)[:2]], SMALL, images, CONFIG, workers))
+    assert len(rows) == 2 and all("test_accuracy" not in row and 0 < row["valid_accuracy"] < 1 for row in rows)
 
 
 def test_without_test_images_there_is_no_test_accuracy(images):
-    (row,) = train_all([Job(next(iter(SMALL)), 0)], SMALL, replace(images, test=images.test[:0]), CONFIG, 1)
+    blind = replace(images, test=images.test[:0])
+    (row,) = train_all([Job(next(iter(SMALL)), 0)], SMALL, blind, CONFIG, 1, test=True)
     assert "test_accuracy" not in row and 0 < row["valid_accuracy"] < 1
     assert list(train_all([], SMALL, images, CONFIG)) == []
 

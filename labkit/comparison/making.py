@@ -75,11 +75,11 @@ def compare(
     out = Path(out)
     found = _resumed(out, Comparison(space, table, tuple(latency_weights), asked, made or {}))
     notes = _Notes(found, out, workers or os.cpu_count() or 1, on_row)
-    trainer = lambda jobs: train_all(jobs, space, data, training, notes.cores)
+    trainer = partial(train_all, space=space, images=data, config=training, workers=notes.cores)
     for seed in range(seeds):
         _one_seed(seed, notes, data, replace(config, seed=seed), selection, rivals, estimators, truth, trainer)
         if truth is None and (jobs := notes.found.missing()):
-            for trained in trainer(jobs):
+            for trained in trainer(jobs, test=True):
                 notes.train(trained)
     with suppress(OSError):  # not empty: of another comparison
         _checkpoints(out).rmdir()
@@ -103,7 +103,9 @@ class _Notes:
         self.on_row(row)
 
     def train(self, trained: dict[str, Any]) -> None:
-        self.found = replace(self.found, trained=(*self.found.trained, trained))
+        job = lambda row: (row["ops"], row["seed"])
+        others = [row for row in self.found.trained if job(row) != job(trained)]
+        self.found = replace(self.found, trained=(*others, trained))
         save(self.found, self.out)
 
 
@@ -172,6 +174,7 @@ def _from_scratch(notes, supernet, config, truth, trainer, seconds) -> tuple[Sea
     """Random architectures trained from scratch for `seconds`, in as many processes as there are cores.
 
     One sample serves all weights, judged on validation images. Where the same training is on record it is looked up.
+    The chosen are trained once more to be tested: the same networks, by the same seed, whose weights nobody kept.
     """
     space, table = notes.found.space, notes.found.table
     order = space.sample(1_000, torch.Generator().manual_seed(config.seed))

@@ -42,7 +42,8 @@ class Comparison:
     asked: dict[str, Any]  # data and configs: what a later run must repeat to go on
     made: dict[str, Any]
     rows: tuple[Row, ...] = ()
-    trained: tuple[dict[str, Any], ...] = ()  # rows as of a truth table, without one; the seed is the search's
+    # Rows as of a truth table, without one; the seed is the search's. Those of chosen networks have a test accuracy.
+    trained: tuple[dict[str, Any], ...] = ()
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -66,16 +67,20 @@ class Comparison:
             place = {str(architecture): i for i, architecture in enumerate(truth.space)}
             point = lambda ops, seed: (error[place[ops]], ms[place[ops]])
         else:
-            wrong = {(row["ops"], row["seed"]): 1 - row["test_accuracy"] for row in self.trained}
+            wrong = {job: 1 - accuracy for job, accuracy in self._tested().items()}
             point = lambda ops, seed: (wrong[ops, seed], self.table.table_ms(self.space.architecture(ops)))
         pairs = [[point(ops, row.seed) for ops in row.ops] for row in rows]
         return np.array([[e + w * t for (e, t), w in zip(line, self.latency_weights)] for line in pairs])
 
     def missing(self) -> list[Job]:
-        """Chosen networks that were not trained yet: once for each seed that chose them."""
-        done = {(row["ops"], row["seed"]) for row in self.trained}
+        """Chosen networks that were not tested yet: once for each seed that chose them."""
+        done = self._tested()
         wanted = dict.fromkeys((ops, row.seed) for row in self.rows for ops in row.ops)
         return [Job(self.space.architecture(ops), seed) for ops, seed in wanted if (ops, seed) not in done]
+
+    def _tested(self) -> dict[tuple[str, int], float]:
+        """Test accuracy by architecture and seed."""
+        return {(row["ops"], row["seed"]): row["test_accuracy"] for row in self.trained if "test_accuracy" in row}
 
 
 def save(found: Comparison, path: str | Path) -> Path:
