@@ -160,7 +160,13 @@ def test_without_a_truth_what_was_chosen_is_trained(space, table, tmp_path, monk
     )  # fmt: skip
     with pytest.raises(KeyboardInterrupt):
         again(on_row=stop)
-    before = {row["ops"]: row for row in comparison.load(out).trained}
+    begun = comparison.load(out)
+    with pytest.raises(lk.InputError, match="networks that 'sweep' chose are not trained yet: go on"):
+        begun.costs("sweep")
+    text = comparison.to_text(begun)
+    assert "chosen networks are not trained yet: what is of seed 0 is left out" in text
+    assert "a verdict takes two seeds, and there is none" in text
+    before = {row["ops"]: row for row in begun.trained}
     assert before and not reads and not any("test_accuracy" in row for row in before.values()), "still choosing"
     made = again()
     assert "random, selected" not in made.methods, "it was not asked for"
@@ -270,6 +276,18 @@ def test_verdicts_tell_better_from_worse_from_not_shown(space, table, known):
     assert drawn[4] == ("ours beats random at equal\ncost: yes, p = 0.031, n = 6",)
     unpaired = verdict([1, 100, 200, 50, 150, 240], [3, 102, 202, 52, 152, 242])
     assert unpaired.better, "pairs of a seed, so what the seeds differ by does not hide it"
+
+
+def test_of_a_comparison_that_is_under_way_there_is_told_what_there_is(space, table, known):
+    told = lambda ours, theirs: comparison.to_text(made_up(space, table, ours, theirs, known), known)
+    one = told([1], [2])
+    assert one.count("\n") == 4 and "a verdict takes two seeds, and there is 1" in one and "beats" not in one
+    uneven = told([1, 2, 3], [2])
+    assert "random has 1 of 3 seeds, and no verdict" in uneven and "beats" not in uneven
+    whole = told([1, 2], [2, 4])
+    assert "beats random" in whole and "no verdict" not in whole
+    with pytest.raises(lk.InputError, match="at least 2 of them; got 1"):
+        comparison.band(np.array([0.1]))
 
 
 def test_what_cannot_be_compared_is_refused(space, data, table, known, tmp_path):

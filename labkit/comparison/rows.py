@@ -1,6 +1,6 @@
 """What a comparison is made of: a line a method and seed, and what training made of what was chosen. As a file too."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +59,15 @@ class Comparison:
     def costs(self, method: str, truth: Truth | None = None, latency: str | None = None) -> np.ndarray:
         """(seeds, weights) test error + weight * ms of what `method` chose, as fractions, in the order of the seeds.
 
-        Milliseconds are measured ones where the truth is known, else the table's.
+        Milliseconds are measured ones where the truth is known, else the table's. Without a truth the networks must
+        have been trained: InputError where some are `missing`.
         """
         rows = sorted((row for row in self.rows if row.method == method), key=lambda row: row.seed)
+        if truth is None and (lacking := replace(self, rows=tuple(rows)).missing()):
+            raise InputError(
+                f"{len(lacking)} networks that {method!r} chose are not trained yet: go on with the comparison, or "
+                "look at its `whole_seeds`"
+            )
         if truth is not None:
             error, ms = truth.error.tolist(), truth.ms(latency).tolist()
             place = {str(architecture): i for i, architecture in enumerate(truth.space)}
@@ -77,6 +83,11 @@ class Comparison:
         done = self._tested()
         wanted = dict.fromkeys((ops, row.seed) for row in self.rows for ops in row.ops)
         return [Job(self.space.architecture(ops), seed) for ops, seed in wanted if (ops, seed) not in done]
+
+    def whole_seeds(self) -> "Comparison":
+        """The rows of those seeds alone whose chosen networks were all trained."""
+        lacking = {job.seed for job in self.missing()}
+        return replace(self, rows=tuple(row for row in self.rows if row.seed not in lacking))
 
     def _tested(self) -> dict[tuple[str, int], float]:
         """Test accuracy by architecture and seed."""

@@ -7,6 +7,7 @@ from math import comb
 import numpy as np
 
 from labkit.comparison.rows import OURS, Comparison
+from labkit.errors import InputError
 from labkit.truth import Truth
 
 
@@ -41,14 +42,14 @@ class Verdict:
 def verdicts(
     found: Comparison, truth: Truth | None = None, latency: str | None = None, ours: str = OURS
 ) -> tuple[Verdict, ...]:
-    """`ours` against every other method at every weight."""
+    """`ours` against every other method at every weight; none against a rival of fewer seeds, nor on one seed."""
     own = found.costs(ours, truth, latency)
     told = []
     for rival in found.methods:
         if rival == ours:
             continue
         other = found.costs(rival, truth, latency)
-        if other.shape != own.shape:
+        if other.shape != own.shape or len(own) < 2:
             continue
         for w, gains in zip(found.latency_weights, (other - own).T):
             low, high = band(gains)
@@ -67,9 +68,11 @@ def sign_flips(differences: np.ndarray) -> float:
 
 
 def band(values: np.ndarray, resamples: int = 2_000) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean of `values` over seeds."""
+    """95 % bootstrap interval of the mean of `values` (N,) over seeds; InputError below two of them."""
     from scipy.stats import bootstrap
 
+    if len(values) < 2:
+        raise InputError(f"an interval over seeds needs at least 2 of them; got {len(values)}: add seeds")
     found = bootstrap((values,), np.mean, n_resamples=resamples, method="percentile", rng=0).confidence_interval
     return float(found.low), float(found.high)
 

@@ -29,7 +29,20 @@ def drawn(
 
 
 def to_text(found: Comparison, truth: Truth | None = None, latency: str | None = None) -> str:
-    """Cost of every method at every weight, what it was charged, and the verdicts."""
+    """Cost of every method at every weight, what it was charged, and the verdicts.
+
+    Of a comparison that is under way what there is, and what it lacks.
+    """
+    lacking = []
+    if truth is None and (untrained := found.missing()):
+        seeds = ", ".join(str(seed) for seed in sorted({job.seed for job in untrained}))
+        lacking.append(f"{len(untrained)} chosen networks are not trained yet: what is of seed {seeds} is left out")
+        found = found.whole_seeds()
+    made = {method: sum(row.method == method for row in found.rows) for method in found.methods}
+    most = max(made.values(), default=0)
+    lacking += [f"{method} has {n} of {most} seeds, and no verdict" for method, n in made.items() if n < most]
+    if most < 2:
+        lacking.append(f"a verdict takes two seeds, and there is {most or 'none'}")
     what = "test error + weight x ms" if truth is None else "regret: above the least error + weight x ms"
     lines = [f"{what}, in points: median (90th percentile) of the seeds"]
     lines.append(
@@ -50,4 +63,5 @@ def to_text(found: Comparison, truth: Truth | None = None, latency: str | None =
         chosen = [(found.latency_weights, row.ops) for row in found.rows if row.method == method]
         if (followed := steering(truth, chosen, latency)) is not None:
             lines.append(f"{method}: {followed}")
-    return "\n".join([*lines, *map(str, verdicts(found, truth, latency))])
+    lines += map(str, verdicts(found, truth, latency))
+    return "\n".join([*lines, *lacking])
