@@ -278,10 +278,43 @@ def test_verdicts_tell_better_from_worse_from_not_shown(space, table, known):
     assert unpaired.better, "pairs of a seed, so what the seeds differ by does not hide it"
 
 
+def test_the_bars_on_true_regret_are_judged_weight_by_weight_and_over_all(space, table, known):
+    """Of four architectures the error is 0, 0.5, 2 and 3 points above the least, of all others far above it."""
+    error = torch.full((243,), 0.9, dtype=torch.float64)
+    error[:4] = torch.tensor([0.1, 0.105, 0.12, 0.13], dtype=torch.float64)
+    sure = replace(known, test_error=error[:, None].expand(-1, 3))
+    held = lambda ranks: [holds for _, holds in comparison.bars(made_up(space, table, ranks, [0], sure), sure)]
+    assert held([1] * 9 + [2]) == [True, True]
+    assert held([0, 0, 2, 2, 2]) == [False, False], "a median of two points"
+    assert held([0] * 8 + [3] * 2) == [False, False], "a 90th percentile of three"
+    good, bad = (str(space[i]) for i in (1, 2))
+    rows = tuple(Row(OURS, seed, (good, good, bad), 1, 1, 1.0) for seed in range(3))
+    several = comparison.Comparison(space, table, (0.0, 1e-9, 2e-9), {}, {}, rows)
+    text = comparison.to_text(several, sure)
+    assert [holds for _, holds in comparison.bars(several, sure)] == [True, True, False, True]
+    assert "FAIL weight 2e-09, sweep, selected: true regret 2.00 points in the median, at most 1; 2.00 at the" in text
+    assert "ok   all weights, sweep, selected: true regret 0.50 points" in text
+    assert comparison.bars(replace(several, rows=()), sure) == ()
+
+
+def test_the_text_says_what_was_made_when_with_what_and_how_far_seeds_lie_apart(shipped):
+    found = comparison.load("five_layer-comparison")
+    latency = shipped.latency_like(found.table.card).name
+    text = comparison.to_text(found, shipped, latency).split("\n")
+    assert text[0].startswith("five_layer on glyphs-hard, 10 seeds, latencies of AMD EPYC, onnxruntime, float32")
+    assert [line[:28] for line in text[1:3]] == [f"made {day} on AMD EPYC " for day in ("2026-11-23", "2026-11-26")]
+    assert "torch 2.13.0+cpu" in text[1]
+    regrets = 100 * comparison.regrets(found, OURS, shipped, latency)
+    (line,) = (line for line in text if line.startswith(OURS) and "+-" in line)
+    for mean, sd in zip(regrets.mean(0), regrets.std(0, ddof=1)):
+        assert f"{mean:.2f} +- {sd:.2f}" in line
+    assert [line[:4] for line in text if "true regret" in line] == ["ok  ", "ok  ", "ok  ", "FAIL", "ok  "]
+
+
 def test_of_a_comparison_that_is_under_way_there_is_told_what_there_is(space, table, known):
     told = lambda ours, theirs: comparison.to_text(made_up(space, table, ours, theirs, known), known)
     one = told([1], [2])
-    assert one.count("\n") == 4 and "a verdict takes two seeds, and there is 1" in one and "beats" not in one
+    assert one.count("\n") == 7 and "a verdict takes two seeds, and there is 1" in one and "beats" not in one
     uneven = told([1, 2, 3], [2])
     assert "random has 1 of 3 seeds, and no verdict" in uneven and "beats" not in uneven
     whole = told([1, 2], [2, 4])

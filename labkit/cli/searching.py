@@ -173,5 +173,9 @@ def _compare(arguments: argparse.Namespace) -> Outcome:
         "study": str(arguments.out),
         "rows": [asdict(row) for row in found.rows],
         "verdicts": [asdict(verdict) for verdict in comparison.verdicts(found, known, latency)],
+        "bars": [
+            {"says": sentence, "holds": holds}
+            for sentence, holds in (comparison.bars(found, known, latency) if known is not None else ())
+        ],
     }
     return value, comparison.to_text(found, known, latency), True

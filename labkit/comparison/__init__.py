@@ -14,6 +14,7 @@ from labkit.comparison.rows import Row as Row
 from labkit.comparison.rows import load as load
 from labkit.comparison.rows import save as save
 from labkit.comparison.statistics import band as band
+from labkit.comparison.statistics import bars as bars
 from labkit.comparison.statistics import expected_best as expected_best
 from labkit.comparison.statistics import regrets as regrets
 from labkit.comparison.statistics import sign_flips as sign_flips

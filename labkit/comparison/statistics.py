@@ -83,6 +83,30 @@ def regrets(found: Comparison, method: str, truth: Truth, latency: str | None = 
     return found.costs(method, truth, latency) - np.array(best)
 
 
+MEDIAN, NINETIETH = 0.01, 0.025  # true regret, as fractions: what a search may lose, and at its worst but a tenth
+
+
+def bars(
+    found: Comparison, truth: Truth, latency: str | None = None, method: str = OURS
+) -> tuple[tuple[str, bool], ...]:
+    """What is asked of the true regret of `method`, a sentence a weight and one of all, and whether it holds.
+
+    () where no seed has it.
+    """
+    if method not in found.methods:
+        return ()
+    lost, told = regrets(found, method, truth, latency), []
+    by_weight = {f"weight {w:g}": values for w, values in zip(found.latency_weights, lost.T)}
+    for where, values in (by_weight | {"all weights": lost}).items():
+        median, ninetieth = np.quantile(values, (0.5, 0.9))
+        sentence = (
+            f"{where}, {method}: true regret {100 * median:.2f} points in the median, at most {100 * MEDIAN:g}; "
+            f"{100 * ninetieth:.2f} at the 90th percentile, at most {100 * NINETIETH:g}"
+        )
+        told.append((sentence, bool(median <= MEDIAN and ninetieth <= NINETIETH)))
+    return tuple(told)
+
+
 @dataclass(frozen=True)
 class Steering:
     """How the weight that a choice is worth in truth follows the one that was asked for."""

@@ -6,7 +6,7 @@ from statistics import fmean
 import numpy as np
 
 from labkit.comparison.rows import OURS, SCRATCH, SWEEP, Comparison
-from labkit.comparison.statistics import expected_best, regrets, steering, verdicts
+from labkit.comparison.statistics import bars, expected_best, regrets, steering, verdicts
 from labkit.truth import Truth
 
 
@@ -29,7 +29,7 @@ def drawn(
 
 
 def to_text(found: Comparison, truth: Truth | None = None, latency: str | None = None) -> str:
-    """Cost of every method at every weight, what it was charged, and the verdicts.
+    """What was made when, with what; cost of every method at every weight, what it was charged; bars and verdicts.
 
     Of a comparison that is under way what there is, and what it lacks.
     """
@@ -44,12 +44,11 @@ def to_text(found: Comparison, truth: Truth | None = None, latency: str | None =
     if most < 2:
         lacking.append(f"a verdict takes two seeds, and there is {most or 'none'}")
     what = "test error + weight x ms" if truth is None else "regret: above the least error + weight x ms"
-    lines = [f"{what}, in points: median (90th percentile) of the seeds"]
-    lines.append(
-        f"{'method':24}" + "".join(f"{f'weight {w:g}':>18}" for w in found.latency_weights) + "   seconds  judged"
-    )
-    for method in found.methods:
-        values = 100 * (found.costs(method) if truth is None else regrets(found, method, truth, latency))
+    of = {m: 100 * (found.costs(m) if truth is None else regrets(found, m, truth, latency)) for m in found.methods}
+    lines = [*_made(found, most, truth, latency), f"{what}, in points: median (90th percentile) of the seeds"]
+    weights = f"{'method':24}" + "".join(f"{f'weight {w:g}':>18}" for w in found.latency_weights)
+    lines.append(f"{weights}   seconds  judged")
+    for method, values in of.items():
         cells = "".join(f"{np.median(v):9.2f} ({np.quantile(v, 0.9):5.2f})" + " " for v in values.T)
         rows = [row for row in found.rows if row.method == method]
         spent, judged = fmean(row.seconds for row in rows), fmean(row.judged for row in rows)
@@ -59,9 +58,29 @@ def to_text(found: Comparison, truth: Truth | None = None, latency: str | None =
         every = [truth.as_cost(latency_weight=w, latency=latency).values.numpy() for w in found.latency_weights]
         means = [100 * (expected_best(costs, n) - costs.min()) for costs in every]
         lines.append(f"{f'in truth the best of {n}':24} {''.join(f'{mean:9.2f} (mean) ' for mean in means)}")
+    if most > 1:
+        lines += ["mean +- standard deviation of the seeds", weights]
+        for method, values in of.items():
+            spread = lambda v: f" +- {v.std(ddof=1):4.2f} " if len(v) > 1 else " " * 9
+            cells = "".join(f"{v.mean():9.2f}{spread(v)}" for v in values.T)
+            lines.append(f"{method:24} {cells.rstrip()}")
     for method in found.methods if truth is not None else ():
         chosen = [(found.latency_weights, row.ops) for row in found.rows if row.method == method]
         if (followed := steering(truth, chosen, latency)) is not None:
             lines.append(f"{method}: {followed}")
+    if truth is not None:
+        lines += [f"{'ok  ' if holds else 'FAIL'} {sentence}" for sentence, holds in bars(found, truth, latency)]
     lines += map(str, verdicts(found, truth, latency))
     return "\n".join([*lines, *lacking])
+
+
+def _made(found: Comparison, seeds: int, truth: Truth | None, latency: str | None) -> list[str]:
+    """What was compared, and a line for each command, machine or version that made some of it."""
+    card = found.table.card if truth is None else truth.latency(latency).card
+    images = f" on {found.asked['data']['name']}" if "data" in found.asked else ""
+    lines = [f"{found.space.name}{images}, {seeds} seed{'s' * (seeds != 1)}, latencies of {card}"]
+    for made in (*found.made.get("earlier", ()), found.made):
+        if {"date", "device", "versions"} <= set(made):
+            versions = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
+            lines.append(f"made {made['date']} on {made['device']} with {versions}")
+    return list(dict.fromkeys(lines))
