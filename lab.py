@@ -33,7 +33,9 @@ def main(argv):
         return f"[lab] Python 3.11, 3.12 or 3.13 is needed; this is {platform.python_version()}"
     verb, rest = (argv[0], argv[1:]) if argv else ("open", [])
     if verb not in ("open", "setup", "run", "test") or (verb == "run" and not rest):
-        return __doc__
+        asked = verb in ("-h", "--help", "help")
+        print(__doc__, file=sys.stdout if asked else sys.stderr)
+        return 0 if asked else 2
     try:
         set_up(extra="test" if verb == "test" else "")
     except subprocess.CalledProcessError as problem:

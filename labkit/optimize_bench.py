@@ -155,7 +155,7 @@ def made_up() -> tuple[Table, ...]:
 
 def check(methods: Sequence[str], seeds: int = 1, calls: Sequence[int] = CALLS) -> None:
     """Refuse, before hours of work, what cannot be measured."""
-    if set(methods) - set(METHODS) or seeds < 1 or min(calls, default=0) < 1:
+    if not methods or set(methods) - set(METHODS) or seeds < 1 or min(calls, default=0) < 1:
         raise InputError(
             f"methods are {', '.join(METHODS)}, and seeds and calls at least 1; got {list(methods)}, "
             f"{seeds} seeds, {list(calls)} calls"

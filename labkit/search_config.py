@@ -58,6 +58,18 @@ class SearchConfig:
             raise InputError(f"a task costs {' or '.join(TASK_COSTS)}; got {self.task_cost!r}")
         if min(self.mixture_steps, self.weight_steps, self.joint_steps) < 0 or self.batch_size < 2:
             raise InputError("steps are at least 0 and a batch at least 2 images")
+        for name in ("weight_lr", "weight_decay", "logit_lr", "gap_weight"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
+                raise InputError(f"{name} is a finite number from 0 up; got {getattr(self, name)}")
+        if not (math.isfinite(self.nats_per_error) and self.nats_per_error > 0 and self.clip > 0):
+            raise InputError(f"nats_per_error and clip are above 0; got {self.nats_per_error} and {self.clip}")
+        if min(self.judge_images, self.calibration_images) < 1:
+            raise InputError(
+                "an architecture is judged on at least one image, its batch norm re-estimated on at least one; got "
+                f"judge_images {self.judge_images} and calibration_images {self.calibration_images}"
+            )
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"a seed is a whole number from 0 to 2^63 - 1; got {self.seed}")
         if self.latency_warmup < 0 or self.finalists < 1:
             raise InputError("a latency warm-up is at least 0 steps, and at least one finalist is judged")
         if self.gap not in GAPS or self.weights_on not in WEIGHTS_ON:

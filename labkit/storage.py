@@ -37,6 +37,26 @@ def writable_folder(path: str | Path) -> Path:
     return folder
 
 
+def writable_file(path: str | Path, kind: str | None = None) -> Path:
+    """`path` as a file that can be written, its folder made if need be.
+
+    Args:
+        kind: of the JSON that will lie there; a file of another kind is not written over.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"a file is to be written, and {path} is a folder: name a file in it")
+    writable_folder(path.parent)
+    if kind is not None and path.exists():
+        try:
+            there = json.loads(path.read_text(encoding="utf-8")).get("kind")
+        except (OSError, ValueError, AttributeError):
+            there = None
+        if there != kind:
+            raise InputError(f"{path} is {there or 'something else'}, not a {kind}: name another file, or remove it")
+    return path
+
+
 def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
     """Let `write` fill a temporary file beside `path`, then rename it: a reader sees all of it or none.
 

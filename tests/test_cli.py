@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -99,7 +100,30 @@ def test_doctor_fails_when_the_course_cannot_run(capsys, monkeypatch):
         (["report", "OUT/none"], "no search run can be read"),
         (["verify", "OUT/none.html"], "no report can be read"),
         (["bench", "deploy", "OUT/none", "--threads", "0"], "at least one thread"),
-        (["bench", "deploy", "OUT/none", "--batch-sizes", "one"], "--batch-sizes is numbers with commas"),
+        (["bench", "deploy", "OUT/none", "--batch-sizes", "one"], "--batch-sizes is numbers of images"),
+        (["bench", "deploy", "OUT/none", "--batch-sizes", "nan"], "--batch-sizes is numbers of images"),
+        (["bench", "step", "--batch-sizes", "2.7"], "--batch-sizes is numbers of images"),
+        (["bench", "step", "--batch-sizes", ""], "--batch-sizes is numbers of images"),
+        (["bench", "step", "--seconds", "nan"], "--seconds is a finite number above 0"),
+        (["bench", "deploy", "OUT/none", "--seconds", "0"], "--seconds is a finite number above 0"),
+        (["bench", "deadlines", "--deadlines", "0"], "at least one deadline"),
+        (["bench", "deadlines", "--out", "CUTRUN"], "is a folder: name a file in it"),
+        (["bench", "deadlines", "--out", "CUT"], "not a deadline bench: name another file"),
+        (["bench", "optimize", "--methods", ""], "methods are model"),
+        (
+            ["truth", "latency", "five_layer-torch-b1", "--seconds", "nan", "--out", "OUT/t.json"],
+            "finite number above 0",
+        ),
+        (["study", "--latency-weights", "0", "--out", "CUTRUN"], "is a folder: name a file in it"),
+        (["study", "--latency-weights", "0", "--out", "CUTRUN/manifest.json"], "not a study: name another file"),
+        (["study", "--latency-weights", "0", "--out", "OUT/s.json", "--picture", "CUTRUN"], "is a folder"),
+        (["search", "--seed", "99999999999999999999999", "--out", "OUT"], "a whole number from 0 to"),
+        (["search", "--set", "weight_lr=nan", "--out", "OUT"], "weight_lr is a finite number from 0 up"),
+        (["search", "--set", "nats_per_error=0", "--out", "OUT"], "nats_per_error and clip are above 0"),
+        (["search", "--set", "judge_images=0", "--out", "OUT"], "judged on at least one image"),
+        (["export", "RUN", "--runtimes", ""], "at least one runtime and one precision"),
+        (["export", "RUN", "--batch-size", "0"], "at least one image"),
+        (["run", "", "--out", "OUT"], "no notebook ''"),
         (["bench", "deploy", "OUT/none"], "no search run can be read"),
         (["bench", "engines", "--flavour", "magic"], "TensorRT comes as tensorrt or tensorrt-rtx"),
         (["bench", "engines", "OUT/none"], "no search run can be read"),
@@ -129,6 +153,23 @@ def test_wrong_input_is_one_line_and_exit_code_2(capsys, tmp_path, arguments, sa
     for name, place in places.items():
         arguments = [a.replace(name, str(tmp_path / place)) if a.startswith(name) else a for a in arguments]
     assert says in refused(capsys, *arguments)
+
+
+def test_what_is_printed_suits_the_terminal_and_a_reader_may_go(tmp_path):
+    """A name outside ASCII on a terminal that knows no other, and a pipe whose reader has seen enough."""
+    path = tmp_path / "é.json"
+    path.write_text("{}")
+    ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "labkit", "doctor", "--json"]
+    run = subprocess.run(command, capture_output=True, env=ascii_only, timeout=120)
+    assert run.returncode in (0, 1) and json.loads(run.stdout)
+    code = f"import labkit.cli as c; c._say({str(path)!r}); c._say('x' * 10**6)"
+    one = subprocess.run([sys.executable, "-c", code], capture_output=True, env=ascii_only, timeout=120)
+    assert one.returncode == 0 and b"\\xe9.json" in one.stdout
+    gone = subprocess.run(
+        ["bash", "-c", f'"{sys.executable}" -c "$0" | head -c 1', code], capture_output=True, timeout=120
+    )
+    assert b"Error" not in gone.stderr, gone.stderr
 
 
 def test_an_engine_that_cannot_be_built_here_is_refused_before_training(capsys, monkeypatch):

@@ -91,10 +91,13 @@ def test_other_pythons_are_refused_with_one_line(lab, monkeypatch):
     assert lab.calls == []
 
 
-def test_runs_pass_their_words_on(lab):
+def test_runs_pass_their_words_on(lab, capsys):
     lab.main(["run", "06", "--full"])
     assert lab.became[0][1:] == ["-m", "labkit", "run", "06", "--full"]
-    assert "python lab.py" in lab.main(["fly"]) and "python lab.py" in lab.main(["run"])
+    for words, code in ((["fly"], 2), (["run"], 2), (["--help"], 0)):
+        assert lab.main(words) == code
+        said = capsys.readouterr()
+        assert "python lab.py" in (said.err if code else said.out)
 
 
 def test_pip_is_tried_where_uv_fails(lab, monkeypatch):

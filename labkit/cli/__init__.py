@@ -5,6 +5,7 @@ imported by the verb that needs them.
 """
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 
@@ -24,8 +25,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         where = str(stop).partition(";")[0] or "stopped"  # what follows is of the library's call, not of the command
         print(f"labkit: {where}; {arguments.stopped(arguments)}", file=sys.stderr)
         return 130
-    print(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) if arguments.json else text)
+    _say(json.dumps(value, indent=1, allow_nan=False) if arguments.json else text)
     return 0 if passed else 1
+
+
+def _say(text: str) -> None:
+    """Print, whatever the terminal can spell; a reader that has seen enough is no fault."""
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python flushes again at its end
 
 
 def _parser() -> Parser:

@@ -1,6 +1,7 @@
 """What the verbs share: how one is added, and how what was typed becomes what the library takes."""
 
 import argparse
+import math
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -102,6 +103,8 @@ def space_data_table(arguments: argparse.Namespace):
     from labkit.latency import LatencyTable, shipped_tables
 
     spaces.by_name(arguments.space)
+    if not 0 <= arguments.seed < 2**63:
+        raise InputError(f"--seed is a whole number from 0 to 2^63 - 1; got {arguments.seed}")
     chosen = None if arguments.table in (None, "measure") else LatencyTable.load(arguments.table)
     images = data.by_name(arguments.data, seed=arguments.seed, download=arguments.download, small=arguments.fast)
     space = spaces.by_name(arguments.space, len(images.classes))
@@ -128,10 +131,22 @@ def usable_device(arguments: argparse.Namespace) -> str:
 
 
 def check_timing(arguments: argparse.Namespace) -> None:
-    if arguments.rounds < 2 or arguments.seconds <= 0:
-        raise InputError(
-            f"timing takes at least 2 rounds and some seconds; got {arguments.rounds}, {arguments.seconds}"
-        )
+    if arguments.rounds < 2:
+        raise InputError(f"timing takes at least 2 rounds; got {arguments.rounds}")
+    check_seconds(arguments.seconds)
+
+
+def check_seconds(seconds: float) -> None:
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise InputError(f"--seconds is a finite number above 0; got {seconds:g}")
+
+
+def batch_sizes(arguments: argparse.Namespace) -> list[int]:
+    """What was asked for as `--batch-sizes`: whole numbers, at least one."""
+    sizes = words(arguments.batch_sizes)
+    if not sizes or not all(size.isdecimal() and int(size) > 0 for size in sizes):
+        raise InputError(f"--batch-sizes is numbers of images, such as 1,64; got {arguments.batch_sizes!r}")
+    return list(map(int, sizes))
 
 
 def words(text: str) -> list[str]:

@@ -5,10 +5,20 @@ import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
-from labkit.cli.arguments import Outcome, add_acts, add_verb, goes_on, numbers, on_terminal, usable_device, words
+from labkit.cli.arguments import (
+    Outcome,
+    add_acts,
+    add_verb,
+    batch_sizes,
+    check_seconds,
+    goes_on,
+    numbers,
+    on_terminal,
+    usable_device,
+    words,
+)
 from labkit.cli.records import earlier, provenance, save_with_rows
 from labkit.errors import InputError
 
@@ -151,12 +161,13 @@ def step(arguments: argparse.Namespace) -> Outcome:
 
     chosen = [spaces.by_name(name) for name in arguments.spaces.split(",")]
     chosen += [step_bench.fewer(chosen[-1], n) for n in arguments.candidates]
-    sizes = [int(n) for n in numbers(arguments.batch_sizes, "--batch-sizes")]
+    sizes = batch_sizes(arguments)
     if arguments.threads < 1:
         raise InputError(f"a step runs on at least one thread; got {arguments.threads}")
+    check_seconds(arguments.seconds)
     device = usable_device(arguments)
     if arguments.out:
-        storage.writable_folder(Path(arguments.out).parent)
+        storage.writable_file(arguments.out, step_bench.KIND)
     images = data.glyphs(max(1_000, 2 * max(sizes)), max(1_000, 2 * max(sizes)), 10, seed=0)
 
     def quick(space: spaces.SearchSpace) -> latency.LatencyTable:
@@ -228,11 +239,12 @@ def deploy(arguments: argparse.Namespace) -> Outcome:
     from labkit import deploy_bench, derive, runs, storage
     from labkit.stopwatch import threads
 
-    sizes = [int(n) for n in numbers(arguments.batch_sizes, "--batch-sizes")]
+    sizes = batch_sizes(arguments)
     if arguments.threads < 1:
         raise InputError(f"a network runs on at least one thread; got {arguments.threads}")
     if arguments.out:
-        storage.writable_folder(Path(arguments.out).parent)
+        storage.writable_file(arguments.out, deploy_bench.KIND)
+    check_seconds(arguments.seconds)
     device, loaded = usable_device(arguments), runs.load(arguments.run)
     images = loaded.image_set()
     network = derive(loaded.result.supernet, loaded.result.architecture)
@@ -271,7 +283,7 @@ def engines(arguments: argparse.Namespace) -> Outcome:
 
     tensorrt_engines.module(arguments.flavour)
     if arguments.out:
-        storage.writable_folder(Path(arguments.out).parent)
+        storage.writable_file(arguments.out, engine_bench.KIND)
     if arguments.runs:
         chosen = [(run, run.image_set()) for run in map(runs.load, arguments.runs)]
         networks = [(derive(run.result.supernet, run.result.architecture), images) for run, images in chosen]
@@ -311,9 +323,11 @@ def deadlines(arguments: argparse.Namespace) -> Outcome:
 
     from labkit import deadline_bench, storage, truth
 
+    if arguments.deadlines < 1 or arguments.seeds < 1:
+        raise InputError(f"at least one deadline and one seed; got {arguments.deadlines} and {arguments.seeds}")
     known = truth.load(arguments.truth)
     if arguments.out:
-        storage.writable_folder(Path(arguments.out).parent)
+        storage.writable_file(arguments.out, deadline_bench.KIND)
     at = deadline_bench.quantiles(arguments.deadlines)
     with tqdm(total=len(at) * len(deadline_bench.METHODS), disable=not on_terminal(), desc="bench") as bar:
         rows = deadline_bench.measure(

@@ -59,6 +59,10 @@ def export(arguments: argparse.Namespace) -> Outcome:
     deployed = exporting.first_usable("float32", device) if arguments.verify == "auto" else arguments.verify
     if deployed:
         loaded_runtime(deployed, device=device)
+    if not names or not precisions:
+        raise InputError("at least one runtime and one precision, such as --runtimes torch --precisions fp32")
+    if arguments.batch_size is not None and arguments.batch_size < 1:
+        raise InputError(f"batches have at least one image; got {arguments.batch_size}")
     if arguments.architectures < 3:
         raise InputError(f"a rank agreement needs at least 3 architectures; got {arguments.architectures}")
     loaded = runs.load(arguments.run)

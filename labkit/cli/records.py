@@ -32,7 +32,7 @@ def earlier(out: str | None, value: dict[str, Any], growing: str | None = None) 
 
     if not out:
         return None
-    storage.writable_folder(Path(out).parent)
+    storage.writable_file(out)
     if not Path(out).exists():
         return None
     old = storage.read_json(out, value["kind"], value["schema"])

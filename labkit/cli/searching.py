@@ -3,7 +3,6 @@
 import argparse
 import sys
 from dataclasses import asdict
-from pathlib import Path
 
 from labkit.cli.arguments import (
     Outcome,
@@ -118,8 +117,10 @@ def study(arguments: argparse.Namespace) -> Outcome:
     config = search_config(arguments, task_cost=arguments.task_cost, seed=arguments.seed)
     for weight in weights:
         SearchConfig(latency_weight=weight)
+    storage.writable_file(arguments.out, "study")
+    if arguments.picture:
+        storage.writable_file(arguments.picture)
     space, data, table = space_data_table(arguments)
-    storage.writable_folder(Path(arguments.out).parent)
     supernet = Supernet(space, arguments.seed)
     made = runs.study(supernet, data, table, weights, config, command=typed(), progress=on_terminal())
     runs.save_study(made, arguments.out)
@@ -146,7 +147,9 @@ def _compare(arguments: argparse.Namespace) -> Outcome:
     weights = numbers(arguments.latency_weights, "--latency-weights")
     rivals = words(RIVALS if arguments.rivals is None else arguments.rivals)
     estimators = words(arguments.estimators or "")
-    storage.writable_folder(Path(arguments.out).parent)
+    storage.writable_file(arguments.out)
+    if arguments.picture:
+        storage.writable_file(arguments.picture)
     space, data, table = space_data_table(arguments)
     known = None
     if not arguments.train and (storage.DATA / "truth" / space.name).exists():

@@ -1,7 +1,6 @@
 """`truth`: the exact answer of a small space."""
 
 import argparse
-from pathlib import Path
 
 from labkit.cli.arguments import Outcome, add_acts, add_verb, begins_anew, check_timing, goes_on, usable_device
 from labkit.cli.records import typed
@@ -75,7 +74,7 @@ def latency(arguments: argparse.Namespace) -> Outcome:
     from labkit.latency import LatencyTable
 
     check_timing(arguments)
-    storage.writable_folder(Path(arguments.out).parent)
+    storage.writable_file(arguments.out, "end-to-end latencies")
     table = LatencyTable.load(arguments.table)
     space = truth.space_of(table)
     device = usable_device(arguments)

@@ -48,7 +48,7 @@ def find(number_or_name: str | int | Path, folder: Path = NOTEBOOKS) -> Path:
     known = notebooks(folder)
     for path in known:
         number, _, topic = path.stem.partition("_")
-        if wanted.removesuffix(".ipynb") in (path.stem, topic) or wanted.zfill(2) == number:
+        if wanted and (wanted.removesuffix(".ipynb") in (path.stem, topic) or wanted.zfill(2) == number):
             return path
     names = ", ".join(path.stem for path in known) or f"none in {folder}"
     raise InputError(f"no notebook {wanted!r}; there are: {names}")
