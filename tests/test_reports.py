@@ -315,6 +315,6 @@ def test_a_latency_within_a_tenth_of_the_claim_is_reproduced(space, monkeypatch,
     timed = lk.Measurement(lk.Timing(best_ms=ms, median_ms=2 * ms, spread_ms=0.01, n=10), card)
     monkeypatch.setattr(reports, "measure", lambda networks, image, **how: [timed])
     about = {"space": space.name, "classes": space.classes, "ops": list(space[0].ops)}
-    claim = Claim("latency", "1 ms in torch", {**about, "card": card.to_json(), "ms": 1.0, "spread_ms": 0.01})
+    claim = reports._claim("latency", {**about, "card": card.to_json(), "ms": 1.0, "spread_ms": 0.01})
     (verdict,) = verify([claim])
     assert (verdict.outcome, verdict.found) == (outcome, f"{timed.timing.text('best')} here")
