@@ -412,12 +412,7 @@ def to_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
 
 def load(source: str | Path = "estimators") -> tuple[Row, ...]:
     """The rows of a bench that was saved: a file, or the name of a shipped one."""
-    path = storage.result_file(source)
-    value = storage.read_json(path, KIND, SCHEMA)
-    try:
-        return from_json(value)
-    except InputError as problem:
-        raise InputError(f"{path}: {problem}") from None
+    return storage.read_result(source, KIND, SCHEMA, from_json)
 
 
 def from_json(value: dict[str, Any]) -> tuple[Row, ...]:

@@ -48,6 +48,8 @@ def export(arguments: argparse.Namespace) -> Outcome:
     from labkit.training import TrainConfig
 
     names, precisions = words(arguments.runtimes), words(arguments.precisions)
+    if not names or not precisions:
+        raise InputError("at least one runtime and one precision, such as --runtimes torch --precisions fp32")
     for name in names:
         runtime(name)
     for precision in precisions:
@@ -59,8 +61,6 @@ def export(arguments: argparse.Namespace) -> Outcome:
     deployed = exporting.first_usable("float32", device) if arguments.verify == "auto" else arguments.verify
     if deployed:
         loaded_runtime(deployed, device=device)
-    if not names or not precisions:
-        raise InputError("at least one runtime and one precision, such as --runtimes torch --precisions fp32")
     if arguments.batch_size is not None and arguments.batch_size < 1:
         raise InputError(f"batches have at least one image; got {arguments.batch_size}")
     if arguments.architectures < 3:

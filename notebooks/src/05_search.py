@@ -64,7 +64,7 @@ print(f"{len(data.train):,} images to train on, {len(data.valid):,} to choose by
 # $$ L_{gen} = L_{train} + \lambda\, |L_{valid} - L_{train}| \qquad \lambda = 0.5 $$
 
 # %% [markdown] tags=["exercise"]
-# ## Exercise 5.1: the generalisation loss
+# ### Exercise e5.1: the generalisation loss (O5.1)
 #
 # `train` and `valid` are the mean losses of two batches, tensors with a gradient; `gap_weight` is λ.
 
@@ -152,7 +152,7 @@ ax = lk.plots.latency_costs(costs, (fastest, slowest))
 lk.plots.picture(ax, "A straight line, and a line that is zero up to the target and then rises.")
 
 # %% [markdown] tags=["exercise"]
-# ## Exercise 5.2: the hinge
+# ### Exercise e5.2: the hinge (O5.2)
 #
 # `ms` is a tensor of latencies. Up to `target_ms` they cost nothing; beyond it each millisecond costs `weight`.
 
