@@ -300,7 +300,12 @@ def _lost(network: Network, name: str, precision: str, images: Tensor) -> str | 
         lives = processes.survives(_trial, network, name, precision, images)
     except Exception as problem:  # whatever a compiler raises is its row's reason, and the others are timed
         return f"compiling it failed: {type(problem).__name__} {str(problem).splitlines()[0][:200]}"
-    return None if lives else "compiling or running it ended a process of its own: the other rows were timed without it"
+    if lives:
+        return None
+    # Seen on a machine whose CXX named a compiler that links libstdc++ into each library: two of them in a process,
+    # and the loaded one crashed in std::regex.
+    remedy = "; name another C++ compiler in CXX" if name == "torch-aot" else ""
+    return f"compiling or running it ended a process of its own: the other rows were timed without it{remedy}"
 
 
 @ieee_float32()
