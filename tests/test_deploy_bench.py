@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 import labkit as lk
-from labkit import deploy_bench, storage
+from labkit import cli, deploy_bench, runs, storage
 from labkit.deploy_bench import race, to_json, to_text
 
 
@@ -52,6 +52,22 @@ def test_a_race_outlives_its_file(few, space, data, tmp_path):
     del value["rows"][3]["card"]
     with pytest.raises(lk.InputError, match="damaged deploy bench: KeyError 'card'"):
         deploy_bench.load(storage.write_json(path, value))
+
+
+def test_the_command_races_the_network_that_export_would_train(few, space, table, tmp_path, capsys):
+    images = lk.data.digits()
+    config = lk.SearchConfig(
+        mixture_steps=1, weight_steps=1, joint_steps=1, batch_size=32, judge_images=64, calibration_images=32
+    )
+    found = lk.search(lk.Supernet(space), images, table, config)
+    runs.save(found, tmp_path / "run", images, table, data_name="digits")
+    out = tmp_path / "race.json"
+    command = ["bench", "deploy", str(tmp_path / "run"), "--epochs", "1", "--batch-sizes", "2", "--seconds", "0.02"]
+    assert cli.main([*command, "--out", str(out)]) == 0
+    races, made = deploy_bench.load(out)
+    trained = json.loads((tmp_path / "run" / "trained.json").read_text())
+    assert made["test_accuracy"] == trained["test_accuracy"] and trained["config"]["epochs"] == 1
+    assert [one.batch_size for one in races] == [2] and races[0].row("onnxruntime", "int8").accuracy_drop is not None
 
 
 def test_the_shipped_race_has_both_batches_and_nothing_but_the_same_answers():
