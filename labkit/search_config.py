@@ -204,7 +204,7 @@ class SelectionConfig:
     """
 
     scan: int = 32  # most probable architectures of each distribution that are judged on the shared weights
-    entrants: int = 8  # of those, trained on the first rung
+    entrants: int = 8  # of those, trained on the first rung; a sweep's results each send others
     images: int = 8_000  # that a network of the first rung learns from; twice as many on the next
     rungs: int = 1
     training: TrainConfig = BRIEFLY  # of a rung

@@ -8,6 +8,10 @@ few are trained from scratch, as the one that is chosen will be. All of it is ch
 On shared weights, and after a short training still, errors lie further apart than they will in the end, so a latency
 weight weighs too little there. By how much nobody knows beforehand. So who goes on is the best under one stretch of
 the errors after the other, see `SelectionConfig.stretches`; without a latency cost they all agree.
+
+The results of a sweep want much the same networks. As each of them chooses among all that were trained in the end, it
+sends on the best that no other has sent on: as many differ as a search a weight would train, and all of them count
+for every weight.
 """
 
 import itertools
@@ -37,9 +41,9 @@ LOOK = 1_000  # most probable architectures among which those in time are looked
 
 @dataclass(frozen=True)
 class Round:
-    """One kind of training, and how many of each result's best so far have it."""
+    """One kind of training, and how many of its best so far each result sends there."""
 
-    networks: int
+    networks: int  # that each result sends there
     images: int
     training: TrainConfig
     first_weights: Supernet | SearchSpace  # a copy of the shared ones, or fresh ones
@@ -62,8 +66,8 @@ def select(
 ) -> tuple[SearchResult, ...]:
     """Each result again, with the architecture that the second stage chose, and its share of what that cost added.
 
-    The results are one search's, or those of one sweep: a network that several of them want is trained once, and each
-    chooses among all that had the last round. The error of the chosen one is of validation images after that; what was
+    The results are one search's, or those of one sweep: no two of them have the same network trained, and each chooses
+    among all that had the last round. The error of the chosen one is of validation images after that; what was
     trained on the way is in `judged`.
 
     Args:
@@ -90,11 +94,10 @@ def select(
     stages = rounds(config, supernet, data)
     if log is not None:
         trained |= _resumed(Path(log), found[0], data, config, stages)
-    left = [[scanned[a] for a in own] for own in proposed]
+    left = [[scanned[a] for a in own] for own in proposed]  # whom each result may send on
     judged: dict[Architecture, Point] = {}  # as last trained
     for number, round in enumerate(stages):
-        left = [_best(result, own, round.networks, config.stretches) for result, own in zip(found, left)]
-        entered = list(dict.fromkeys(p.architecture for own in left for p in own))
+        entered = _sent_on(found, left, round.networks, config.stretches)
         looked_up += sum(trained[a, round][1] for a in entered if (a, round) in trained)
         missing = [a for a in entered if (a, round) not in trained]
         errors, spent = {}, 0.0
@@ -106,7 +109,7 @@ def select(
         trained |= {(a, round): (wrong, spent / len(errors)) for a, wrong in errors.items()}
         points = {a: Point(a, trained[a, round][0], table.table_ms(a), round.error_from) for a in entered}
         passes += len(entered) * (3 * round.images * round.training.epochs + len(data.valid))
-        left = [[points[p.architecture] for p in own] for own in left]
+        left = [[p for p in points.values() if _in_time(p.latency_ms, result)] for result in found]
         judged |= points
         if on_round is not None:
             on_round(number, tuple(points.values()))
@@ -114,13 +117,13 @@ def select(
     return tuple(
         replace(
             result,
-            point=cheapest([p for p in points.values() if _in_time(p.latency_ms, result)], result.config),
+            point=cheapest(own, result.config),
             judged=tuple(judged.values()),
             passes=result.passes + passes / len(found),
             seconds=result.seconds + seconds / len(found),
             selection=config,
         )
-        for result in found
+        for result, own in zip(found, left)
     )
 
 
@@ -187,7 +190,7 @@ def _proposed(result: SearchResult, table: LatencyTable, config: SelectionConfig
     """
     scanned = [p for p in _scanned(result) if _in_time(p.latency_ms, result)]
     if len(scanned) >= config.scan:
-        return [p.architecture for p in _best(result, scanned, config.scan, config.stretches)]
+        return _sent_on([result], [scanned], config.scan, config.stretches)
     dist = ArchDistribution(result.supernet.space, result.config.softening)
     with torch.no_grad():
         dist.logits.copy_(result.logits)
@@ -200,11 +203,17 @@ def _in_time(ms: float, result: SearchResult) -> bool:
     return result.config.deadline_ms is None or ms <= result.config.deadline_ms
 
 
-def _best(result: SearchResult, points: Sequence[Point], n: int, stretches: Sequence[float] = (1.0,)) -> list[Point]:
-    """The `n` of least error plus latency cost, the best first; errors are stretched by each of `stretches` in turn."""
-    left, chosen = list(points), []
-    for stretch in itertools.islice(itertools.cycle(stretches), min(n, len(points))):
-        config = replace(result.config, latency_weight=stretch * result.config.latency_weight)
-        chosen.append(cheapest(left, config))
-        left.remove(chosen[-1])
-    return chosen
+def _sent_on(
+    found: Sequence[SearchResult], own: Sequence[Sequence[Point]], n: int, stretches: Sequence[float]
+) -> list[Architecture]:
+    """`n` of each result's `own`, or as many as there are: the results take turns, with the best that none has taken.
+
+    Best by error plus latency cost; errors are stretched by each of `stretches` in turn.
+    """
+    taken: dict[Architecture, None] = {}
+    for stretch in itertools.islice(itertools.cycle(stretches), n):
+        for result, points in zip(found, own):
+            config = replace(result.config, latency_weight=stretch * result.config.latency_weight)
+            if free := [p for p in points if p.architecture not in taken]:
+                taken[cheapest(free, config).architecture] = None
+    return list(taken)

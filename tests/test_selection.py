@@ -72,12 +72,15 @@ def test_latency_counts_and_a_deadline_holds(supernet, data, table, space, taugh
     assert chosen.point.latency_ms <= hurried.config.deadline_ms
 
 
-def test_a_sweep_trains_what_several_want_once(supernet, data, table, taught):
+def test_results_of_a_sweep_send_on_different_networks(supernet, data, table, space, taught):
+    """Two that want the same six: all six are trained, not the four that either would send on alone."""
     found = lk.sweep(supernet, data, table, (0.0, 0.0), TINY)
     same = tuple(replace(result, logits=found[0].logits, point=found[0].point) for result in found)
     both = select(same, data, table, SHORT)
-    assert len(taught) == 7 and both[0].architecture == both[1].architecture
-    assert sum(b.passes - f.passes for b, f in zip(both, same)) == 5 * 82 + 3 * 768 + 7 * len(data.valid)
+    assert [images for _, images in taught] == [64] * 6 + [128] * 4 + [256] * 2
+    assert len(set(taught)) == 12, "none is trained twice for as long"
+    assert both[0].architecture == both[1].architecture == min((a for a, _ in taught), key=space.index)
+    assert sum(b.passes - f.passes for b, f in zip(both, same)) == 5 * 82 + 3 * 1408 + 12 * len(data.valid)
 
 
 def test_the_last_few_are_trained_in_full(supernet, data, table, space, taught):
@@ -101,12 +104,12 @@ def test_who_goes_on_hedges_against_stretched_errors(supernet, data, table, spac
     weight = 0.2 / (max(ms) - min(ms))
     found = replace(lk.search(supernet, data, table, TINY), config=replace(TINY, latency_weight=weight))
     cost = lambda p: p.error / 6 + weight * p.latency_ms
-    alone = selection._best(found, points, 6)
-    hedged = selection._best(found, points, 6, (1.0, 2.0, 4.0))
+    sent_on = lambda of, *stretches: [points[space.index(a)] for a in selection._sent_on([of], [points], 6, stretches)]
+    alone, hedged = sent_on(found, 1.0), sent_on(found, 1.0, 2.0, 4.0)
     assert alone == sorted(points, key=lambda p: p.error + weight * p.latency_ms)[:6]
     assert hedged[0] == alone[0] and len(set(hedged)) == 6 and min(map(cost, hedged)) < min(map(cost, alone))
     free = replace(found, config=TINY)
-    assert selection._best(free, points, 6, (1.0, 2.0, 4.0)) == selection._best(free, points, 6)
+    assert sent_on(free, 1.0, 2.0, 4.0) == sent_on(free, 1.0)
 
 
 def test_a_sweep_chooses_among_all_that_were_trained_and_are_in_time(supernet, data, table, space, taught):
