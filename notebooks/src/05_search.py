@@ -433,7 +433,8 @@ lk.widgets.switch(
 # 3. the four are trained from scratch, as the winner would be, and validation images choose.
 #
 # In 1 and 2 it hedges against the stretch: who goes on is the best at the latency weight, then at twice the weight,
-# then at four times. All of it is charged to the search. The course ships a study of it: ten seeds, four latency
+# then at four times. In a sweep each policy sends on the best that no other has sent: all choose among all in the end.
+# All of it is charged to the search. The course ships a study of it: ten seeds, four latency
 # weights, and rivals at equal cost, judged by the truth table. Its searches are *sweeps*: one set of shared weights
 # serves all four latency weights, and each of them gets a distribution, its *policy*. (*Evolution* changes a slot of a
 # good architecture and keeps the better ones; *local search* steps to the best neighbour.)
@@ -463,11 +464,12 @@ lk.course.reveal("p5.3", "the least mean regret has: " + min(regrets, key=lambda
 # %% [markdown]
 # **What to notice.** (1) Looking at *everything* on shared weights does not help: random search, evolution and local
 # search all scan this small space, find what the shared weights call best, and lose more than the second stage, which
-# trains a dozen. (2) *random, selected* is the same second stage after a scan instead of a policy, and it is as good:
+# trains sixteen. (2) *random, selected* is the same second stage after a scan instead of a policy, and it is as good:
 # here the policy saves looking, and looking is cheap. The claim for the gradient is made on spaces that cannot be
-# scanned. (3) *random from scratch* has as many seconds, and trains a dozen architectures in full: on average as far
-# off as the scans, and its unlucky draws are far worse. (4) At the largest weight all are off by more than a point. The
+# scanned. (3) *random from scratch* has as many seconds, and trains two dozen architectures in full: a tenth of the
+# space, hard to beat, and its unlucky draws are worse. (4) At the largest weight all are off by more than a point. The
 # best networks there pool, and neither shared weights nor short trainings believe in pooling enough: the stretch again.
+# And of four that lie within a point and a half, one training each tells the best only by luck.
 #
 # The stretch can be seen from another side. Every choice *realises* a weight: the one at which it is nearest to being
 # the best choice in truth. Who asks for ten times the weight should get ten times the weight. The slope of the one
