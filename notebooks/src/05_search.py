@@ -391,10 +391,9 @@ for (weight, pick), (_, lucky) in zip(study.picks, study.random):
     print(f"{weight:6.2f}   {found:.3f}   {drawn:.3f}   {average:.3f}    {pick.architecture}")
 
 # %% [markdown]
-# Read the table with one thing in mind: where random search judged *all* architectures, it is an exhaustive scan, and
-# on the weights that it is judged by nothing can beat it. So the column "search" cannot be smaller than "random"
-# there. What it shows is how much the search *loses* against a scan that a space this small permits, and how much it
-# *gains* against an average pick.
+# Where random search judged *all* architectures it is an exhaustive scan, and on the weights that it is judged by
+# nothing can beat it: "search" cannot be smaller than "random" there. The table shows how much the search *loses*
+# against a scan that a space this small permits, and how much it *gains* against an average pick.
 
 # %%
 picked, at_random = dict(study.picks), dict(study.random)
@@ -410,8 +409,7 @@ lk.plots.picture(draw(first), f"Recorded study: what search and random search ch
 
 # %% [markdown]
 # Now turn the weight. Two things to find: (1) the weight from which on the search chooses another network than at 0;
-# (2) a weight, if there is one, at which its pick is *not* on the staircase, so that some other network is both faster
-# and more accurate.
+# (2) a weight, if any, at which its pick is *not* on the staircase: another network is both faster and more accurate.
 
 # %% tags=["widget"]
 lk.widgets.switch(
@@ -425,19 +423,18 @@ lk.widgets.switch(
 # ## Let training decide
 #
 # Shared weights tell good networks from bad ones and hardly order the good (notebook 02). They also *stretch*
-# differences: two networks that end a point apart can lie five points apart on shared weights, so a latency weight
-# weighs too little there. More search mends neither. So a search in earnest has a **second stage**, `lk.select`:
+# differences: two networks that end a point apart can lie five apart there, so a latency weight weighs too little. More
+# search mends neither. So a search in earnest has a **second stage**, `lk.select`:
 #
 # 1. the distribution proposes its 32 most probable architectures, and the shared weights name eight of them;
 # 2. each of the eight is trained briefly from a copy of the shared weights, and four of them go on;
 # 3. the four are trained from scratch, as the winner would be, and validation images choose.
 #
 # In 1 and 2 it hedges against the stretch: who goes on is the best at the latency weight, then at twice the weight,
-# then at four times. In a sweep each policy sends on the best that no other has sent: all choose among all in the end.
-# All of it is charged to the search. The course ships a study of it: ten seeds, four latency
-# weights, and rivals at equal cost, judged by the truth table. Its searches are *sweeps*: one set of shared weights
-# serves all four latency weights, and each of them gets a distribution, its *policy*. (*Evolution* changes a slot of a
-# good architecture and keeps the better ones; *local search* steps to the best neighbour.)
+# then at four times. All of it is charged to the search. The course ships a study of it: ten seeds, four latency weights
+# and rivals at equal cost, judged by the truth table. Its searches are *sweeps*: the same shared weights serve all four
+# latency weights, each with a distribution, its *policy*, that sends on the best that no other has sent. (*Evolution*
+# changes a slot of a good architecture and keeps the better ones; *local search* steps to the best neighbour.)
 
 # %% tags=["predict"]
 lk.course.predict(
@@ -464,16 +461,15 @@ lk.course.reveal("p5.3", "the least mean regret has: " + min(regrets, key=lambda
 # %% [markdown]
 # **What to notice.** (1) Looking at *everything* on shared weights does not help: random search, evolution and local
 # search all scan this small space, find what the shared weights call best, and lose more than the second stage, which
-# trains sixteen. (2) *random, selected* is the same second stage after a scan instead of a policy, and it is as good:
-# here the policy saves looking, and looking is cheap. The claim for the gradient is made on spaces that cannot be
-# scanned. (3) *random from scratch* has as many seconds, and trains two dozen architectures in full: a tenth of the
-# space, hard to beat, and its unlucky draws are worse. (4) At the largest weight all are off by more than a point. The
-# best networks there pool, and neither shared weights nor short trainings believe in pooling enough: the stretch again.
-# And of four that lie within a point and a half, one training each tells the best only by luck.
+# trains sixteen. (2) *random, selected* is the same second stage after a scan, and as good: here the policy saves
+# only looking. The claim for the gradient is made on spaces that cannot be scanned. (3) *random from
+# scratch* trains two dozen in as many seconds, a tenth of the space: hard to beat, with worse unlucky draws. (4) At
+# the largest weight all are off by more than a point. The best there pool, which shared weights and short trainings
+# believe in too little (the stretch again), and among the few that are close one training each decides by luck.
 #
 # The stretch can be seen from another side. Every choice *realises* a weight: the one at which it is nearest to being
-# the best choice in truth. Who asks for ten times the weight should get ten times the weight. The slope of the one
-# against the other, both in logarithms, says whether the weight steers at all:
+# the best in truth. Who asks for ten times the weight should get it. The slope of the one against the other, both in
+# logarithms, says whether the weight steers at all:
 
 # %%
 for method in ("exhaustive scan", "sweep", "sweep, selected"):
@@ -481,15 +477,14 @@ for method in ("exhaustive scan", "sweep", "sweep, selected"):
     print(f"{method:16} {lk.comparison.steering(known, chosen, latency)}")
 
 # %% [markdown]
-# What a scan of the shared weights calls best realises nearly always the same weight, whatever was asked for. The
-# sweep follows half-heartedly. Only the second stage, which judges by trained networks in the end, does as it is told.
+# What a scan of the shared weights calls best realises nearly always the same weight. The sweep follows
+# half-heartedly. Only the second stage, which judges by trained networks in the end, does as it is told.
 
 # %% [markdown]
 # ## Does the estimator matter?
 #
-# Notebook 03 told estimators apart on a cost that stood still. Here each leads the same sweep: the
-# same first weights, the same schedule, and as many joint steps as come to the same image passes. No second stage, so
-# that nothing mends what the estimator does.
+# Notebook 03 told estimators apart on a cost that stood still. Here each leads the same sweep: the same first weights
+# and schedule, and as many joint steps as come to the same image passes. No second stage mends what they do.
 
 # %% tags=["predict"]
 lk.course.predict(
