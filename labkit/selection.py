@@ -43,7 +43,7 @@ LOOK = 1_000  # most probable architectures among which those in time are looked
 class Round:
     """One kind of training, and how many of its best so far each result sends there."""
 
-    networks: int  # that each result sends there
+    networks: int
     images: int
     training: TrainConfig
     first_weights: Supernet | SearchSpace  # a copy of the shared ones, or fresh ones
