@@ -1,13 +1,17 @@
 """pyproject.toml, environment.yml, constraints.txt and lab.py say the same."""
 
+import ast
 import re
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -81,3 +85,69 @@ def test_packages_asked_for_by_name_are_there(project):
     names = {Requirement(r).name for r in [*project["dependencies"], *extras["test"], *extras["tensorrt"]]}
     asked = "jupyterlab torch torchvision tensorrt onnx matplotlib ipywidgets papermill pytest nbval"
     assert set(asked.split()) <= names
+
+
+NOT_IMPORTED = {
+    "jupyterlab": "lab.py opens the course in it",
+    "ipykernel": "the kernel of every notebook",
+    "papermill": "started in a process of its own",
+    "nbclient": "papermill runs cells with it",
+    "jupyter-client": "repaired in papermill's process",
+    "onnxscript": "torch.onnx.export imports it",
+}
+
+
+def imported(path):
+    """Top-level names of what a file imports, also in functions."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module.split(".")[0]
+
+
+def packages(folder):
+    """Distributions, any of which brings what is imported -> the files that do. One not installed has its own name."""
+    distributions, found = packages_distributions(), {}
+    for path in sorted(Path(ROOT, folder).rglob("*.py")):
+        for name in set(imported(path)) - sys.stdlib_module_names - {"labkit"}:
+            owners = frozenset(map(canonicalize_name, distributions.get(name, [name])))
+            found.setdefault(owners, []).append(path)
+    return found
+
+
+def declared(requirements):
+    return {canonicalize_name(Requirement(requirement).name) for requirement in requirements}
+
+
+def undeclared(folder, names):
+    return {"/".join(owners): paths for owners, paths in packages(folder).items() if not owners & names}
+
+
+def test_what_labkit_imports_is_a_dependency_or_an_extra_with_a_remedy(project):
+    extras = {name: declared(wanted) for name, wanted in project["optional-dependencies"].items() if name != "test"}
+    beyond = undeclared("labkit", declared(project["dependencies"]))
+    for owners, paths in beyond.items():
+        remedies = [f"pip install labkit[{extra}]" for extra, wanted in extras.items() if owners in wanted]
+        for path in paths:
+            assert any(remedy in path.read_text() for remedy in remedies), f"{path.name} imports {owners}"
+    assert set(beyond) == {"openvino", "optuna"}
+
+
+def test_what_the_tests_import_is_in_their_extra(project):
+    extras = project["optional-dependencies"]
+    assert undeclared("tests", declared(project["dependencies"]) | declared(extras["test"])) == {}
+    tested = {entry.split(";")[0] for entry in extras["test"]}
+    assert {*extras["rivals"], *extras["openvino"], *extras["rtx"]} <= tested, "an extra that any processor can test"
+
+
+def test_every_dependency_is_used(project):
+    used = set().union(*packages("labkit")) | set(NOT_IMPORTED)
+    assert declared(project["dependencies"]) - used == set()
+    assert set(NOT_IMPORTED) <= declared(project["dependencies"])
+
+
+def test_an_import_is_seen_wherever_it_is(tmp_path):
+    file = tmp_path / "module.py"
+    file.write_text("import os.path\nfrom . import sibling\ndef f():\n    from yaml import load\n")
+    assert [*imported(file)] == ["os", "yaml"]
