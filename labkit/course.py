@@ -6,6 +6,7 @@ the stuck learner and for a headless run alike.
 
 import json
 import os
+import shutil
 import time
 import warnings
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from typing import Any
 
 import torch
 
-from labkit import exercises, storage
+from labkit import exercises, headless, storage
 from labkit.cards import device_name
 from labkit.checks import Wrong
 from labkit.errors import InputError
@@ -75,6 +76,16 @@ def _as_a_note(message: Warning | str, category: type[Warning], *where: Any, **l
     )
 
 
+def copy_notebooks(folder: str | Path = "work") -> list[Path]:
+    """Copy the notebooks that `folder` lacks, and return all of the learner's there; those that are there stay."""
+    folder = storage.writable_folder(folder)
+    copies = [folder / notebook.name for notebook in headless.notebooks()]
+    for copy in copies:
+        if not copy.exists():
+            shutil.copyfile(storage.NOTEBOOKS / copy.name, copy)
+    return copies
+
+
 def predict(prediction: str, question: str, options: Sequence[str]):
     """Ask for a guess before the cell that answers it. The notebook goes on without one.
 
@@ -106,7 +117,8 @@ def reveal(prediction: str, outcome: str) -> None:
 
 def progress_file() -> Path:
     """Where guesses and passed checks are kept: a file of the learner's own, never sent anywhere."""
-    return Path(os.environ.get("LABKIT_PROGRESS") or storage.DATA.parent / "work" / "progress.json")
+    folder = Path.home() / ".cache" / "labkit" if storage.INSTALLED else storage.ROOT / "work"
+    return Path(os.environ.get("LABKIT_PROGRESS") or folder / "progress.json")
 
 
 def _progress() -> dict[str, dict[str, Any]]:

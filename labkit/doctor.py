@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+import re
 import shutil
 import sys
 import tomllib
@@ -44,7 +45,6 @@ def report(findings: tuple[Finding, ...]) -> dict[str, Any]:
 
 
 def _findings() -> Iterator[Finding]:
-    project = storage.DATA.parent
     python = platform.python_version()
     fits = (3, 11) <= sys.version_info[:2] < (3, 14)
     advice = "" if sys.version_info[:2] == (3, 11) else "; the suite is run on 3.11"
@@ -52,11 +52,13 @@ def _findings() -> Iterator[Finding]:
     fits = (2, 11) <= _numbers(torch.__version__) < (2, 14)
     remedy = "" if fits else ": pip install -c constraints.txt torch torchvision"
     yield Finding("ok" if fits else "fix", "torch", torch.__version__ + remedy)
-    missing = _missing_packages(project)
-    remedy = f"missing {', '.join(missing)}: python lab.py setup" if missing else "all installed"
+    missing = _missing_packages()
+    set_up = f"pip install {' '.join(missing)}" if storage.INSTALLED else "python lab.py setup"
+    remedy = f"missing {', '.join(missing)}: {set_up}" if missing else "all installed"
     yield Finding("fix" if missing else "ok", "packages", remedy)
-    found = sorted((project / "notebooks").glob("[0-9][0-9]_*.ipynb"))
-    course = f"{len(found)} notebooks" if found else f"no notebooks in {project}: work in a clone of the repository"
+    found = sorted(storage.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+    none = f"no notebooks in {storage.NOTEBOOKS}: work in a clone of the repository, or install its wheel"
+    course = f"{len(found)} notebooks{'; `labkit notebooks copy` to work with' * storage.INSTALLED}" if found else none
     yield Finding("ok" if found else "fix", "course", course)
     yield Finding("ok", "processor", f"{device_name()}, {os.cpu_count()} cores, torch uses {torch.get_num_threads()}")
     yield _gpu()
@@ -82,13 +84,13 @@ def _gpu() -> Finding:
     return Finding("note", "gpu", "none that torch can use; the course needs none")
 
 
-def _missing_packages(project) -> list[str]:
-    """Names from pyproject's dependencies that are not installed."""
+def _missing_packages() -> list[str]:
+    """Names of dependencies that are not installed: by pyproject.toml in a clone, else as the wheel was built."""
     try:
-        wanted = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+        wanted = tomllib.loads((storage.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
     except OSError:
-        return []
-    names = [entry.replace(">", "<").split("<")[0].strip() for entry in wanted]
+        wanted = [entry for entry in importlib.metadata.requires("labkit") or () if "extra ==" not in entry]
+    names = [re.split("[^A-Za-z0-9._-]", entry)[0] for entry in wanted]
     return [name for name in names if not _installed(name)]
 
 

@@ -15,7 +15,11 @@ from torch import Tensor
 
 from labkit.errors import InputError
 
-DATA = Path(__file__).resolve().parent.parent / "data"  # what ships with the clone: tables and recorded results
+_PACKAGE = Path(__file__).resolve().parent
+INSTALLED = (_PACKAGE / "shipped").is_dir()  # from a wheel, which has in there what a clone has beside the package
+ROOT = _PACKAGE / "shipped" if INSTALLED else _PACKAGE.parent
+DATA = ROOT / "data"  # what ships: tables and recorded results
+NOTEBOOKS = ROOT / "notebooks"
 
 
 def of_a_device(names: Iterable[str], wanted: str) -> str | None:

@@ -3,7 +3,7 @@ import warnings
 
 import pytest
 
-from labkit import course
+from labkit import course, headless
 from labkit.checks import CHECKERS, Wrong
 from labkit.errors import InputError
 from labkit.stopwatch import NoisyMachine
@@ -78,3 +78,12 @@ def test_a_noisy_machine_is_a_note_and_other_warnings_stay_as_they_are(capsys, m
     noisy = warnings.formatwarning(NoisyMachine("the machine is not quiet"), NoisyMachine, "stopwatch.py", 1)
     assert noisy == "note: the machine is not quiet\n"
     assert "stopwatch.py:1: UserWarning: other" in warnings.formatwarning("other", UserWarning, "stopwatch.py", 1)
+
+
+def test_copies_of_the_course_stay_when_it_is_copied_again(tmp_path):
+    copies = course.copy_notebooks(tmp_path / "work")
+    assert [copy.read_bytes() for copy in copies] == [path.read_bytes() for path in headless.notebooks()]
+    copies[0].write_text("my notes")
+    copies[1].unlink()
+    assert course.copy_notebooks(tmp_path / "work") == copies
+    assert copies[0].read_text() == "my notes" and copies[1].exists()

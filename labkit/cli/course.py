@@ -16,10 +16,11 @@ def add(verbs) -> None:
     p.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE")
     p.add_argument("--full", action="store_true", help="full size instead of FAST")
 
-    text = "for authors: build the editions, check them, record their static figures"
+    text = "copy the course to work with; for authors: build the editions, check them, record their static figures"
     p = add_verb(verbs, "notebooks", notebooks, text)
-    p.add_argument("act", choices=("build", "check", "figures"))
+    p.add_argument("act", choices=("copy", "build", "check", "figures"))
     p.add_argument("numbers", nargs="*", help="notebooks whose figures to record; all by default")
+    p.add_argument("--to", default="work", help="folder that takes the copies it lacks")
 
 
 def doctor(_: argparse.Namespace) -> Outcome:
@@ -68,9 +69,13 @@ def _assignment(text: str) -> tuple[str, str]:
 
 
 def notebooks(arguments: argparse.Namespace) -> Outcome:
-    from labkit import editions, storage
+    from labkit import course, editions, storage
 
-    root = storage.DATA.parent
+    root = storage.ROOT
+    if arguments.act == "copy":
+        copies = [str(path) for path in course.copy_notebooks(arguments.to)]
+        text = f"{len(copies)} notebooks in {arguments.to}; open them with: jupyter lab {arguments.to}"
+        return {"schema": 1, "notebooks": copies, "passed": True}, text, True
     if arguments.act == "build":
         written = [str(path.relative_to(root)) for path in editions.build(root)]
         return {"schema": 1, "written": written, "passed": True}, "\n".join(written), True

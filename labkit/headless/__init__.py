@@ -16,7 +16,6 @@ from labkit.headless.reading import read_notebook as read_notebook
 from labkit.headless.reading import sections as sections
 from labkit.headless.reading import tags as tags
 from labkit.headless.reading import where as where
-from labkit.headless.running import NOTEBOOKS as NOTEBOOKS
 from labkit.headless.running import find as find
 from labkit.headless.running import notebooks as notebooks
 from labkit.headless.running import run as run
@@ -26,3 +25,4 @@ from labkit.headless.sandboxing import OFFLINE as OFFLINE
 from labkit.headless.sandboxing import sandbox as sandbox
 from labkit.headless.supervising import Ended as Ended
 from labkit.headless.supervising import supervise as supervise
+from labkit.storage import NOTEBOOKS as NOTEBOOKS

@@ -16,9 +16,8 @@ from labkit.headless.parameters import parameter_values
 from labkit.headless.reading import code_cells, read_notebook, sections, where
 from labkit.headless.sandboxing import KERNELSPEC, Sandbox, sandbox
 from labkit.headless.supervising import Ended, supervise
-from labkit.storage import writable_folder, write_text
+from labkit.storage import NOTEBOOKS, writable_folder, write_text
 
-NOTEBOOKS = Path(__file__).resolve().parent.parent.parent / "notebooks"
 FAST_LIMITS_S = (120, 600)  # one cell, one notebook
 FULL_LIMITS_S = (4 * 3600, 12 * 3600)
 
