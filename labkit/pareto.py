@@ -44,15 +44,14 @@ class Point:
 
 
 def non_dominated(costs: Tensor) -> Tensor:
-    """(N,) bool: the rows of `costs` (N, M) that no other row matches everywhere and beats somewhere.
+    """(N,) bool: the rows of `costs` (N, 2) that no other row matches everywhere and beats somewhere.
 
     Equal rows keep each other. A row with a NaN is refused: it would compare false with everything and stay.
     """
     if costs.isnan().any():
         raise InputError("costs hold NaN: leave failed evaluations out before asking for a frontier")
-    no_worse = (costs[:, None] <= costs[None]).all(-1)
-    better = (costs[:, None] < costs[None]).any(-1)
-    return ~(no_worse & better).any(0)
+    best = costs[torch.from_numpy(front(costs.numpy()))]
+    return (costs[:, None] == best).all(-1).any(1)
 
 
 def front(costs: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -61,8 +60,23 @@ def front(costs: NDArray[np.float64]) -> NDArray[np.int64]:
         return costs[:, 0].argmin(keepdims=True)
     order = np.lexsort((costs[:, 1], costs[:, 0]))
     second = costs[order, 1]
-    before = np.concatenate([[np.inf], np.minimum.accumulate(second)[:-1]])
-    return order[second < before]
+    return order[np.append(True, second[1:] < np.minimum.accumulate(second)[:-1])]
+
+
+def corners(costs: NDArray[np.float64]) -> list[int]:
+    """Indices of the rows of `costs` (N, 2) with the least second cost + weight x first for some weight >= 0.
+
+    In rising order of the first cost, of equals the first. They are the corners of the lower-left convex hull: a row of
+    the front inside a dent of it is chosen by no weight, however finely it is turned.
+    """
+    rows = costs.tolist()
+    slope = lambda fast, slow: (rows[fast][1] - rows[slow][1]) / (rows[slow][0] - rows[fast][0])
+    hull: list[int] = []
+    for i in front(costs).tolist():
+        while len(hull) > 1 and slope(hull[-2], hull[-1]) <= slope(hull[-1], i):
+            hull.pop()
+        hull.append(i)
+    return hull
 
 
 def hypervolume(costs: NDArray[np.float64], worst: tuple[float, float]) -> float:
@@ -121,16 +135,9 @@ class Frontier:
 
 
 def supported(front: Frontier) -> tuple[Point, ...]:
-    """The frontier points that some latency weight >= 0 chooses, fastest first: corners of the lower convex hull.
+    """The frontier points that some latency weight >= 0 chooses, fastest first: its `corners`.
 
-    A point inside a dent of the hull is chosen by no weight, however finely it is turned; a target or a deadline may.
+    A target or a deadline may choose the others.
     """
-    slope = lambda fast, slow: (fast.error - slow.error) / (slow.latency_ms - fast.latency_ms)
-    hull: list[Point] = []
-    for point in front:
-        if hull and hull[-1].latency_ms == point.latency_ms:  # equal in both costs: the first stands for all
-            continue
-        while len(hull) > 1 and slope(hull[-2], hull[-1]) <= slope(hull[-1], point):
-            hull.pop()
-        hull.append(point)
-    return tuple(hull)
+    points = tuple(front)
+    return tuple(points[i] for i in corners(np.array([[p.latency_ms, p.error] for p in points])))

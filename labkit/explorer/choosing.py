@@ -4,9 +4,11 @@ import math
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from labkit.errors import InputError
 from labkit.explorer.scenes import Scene, is_number
+from labkit.pareto import corners, front
 
 
 def choose(scene: Scene, weight: float, target_ms: float | None = None) -> int:
@@ -45,25 +47,12 @@ def frontier(scene: Scene) -> tuple[int, ...]:
 
     Of points equal in both, the first stands for all.
     """
-    found: list[int] = []
-    for i in sorted(range(len(scene.points)), key=lambda i: (scene.points[i].ms, scene.points[i].error, i)):
-        if not found or scene.points[i].error < scene.points[found[-1]].error:
-            found.append(i)
-    return tuple(found)
+    return tuple(front(_costs(scene)).tolist())
 
 
 def reachable(scene: Scene) -> tuple[int, ...]:
-    """The part of the frontier that some weight >= 0 chooses, fastest first.
-
-    These are the corners of the cloud's lower-left convex hull. A frontier point inside a dent of the hull
-    is chosen by no weight, however finely the weight is turned: only a target finds it.
-    """
-    hull: list[int] = []
-    for i in frontier(scene):
-        while len(hull) > 1 and _slope(scene, hull[-2], hull[-1]) <= _slope(scene, hull[-1], i):
-            hull.pop()
-        hull.append(i)
-    return tuple(hull)
+    """The part of the frontier that some weight >= 0 chooses, fastest first: its `corners`. A target finds the rest."""
+    return tuple(corners(_costs(scene)))
 
 
 def weight_stops(scene: Scene, n: int = 61) -> tuple[float, ...]:
@@ -109,6 +98,11 @@ def default_target(scene: Scene) -> float:
     """The latency of the middle one of the frontier, in ms."""
     points = frontier(scene)
     return scene.points[points[len(points) // 2]].ms
+
+
+def _costs(scene: Scene) -> NDArray[np.float64]:
+    """(N, 2) ms and error."""
+    return np.array([[point.ms, point.error] for point in scene.points])
 
 
 def _slope(scene: Scene, fast: int, slow: int) -> float:
