@@ -2,6 +2,7 @@
 
 import json
 
+import ipywidgets
 import nbformat
 import pytest
 import torch
@@ -138,7 +139,7 @@ def test_check_all_raises_what_a_callback_would_hide():
     with pytest.raises(KeyError):
         control.check_all()
     with pytest.raises(KeyError):
-        widgets.check_all(widgets.ipywidgets.VBox([widgets.ipywidgets.Label("text"), control]))
+        widgets.check_all(ipywidgets.VBox([ipywidgets.Label("text"), control]))
     assert control.html == "<p>good</p>"
 
 

@@ -1,0 +1,67 @@
+"""Two architectures that change places between tables."""
+
+import itertools
+from typing import Any
+
+import anywidget
+import traitlets
+
+from labkit import flips, plots
+from labkit.errors import InputError
+from labkit.widgets.bundles import with_html
+
+
+class FlipExplorer(anywidget.AnyWidget):
+    """The same architectures in the order of two tables: drag A and B along them, and see whether they swap.
+
+    Drawn in the browser by static/flips.js; `.left` and `.right` are the sides, `.a` and `.b` the architectures.
+    Begins with the first two sides and the two fastest of the left.
+    """
+
+    _esm = flips.MODULE.read_text(encoding="utf-8")
+    data = traitlets.Dict().tag(sync=True)  # Flips.for_browser
+    left = traitlets.Int().tag(sync=True)
+    right = traitlets.Int().tag(sync=True)
+    a = traitlets.Int().tag(sync=True)
+    b = traitlets.Int().tag(sync=True)
+
+    def __init__(self, made: flips.Flips):
+        self.flips = made
+        places = made.sides[0].places
+        super().__init__(data=made.for_browser(), left=0, right=1, a=places.index(0), b=places.index(1))
+
+    @traitlets.validate("left", "right", "a", "b")
+    def _check_index(self, proposal: Any) -> int:
+        name, index = proposal["trait"].name, proposal["value"]
+        count = len(self.flips.sides) if name in ("left", "right") else self.flips.architectures
+        if not 0 <= index < count:
+            raise InputError(f"{name} is an index, 0 to {count - 1}; got {index}")
+        return index
+
+    @property
+    def swapped(self) -> bool:
+        return self.flips.swaps(self.left, self.right, self.a, self.b)
+
+    @property
+    def chosen(self) -> tuple[str, str]:
+        """The labels of A and B."""
+        return self.flips.labels[self.a], self.flips.labels[self.b]
+
+    def picture(self) -> plots.Picture:
+        """The static twin."""
+        shown = self.left, self.right, self.a, self.b
+        return plots.picture(plots.flips(self.flips, *shown), self.flips.words(*shown))
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict, dict] | None:
+        return with_html(super()._repr_mimebundle_(**kwargs), self.picture()._repr_html_())
+
+    def check_all(self) -> None:
+        """Every pair of sides, every architecture as A and as B; then back to where it was."""
+        before = self.left, self.right, self.a, self.b
+        for left, right in itertools.product(range(len(self.flips.sides)), repeat=2):
+            self.left, self.right = left, right
+            self.picture()
+        for i in range(self.flips.architectures):
+            self.a, self.b = i, self.flips.architectures - 1 - i
+            self.flips.words(self.left, self.right, self.a, self.b)
+        self.left, self.right, self.a, self.b = before

@@ -1,0 +1,55 @@
+"""A search told again."""
+
+from typing import Any
+
+import anywidget
+import traitlets
+
+from labkit import plots, replays
+from labkit.errors import InputError
+from labkit.widgets.bundles import with_html
+
+
+class Replayer(anywidget.AnyWidget):
+    """A search, step by step: drag, or let it play. `.step` counts from 0.
+
+    Drawn in the browser by static/replay.js; begins with the last step.
+    """
+
+    _esm = replays.MODULE.read_text(encoding="utf-8")
+    data = traitlets.Dict().tag(sync=True)  # Replay.for_browser
+    step = traitlets.Int().tag(sync=True)
+
+    def __init__(self, made: replays.Replay):
+        self.replay = made
+        super().__init__(data=made.for_browser(), step=len(made.history) - 1)
+
+    @traitlets.validate("step")
+    def _check_step(self, proposal: Any) -> int:
+        step, count = proposal["value"], len(self.replay.history)
+        if not 0 <= step < count:
+            raise InputError(f"the steps are 0 to {count - 1}; got {step}")
+        return step
+
+    @property
+    def architecture(self) -> tuple[str, ...]:
+        """The most probable operation of each slot after the step."""
+        return self.replay.favourite(self.step)
+
+    def picture(self) -> plots.Picture:
+        """The static twin."""
+        return plots.picture(plots.replay(self.replay, self.step), self.replay.words(self.step))
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict, dict] | None:
+        return with_html(super()._repr_mimebundle_(**kwargs), self.picture()._repr_html_())
+
+    def check_all(self) -> None:
+        """Every step, and the picture of some; then back to where it was."""
+        before, count = self.step, len(self.replay.history)
+        for step in range(count):
+            self.step = step
+            self.replay.words(step), self.replay.drawn(step)
+        for step in {0, count // 2, count - 1}:
+            self.step = step
+            self.picture()
+        self.step = before
