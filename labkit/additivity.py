@@ -59,6 +59,7 @@ class Report:
 
     @property
     def best(self) -> Standing:
+        """The predictor with the most networks within 10 %; of equals the one that ranks best."""
         return max(self.predictors, key=lambda s: (s.within_10, s.spearman))
 
     @property
@@ -75,6 +76,7 @@ class Report:
 
     @property
     def passed(self) -> bool:
+        """Whether the verdict is "reached" or "ceiling"."""
         return self.verdict in ("reached", "ceiling")
 
 
@@ -151,6 +153,7 @@ def standing(name: str, predicted: np.ndarray, measured: np.ndarray, *, ms: bool
 
 
 def to_text(found: Report) -> str:
+    """A table for the terminal, and the verdict in words."""
     lines = [
         f"{found.held_out} networks timed end to end, predictors fitted to {found.fitted} others",
         f"{'':22} Spearman  Kendall  fastest tenth  RMSE/median  within 5 %  within 10 %",

@@ -145,6 +145,7 @@ class Timing:
         return self.spread_ms <= 0.1 * self.median_ms
 
     def ms(self, statistic: str) -> float:
+        """Milliseconds by "best", or else the median."""
         return self.best_ms if statistic == "best" else self.median_ms
 
     def within(self, statistic: str) -> float:

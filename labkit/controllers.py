@@ -67,6 +67,7 @@ class Controller:
     # --- what the next move depends on ------------------------------------------------------------------
 
     def memory(self) -> dict[str, Any]:
+        """What `recall` needs, as JSON; the logits and the optimiser's tensors are saved beside it."""
         learnt = [estimators.memory(e) for e in (self.of_task, self.of_latency, self.of_late)]
         return {"turn": self.turn, "dual_weight": self.dual.weight, "estimators": learnt}
 
@@ -114,6 +115,7 @@ class AdditiveControl:
         self.products = self.decay * self.products + above * drawn
 
     def tensors(self) -> dict[str, Tensor]:
+        """All that it has learnt, for a checkpoint."""
         return {"moments": self.moments, "products": self.products, "level": self.level}
 
     def load(self, tensors: dict[str, Tensor]) -> None:

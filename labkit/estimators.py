@@ -40,11 +40,15 @@ Cost = Callable[[Tensor], Tensor]
 
 
 class Estimate(NamedTuple):
+    """What an estimator returns."""
+
     gradient: Tensor  # (S, K), like the logits
     cost: float  # mean cost of what was drawn; Gumbel-Softmax: of the relaxed samples
 
 
 class Estimator(Protocol):
+    """Any of the classes below; the module says what each needs of `cost` and `control`."""
+
     def __call__(
         self,
         cost: Cost,

@@ -56,6 +56,7 @@ class RuntimeRow:
 
     @property
     def label(self) -> str:
+        """The runtime, and the precision where that is not float32."""
         return self.name if self.precision == "fp32" else f"{self.name} {self.precision}"
 
     @property

@@ -87,6 +87,7 @@ class Flips:
         )
 
     def for_browser(self) -> dict[str, Any]:
+        """What static/flips.js draws from."""
         sides = [
             {"name": s.name, "card": s.card, "ms": [round(ms, 6) for ms in s.ms], "places": s.places}
             for s in self.sides

@@ -341,6 +341,7 @@ class LatencyTable:
             raise InputError(f"a latency table is damaged: {type(problem).__name__} {problem}") from None
 
     def save(self, path: str | Path) -> Path:
+        """Write the table as JSON, which `load` reads."""
         return storage.write_json(path, self.to_json())
 
     @classmethod

@@ -99,6 +99,7 @@ class Chosen(nn.Module):
         self.ops = nn.ModuleDict({name: operation(name, edge) for name in often})
 
     def forward(self, x: Tensor) -> Tensor | None:
+        """The sum of what was chosen; None where the edge has nothing."""
         each = ((op(x), self.often[name]) for name, op in self.ops.items())
         return reduce(torch.add, [y if times == 1 else times * y for y, times in each]) if self.often else None
 

@@ -48,6 +48,7 @@ class LatencyCost:
 
     @property
     def linear(self) -> bool:
+        """Whether the mean cost is the cost of the mean latency: without a target."""
         return self.target_ms is None
 
     def __call__(self, ms: Tensor) -> Tensor:

@@ -67,16 +67,19 @@ def _check_width(in_channels: int, out_channels: int) -> None:
 
 
 def max_pool(in_channels: int, out_channels: int, stride: int, *, kernel: int) -> nn.Module:
+    """`kernel` x `kernel`, padded; InputError where the width changes."""
     _check_width(in_channels, out_channels)
     return nn.MaxPool2d(kernel, stride, kernel // 2)
 
 
 def average_pool(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    """`stride` x `stride`, without overlap; InputError where the width changes."""
     _check_width(in_channels, out_channels)
     return nn.AvgPool2d(stride, stride)
 
 
 def skip(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    """The input itself; InputError where width or resolution changes."""
     if (in_channels, stride) != (out_channels, 1):
         raise InputError(
             f"skip keeps width and resolution; got {in_channels} -> {out_channels}, stride {stride}: leave it out of "
@@ -125,6 +128,7 @@ class Halve(nn.Module):
 
 
 def halve(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    """`Halve`; InputError for a stride other than 2."""
     if stride != 2:
         raise InputError(f"halving has stride 2; got {stride}: take relu1x1 where the resolution stays")
     return Halve(in_channels, out_channels)

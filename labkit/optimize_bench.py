@@ -60,6 +60,7 @@ class Row:
 
     @property
     def median(self) -> float:
+        """The median share over the seeds."""
         return statistics.median(self.shares)
 
 

@@ -96,6 +96,11 @@ class Frontier:
 
     @classmethod
     def of(cls, points: Iterable[Point]) -> "Frontier":
+        """The frontier of `points`.
+
+        Raises:
+            InputError: there are none, or their errors or latencies were obtained in different ways.
+        """
         points = tuple(points)
         if not points:
             raise InputError("a frontier needs at least one point")

@@ -77,6 +77,7 @@ class LinearControl:
 
     @classmethod
     def fit(cls, rows: Rows, cost: Array, mask: NDArray[np.bool_], penalty: float = 1.0) -> "LinearControl":
+        """To trials `rows` (N, S) with a `cost` (N,) each; the mean of fewer than two, or where all cost the same."""
         if len(rows) < 2 or np.ptp(cost) == 0:
             return cls(np.zeros(mask.shape), float(cost.mean()) if len(cost) else 0.0, 0.0)
         x = (rows[:, :, None] == np.arange(mask.shape[1])).reshape(len(rows), -1).astype(float)

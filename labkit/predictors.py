@@ -28,11 +28,15 @@ COVERAGE = 0.9  # of an interval
 
 
 class Predictor(Protocol):
+    """Milliseconds (N,) of op weights (N, S, K), differentiable, with an interval."""
+
     name: str
 
     def __call__(self, weights: Tensor) -> Tensor: ...
 
-    def interval(self, weights: Tensor) -> tuple[Tensor, Tensor]: ...
+    def interval(self, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """(N,) milliseconds each: the lower and the upper end for 90 % of new architectures."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +60,7 @@ class SumOfParts(_Predicted):
 
     @classmethod
     def fit(cls, table: LatencyTable, architectures: Sequence[Architecture], ms: Sequence[float]) -> "SumOfParts":
+        """With the interval that `architectures` timed whole, and their `ms`, give."""
         measured = _checked(architectures, ms)
         predicted = torch.tensor([table.table_ms(a) for a in architectures], dtype=torch.float64)
         return cls(_errors(measured, predicted), table)
@@ -75,6 +80,7 @@ class ScaledSum(_Predicted):
 
     @classmethod
     def fit(cls, table: LatencyTable, architectures: Sequence[Architecture], ms: Sequence[float]) -> "ScaledSum":
+        """To `architectures` timed whole, which took `ms`."""
         measured = _checked(architectures, ms)
         sums = torch.tensor([[table.table_ms(a)] for a in architectures], dtype=torch.float64)
         found = _ridge(sums, measured, (1e-12,))  # no penalty, and no division by 0 where all sums are equal
@@ -127,6 +133,7 @@ class PairResidual(_Predicted):
     def fit(
         cls, space: SearchSpace, table: LatencyTable, architectures: Sequence[Architecture], ms: Sequence[float]
     ) -> "PairResidual":
+        """To `architectures` timed whole, which took `ms`."""
         measured = _checked(architectures, ms)
         weights, scaled = _encoded(space, architectures), ScaledSum.fit(table, architectures, ms)
         found = _ridge(_pairs(weights), measured - scaled(weights), PENALTIES)

@@ -32,6 +32,8 @@ class Goal:
 
 
 class Proposer(Protocol):
+    """What names the next architectures from the trials so far, the same ones for the same trials and seed."""
+
     def propose(self, rows: Rows, costs: Array) -> Rows:
         """One row (S,) a trial, at least one, after the trials `rows` (N, S) with `costs` (N, J)."""
         ...
@@ -67,6 +69,7 @@ def balanced(mask: NDArray[np.bool_], n: int, rng: np.random.Generator) -> Rows:
 
 
 def uniform(mask: NDArray[np.bool_], n: int, rng: np.random.Generator) -> Rows:
+    """(n, S) random rows, some perhaps twice."""
     return np.stack([rng.integers(width, size=n) for width in mask.sum(1)], 1)
 
 

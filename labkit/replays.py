@@ -53,6 +53,7 @@ class Replay:
         return f"Step {step + 1} of {len(self.history)}, {row['phase']}: loss {row['loss']:.2f} nats{expected}."
 
     def for_browser(self) -> dict[str, Any]:
+        """What static/replay.js draws from."""
         steps = [
             {
                 "phase": row["phase"],

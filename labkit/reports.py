@@ -56,6 +56,8 @@ class Claim:
 
 @dataclass(frozen=True)
 class Verdict:
+    """What checking a claim came to."""
+
     claim: Claim
     outcome: str  # one of OUTCOMES
     found: str

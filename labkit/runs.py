@@ -184,6 +184,7 @@ class Study:
 
     @property
     def frontier(self) -> Frontier:
+        """The frontier of all `points`."""
         return Frontier.of(self.points)
 
 

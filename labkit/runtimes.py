@@ -71,6 +71,7 @@ def runtimes() -> tuple[Runtime, ...]:
 
 
 def runtime(name: str) -> Runtime:
+    """The runtime called `name`, available here or not; InputError for an unknown one."""
     known = {entry.name: entry for entry in runtimes()}
     if name not in known:
         raise InputError(f"runtimes are {', '.join(known)}; got {name!r}")

@@ -106,6 +106,7 @@ class SearchConfig:
 
     @property
     def steps(self) -> int:
+        """All of them: the mixture phase, the uniform one and the joint one."""
         return self.mixture_steps + self.weight_steps + self.joint_steps
 
     def phase(self, step: int) -> str:
@@ -142,6 +143,7 @@ class SearchConfig:
 
     @property
     def latency_cost(self) -> LatencyCost:
+        """What a latency costs in error fraction once the latency weight has warmed up."""
         return LatencyCost(self.latency_weight, self.target_ms)
 
     def latency_cost_at(self, joint_step: int) -> LatencyCost:
@@ -151,6 +153,7 @@ class SearchConfig:
 
     @property
     def deadline(self) -> Deadline | None:
+        """The hard limit on latency, if there is one."""
         return None if self.deadline_ms is None else Deadline(self.deadline_ms)
 
     @classmethod

@@ -241,6 +241,7 @@ class SearchRun:
     # --- where it stands --------------------------------------------------------------------------------
 
     def checkpoint(self) -> Checkpoint:
+        """All that the next step depends on; a run that goes on from it ends bit for bit the same."""
         tensors = {f"supernet.{name}": value for name, value in self.supernet.state_dict().items()}
         if self.averaged is not None:
             tensors |= {f"averaged.{name}": value for name, value in self.averaged.state_dict().items()}

@@ -50,6 +50,7 @@ class SearchResult:
 
     @property
     def architecture(self) -> Architecture:
+        """What the search chose."""
         return self.point.architecture
 
 
@@ -200,6 +201,7 @@ def result_of(
     method: str,
     which: int = 0,
 ) -> SearchResult:
+    """The result of a run that is over, for its controller `which`, in which `point` was chosen."""
     run.bar.close()
     supernet = run.learnt.to(memory_format=torch.contiguous_format)
     logits = run.controllers[which].dist.logits.detach().cpu()

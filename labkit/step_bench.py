@@ -69,6 +69,7 @@ class ObviousStep:
         self.steps += 1
 
     def gradients(self, train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor]) -> None:
+        """Set `architecture` (S, K), in nats, and `weights`, one a parameter, from two batches."""
         self.supernet.train()
         sample = self.dist.sample(1, TEMPERATURE, self.generator)
         with torch.no_grad(), frozen_statistics(self.supernet):
@@ -147,10 +148,12 @@ class Row:
 
     @property
     def speedup(self) -> float:
+        """How many of our steps fit into an obvious one."""
         return self.obvious.best_ms / self.ours.best_ms
 
     @property
     def memory(self) -> float:
+        """What ours allocates as a share of what the obvious one does."""
         return self.our_bytes / self.obvious_bytes
 
 

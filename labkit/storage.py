@@ -87,6 +87,7 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
 
 
 def write_text(path: str | Path, text: str) -> Path:
+    """UTF-8, with the same line ends on every system."""
     return write_atomically(path, lambda file: file.write_text(text, encoding="utf-8", newline="\n"))
 
 
@@ -203,6 +204,7 @@ def write_rows(path: str | Path, rows: Iterable[dict[str, Any]]) -> Path:
 
 
 def read_rows(path: str | Path) -> list[dict[str, Any]]:
+    """Rows that `write_rows` wrote."""
     import pyarrow
     import pyarrow.parquet
 
@@ -213,6 +215,7 @@ def read_rows(path: str | Path) -> list[dict[str, Any]]:
 
 
 def write_tensors(path: str | Path, tensors: dict[str, Tensor]) -> Path:
+    """Tensors by name, from any device, as safetensors."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -228,6 +231,7 @@ def write_tensors(path: str | Path, tensors: dict[str, Tensor]) -> Path:
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
+    """Tensors that `write_tensors` wrote, on the CPU."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

@@ -71,6 +71,7 @@ class Truth:
 
     @property
     def seeds(self) -> int:
+        """How many times each architecture was trained."""
         return self.test_error.shape[1]
 
     @cached_property
@@ -345,6 +346,7 @@ def space_of(table: LatencyTable) -> SearchSpace:
 
 
 def save_timed(timed: Timed, space: SearchSpace, path: str | Path) -> Path:
+    """Write latencies as JSON, a row an architecture in the order of `space`, rounded to nanoseconds."""
     rows = [
         [str(a), timing.best_ms, timing.median_ms, timing.spread_ms, timing.n, table_ms]
         for a, timing, table_ms in zip(space, timed.timings, timed.table_ms)

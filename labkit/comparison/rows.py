@@ -47,6 +47,7 @@ class Comparison:
 
     @property
     def methods(self) -> tuple[str, ...]:
+        """Once each, in the order in which they were run."""
         return tuple(dict.fromkeys(row.method for row in self.rows))
 
     @property

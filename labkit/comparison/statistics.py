@@ -26,6 +26,7 @@ class Verdict:
 
     @property
     def better(self) -> bool:
+        """A gain with p below .05."""
         return self.gain > 0 and self.p < 0.05
 
     @property

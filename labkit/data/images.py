@@ -47,6 +47,7 @@ class Images:
         return Images(self.pixels[index], self.labels[index])
 
     def to(self, device: str | torch.device) -> "Images":
+        """The same images on `device`."""
         return Images(self.pixels.to(device), self.labels.to(device))
 
 
@@ -115,6 +116,7 @@ class ImageSet:
         }
 
     def to(self, device: str | torch.device) -> "ImageSet":
+        """The same set with all three parts on `device`."""
         return replace(self, train=self.train.to(device), valid=self.valid.to(device), test=self.test.to(device))
 
 

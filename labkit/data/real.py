@@ -31,14 +31,22 @@ def digits(*, seed: int = 0) -> ImageSet:
 
 
 def cifar10(root: str | Path | None = None, *, download: bool = False, seed: int = 0) -> ImageSet:
+    """CIFAR-10 through torchvision: 45,000 / 5,000 / 10,000 images, cropped and mirrored in training.
+
+    Args:
+        root: the folder that holds it; else that in LABKIT_DATA, else ~/.cache/labkit.
+        download: fetch what is not there; otherwise that is an InputError.
+    """
     return _torchvision_set("cifar10", "CIFAR10", root, download, seed)
 
 
 def cifar100(root: str | Path | None = None, *, download: bool = False, seed: int = 0) -> ImageSet:
+    """CIFAR-100, split, found and fetched as `cifar10`."""
     return _torchvision_set("cifar100", "CIFAR100", root, download, seed)
 
 
 def fashion_mnist(root: str | Path | None = None, *, download: bool = False, seed: int = 0) -> ImageSet:
+    """Fashion-MNIST as 32x32 in three channels: 54,000 / 6,000 / 10,000 images, found and fetched as `cifar10`."""
     return _torchvision_set("fashion-mnist", "FashionMNIST", root, download, seed)
 
 

@@ -26,6 +26,7 @@ def import_torchvision():
 
 
 def transforms():
+    """torchvision.transforms.v2, beside any torch."""
     import_torchvision()
     from torchvision.transforms import v2
 

@@ -40,6 +40,7 @@ def code_problems(place: str, cell: NotebookNode) -> Iterator[str]:
 
 
 def alt_problems(place: str, text: str) -> Iterator[str]:
+    """Images in Markdown or HTML without a text that stands for them."""
     for image in re.findall(r"<img\b[^>]*>", text):
         if not re.search(r"""\balt\s*=\s*(["'])\s*[^"'\s]""", image):
             yield f"{place}: an <img> without alt text"

@@ -20,6 +20,7 @@ def exercise_cells(source: str | Path) -> list[tuple[str, str]]:
 
 
 def read_source(path: str | Path) -> NotebookNode:
+    """A percent script as a notebook; InputError where it cannot be read."""
     try:
         return jupytext.read(path, fmt="py:percent")
     except (OSError, UnicodeDecodeError) as problem:
@@ -35,6 +36,7 @@ def is_exercise(cell: NotebookNode) -> bool:
 
 
 def first_line(cell: NotebookNode) -> str:
+    """Of a cell, in backticks: what it is called in a problem."""
     return f"`{(cell.source.splitlines() or ['(empty)'])[0]}`"
 
 

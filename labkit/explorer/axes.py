@@ -19,6 +19,7 @@ class Axis:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Axis":
+        """The axis of `values`, none of them negative, with ticks at round numbers."""
         low, high = float(min(values)), float(max(values))
         room = 0.05 * (high - low) or 0.05 * high or 1.0
         low, high = max(0.0, low - room), high + room
@@ -29,6 +30,7 @@ class Axis:
         return cls((low, high), tuple((f"{tick:.{decimals}f}", rounded(tick, 9)) for tick in ticks))
 
     def between(self, start: float, end: float) -> Scale:
+        """The scale that lays the span from `start` to `end`."""
         low, high = self.span
         return lambda value: start + (value - low) / (high - low) * (end - start)
 

@@ -31,12 +31,14 @@ def choose(scene: Scene, weight: float, target_ms: float | None = None) -> int:
 
 
 def check_weight(weight: float) -> float:
+    """`weight`, if it is one; else InputError."""
     if not is_number(weight) or weight < 0:
         raise InputError(f"a latency weight is a finite number, 0 or more (error per ms), not {weight!r}; pass 0.1")
     return weight
 
 
 def check_target(target_ms: float | None) -> float | None:
+    """`target_ms`, if it is one or None; else InputError."""
     if target_ms is not None and (not is_number(target_ms) or target_ms < 0):
         raise InputError(f"a target is a finite number of ms, 0 or more, not {target_ms!r}; None for no target")
     return target_ms
@@ -119,6 +121,7 @@ def _stop_between(scene: Scene, index: int, low: float, high: float) -> float:
 
 
 def rounded(value: float, digits: int) -> float:
+    """`value` to `digits` significant digits."""
     return float(f"{value:.{digits}g}")
 
 
@@ -143,4 +146,5 @@ def weight_text(weight: float) -> str:
 
 
 def ms_text(scene: Scene, ms: float) -> str:
+    """With as many decimals as the scene shows."""
     return f"{ms:.{scene.decimals}f}"

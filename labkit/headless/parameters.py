@@ -36,6 +36,11 @@ def _literal(expression: ast.expr | str) -> Any:
 
 
 def parameter_values(notebook: NotebookNode, given: Mapping[str, Any], fast: bool, name: str) -> dict[str, Any]:
+    """The parameters to run with: those `given`, as the type of their defaults, and FAST where the notebook has it.
+
+    Raises:
+        InputError: the notebook called `name` has no such parameter.
+    """
     cells = [cell for cell in code_cells(notebook) if "parameters" in tags(cell)]
     if given and not cells:
         raise InputError(f"{name} has no cell tagged `parameters`, so it takes none; got {', '.join(given)}")

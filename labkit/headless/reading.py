@@ -11,6 +11,7 @@ from labkit.errors import InputError
 
 
 def read_notebook(path: str | Path) -> NotebookNode:
+    """A notebook in format 4; InputError where it cannot be read or is none."""
     path = Path(path)
     try:
         return nbformat.read(path, as_version=4)
@@ -22,6 +23,7 @@ def read_notebook(path: str | Path) -> NotebookNode:
 
 
 def tags(cell: NotebookNode) -> list[str]:
+    """The tags of a cell; [] without any."""
     return cell.metadata.get("tags", [])
 
 
@@ -61,4 +63,5 @@ def _is_heading(line: str) -> bool:
 
 
 def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
+    """The code cells that are not empty."""
     return [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]

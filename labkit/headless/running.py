@@ -24,6 +24,8 @@ FULL_LIMITS_S = (4 * 3600, 12 * 3600)
 
 @dataclass(frozen=True)
 class RunReport:
+    """How the run of one notebook went."""
+
     notebook: str  # the file's name without its suffix
     seconds: float  # wall clock, start of papermill and kernel included
     peak_rss_mb: float  # the kernel's resident memory, largest of the samples taken every `POLL_S`

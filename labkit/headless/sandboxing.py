@@ -39,6 +39,8 @@ threading.excepthook = record
 
 @dataclass(frozen=True)
 class Sandbox:
+    """What `sandbox` gives: a folder and an environment."""
+
     folder: Path  # removed afterwards
     environment: dict[str, str]  # for the processes that run in it
 

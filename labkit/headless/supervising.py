@@ -14,6 +14,8 @@ POLL_S = 0.2
 
 @dataclass(frozen=True)
 class Ended:
+    """How a supervised process ended."""
+
     code: int | None  # exit status; None if it had to be ended at its limit
     seconds: float
     peak_rss_mb: float  # of the largest kernel below it

@@ -122,6 +122,7 @@ class SearchSpace(Choices):
 
     @property
     def is_chain(self) -> bool:
+        """Whether each choice is the operation of one layer; not so in cells."""
         return not any(edge.terms or edge.sources for edge in self.edges)
 
     @property

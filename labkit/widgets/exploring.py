@@ -47,6 +47,7 @@ class Explorer(anywidget.AnyWidget):
 
     @property
     def point(self) -> explorer.ScenePoint:
+        """The current selection, with its error and milliseconds."""
         return self.scene.points[self.selection]
 
     @property

@@ -40,6 +40,7 @@ class FlipExplorer(anywidget.AnyWidget):
 
     @property
     def swapped(self) -> bool:
+        """Whether A is the faster on one side and B on the other."""
         return self.flips.swaps(self.left, self.right, self.a, self.b)
 
     @property

@@ -73,6 +73,7 @@ class Switches(ipywidgets.VBox):
 
     @property
     def values(self) -> dict[str, Any]:
+        """Label -> the option chosen."""
         return {label: control.value for label, control in self._controls.items()}
 
     def set(self, label: str, value: Any) -> None:
