@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial, reduce
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -32,6 +33,7 @@ from labkit.spaces import SearchSpace
 from labkit.stopwatch import time_interleaved
 
 KIND, SCHEMA = "step bench", 1
+AXES = {"candidates": "candidates a slot, at most", "slots": "layers", "batch_size": "batch size"}  # of a Row
 RECORDED_BY = 64  # steps, after which hardly a candidate has not been drawn: a one-hot pass records what it meets
 
 
@@ -136,6 +138,7 @@ class Row:
     """One comparison under one set of conditions."""
 
     space: str
+    origin: str  # the space that it is cut from, by `fewer` or `shorter`; itself where it is whole
     candidates: int  # of a slot, at most
     slots: int
     batch_size: int
@@ -156,6 +159,10 @@ class Row:
         """What ours allocates as a share of what the obvious one does."""
         return self.our_bytes / self.obvious_bytes
 
+    @property
+    def to_the_floor(self) -> float:
+        return self.ours.best_ms / self.floor_ms
+
 
 def measure(
     spaces: Sequence[SearchSpace],
@@ -163,22 +170,29 @@ def measure(
     table_of: Callable[[SearchSpace], LatencyTable],
     *,
     batch_sizes: Sequence[int] = (64,),
+    candidates: Sequence[int] = (),
+    layers: Sequence[int] = (),
     seconds: float = 10.0,
     device: str | torch.device = "cpu",
     on_row: Callable[[Row], None] | None = None,
 ) -> list[Row]:
-    """Both steps in turn, for every space and batch size.
+    """Both steps in turn, for every space and batch size; also for the last space cut to `candidates` and to `layers`.
 
     PyTorch hands freed memory back to the system, and ours keeps it (`memory.keep_freed`). That cannot be undone inside
     a process, so the obvious step has it too: what it is worth is not part of the ratio.
     """
     if not batch_sizes or min(batch_sizes) < 2:
         raise InputError(f"a step needs batches of at least 2 images; got {list(batch_sizes)}")
+    if not spaces:
+        raise InputError("a step is one of a search in some space: name at least one")
     if cells := [space.name for space in spaces if not space.is_chain]:
         raise InputError(f"the step written the obvious way is that of a chain; got {', '.join(cells)}")
+    last = spaces[-1]
+    cut = [fewer(last, n) for n in candidates] + [shorter(last, n) for n in layers]
+    origins = {space: space.name for space in spaces} | dict.fromkeys(cut, last.name)
     memory.keep_freed()
     data, rate, rows = data.to(device), macs_per_ms(device), []
-    for space, batch_size in itertools.product(spaces, batch_sizes):
+    for space, batch_size in itertools.product(origins, batch_sizes):
         config, supernet = SearchConfig(batch_size=batch_size), Supernet(space).to(device)
         steps = [make(supernet, data, config, table_of(space)) for make in (ObviousStep, OurStep)]
         recorded = torch.device(device).type == "cuda"
@@ -189,6 +203,7 @@ def measure(
         rows.append(
             Row(
                 space.name,
+                origins[space],
                 space.mask.shape[1],
                 len(space.slots),
                 batch_size,
@@ -244,18 +259,63 @@ def peak_bytes(call: Callable[[], object], device: str | torch.device = "cpu") -
     return max(itertools.accumulate(changes), default=0)
 
 
-def to_text(rows: Iterable[Row]) -> str:
+@dataclass(frozen=True)
+class Growth:
+    """How our step's time grows along one axis, all else the same."""
+
+    origin: str
+    along: str  # a key of AXES
+    at: tuple[int, ...]  # rising
+    ms: tuple[float, ...]
+    to_the_floor: tuple[float, ...]
+
+    @property
+    def power(self) -> float:
+        """Of a line through the logarithms: 1 is in proportion, below it there is a price that every step pays."""
+        return float(np.polyfit(np.log(self.at), np.log(self.ms), 1)[0])
+
+    def __str__(self) -> str:
+        listed = lambda values, form: ", ".join(format(value, form) for value in values)
+        return (
+            f"{self.origin}, {AXES[self.along]} {listed(self.at, 'd')}: {listed(self.ms, '.0f')} ms, "
+            f"{listed(self.to_the_floor, '.1f')} times the floor, as power {self.power:.2f}"
+        )
+
+
+def growth(rows: Sequence[Row]) -> tuple[Growth, ...]:
+    """A line for each space, axis and setting of the others where `rows` differ along that axis alone."""
+    found = []
+    for along in AXES:
+        fixed = [name for name in ("origin", "threads", *AXES) if name != along]
+        lines: dict[tuple, dict[int, Row]] = {}
+        for row in rows:
+            lines.setdefault(tuple(getattr(row, name) for name in fixed), {})[getattr(row, along)] = row
+        for (origin, *_), line in lines.items():
+            if len(line) > 1:
+                at, along_it = zip(*sorted(line.items()))
+                ms = tuple(row.ours.best_ms for row in along_it)
+                found.append(Growth(origin, along, at, ms, tuple(row.to_the_floor for row in along_it)))
+    return tuple(found)
+
+
+def to_text(rows: Sequence[Row]) -> str:
+    """A line a row, and one for each axis along which the rows show how the time grows."""
     lines = [f"{'space':14} slots  most candidates  batch  obvious ms   ours ms  faster  memory  to the floor"]
     for r in rows:
         lines.append(
             f"{r.space:14} {r.slots:5}  {r.candidates:15}  {r.batch_size:5}  {r.obvious.best_ms:10.0f}  "
-            f"{r.ours.best_ms:8.0f}  {r.speedup:5.2f}x  {r.memory:5.2f}x  {r.ours.best_ms / r.floor_ms:11.1f}x"
+            f"{r.ours.best_ms:8.0f}  {r.speedup:5.2f}x  {r.memory:5.2f}x  {r.to_the_floor:11.1f}x"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, *map(str, growth(rows))])
 
 
 def to_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    return [asdict(row) | {"speedup": round(row.speedup, 3), "memory": round(row.memory, 3)} for row in rows]
+    ratios = lambda row: {name: round(getattr(row, name), 3) for name in ("speedup", "memory", "to_the_floor")}
+    return [asdict(row) | ratios(row) for row in rows]
+
+
+def growth_to_json(lines: Iterable[Growth]) -> list[dict[str, Any]]:
+    return [asdict(line) | {"power": round(line.power, 3)} for line in lines]
 
 
 def fewer(space: SearchSpace, candidates: int) -> SearchSpace:
@@ -263,3 +323,16 @@ def fewer(space: SearchSpace, candidates: int) -> SearchSpace:
     if candidates < 1:
         raise InputError(f"a slot keeps at least one candidate; got {candidates}")
     return replace(space, name=f"{space.name}-{candidates}", slots=tuple(slot[:candidates] for slot in space.slots))
+
+
+def shorter(space: SearchSpace, layers: int) -> SearchSpace:
+    """The same chain, its head after so many layers with a choice: how a step's time grows with them.
+
+    What it keeps are the first ones, which are narrower and see more pixels: of the floor that is part, so the ratio to
+    it compares better than the time.
+    """
+    if not 1 <= layers <= len(space.slots):
+        raise InputError(f"{space.name} has 1 to {len(space.slots)} layers to keep; got {layers}")
+    slots = space.slots[:layers]
+    edges = itertools.takewhile(lambda edge: edge.slot is None or edge.slot < layers, space.edges)
+    return replace(space, name=f"{space.name}-{layers}-layers", slots=slots, edges=tuple(edges))

@@ -6,12 +6,13 @@ import pytest
 import torch
 
 import labkit as lk
-from labkit import step_bench
+from labkit import cli, step_bench
+from labkit.cards import Timing
 from labkit.errors import InputError
 from labkit.estimators import Unas
 from labkit.search_config import SearchConfig
 from labkit.search_gradients import TaskCost
-from labkit.step_bench import ObviousStep, OurStep, fewer, peak_bytes, step_macs
+from labkit.step_bench import Growth, ObviousStep, OurStep, Row, fewer, growth, peak_bytes, shorter, step_macs
 
 
 @pytest.mark.parametrize("name", ["five_layer", "mobile-tiny"])
@@ -72,14 +73,61 @@ def test_the_floor_counts_every_candidate(space):
         fewer(space, 0)
 
 
+def test_a_shorter_chain_keeps_its_first_layers_and_has_a_head_of_its_own(space):
+    kept = shorter(space, 3)
+    assert kept.slots == space.slots[:3] and kept.edges == space.edges[:5], "the stem, two layers, a pooling, a layer"
+    assert lk.derive(kept, kept[0])(torch.zeros(2, *kept.image)).shape == (2, kept.classes)
+    assert shorter(space, 5).edges == space.edges
+    mobile = lk.spaces.mobile()
+    assert [step_macs(lk.Supernet(shorter(mobile, n))) for n in (2, 4)] < [step_macs(lk.Supernet(mobile))] * 2
+    assert step_macs(lk.Supernet(shorter(mobile, 2))) < step_macs(lk.Supernet(shorter(mobile, 4)))
+    for n in (0, 6):
+        with pytest.raises(InputError, match=f"five_layer has 1 to 5 layers to keep; got {n}"):
+            shorter(space, n)
+
+
+def a_row(origin="a", candidates=7, slots=8, batch_size=64, ms=10.0, floor_ms=5.0):
+    timing = Timing(ms, ms, 0.0, 8)
+    return Row(f"{origin}-cut", origin, candidates, slots, batch_size, 2, timing, timing, 1, 1, floor_ms)
+
+
+def test_growth_follows_one_axis_at_a_time():
+    whole = a_row(ms=80.0, floor_ms=20.0)
+    rows = [whole, a_row(slots=2, ms=20.0), a_row(slots=4, ms=40.0), a_row(candidates=2, ms=40.0), a_row("b", ms=1.0)]
+    candidates, layers = growth(rows)
+    (batch_size,) = growth([whole, a_row(batch_size=32, ms=20.0)])
+    assert layers == Growth("a", "slots", (2, 4, 8), (20.0, 40.0, 80.0), (4.0, 8.0, 4.0))
+    assert layers.power == pytest.approx(1), "in proportion to the layers"
+    assert (candidates.along, candidates.at, candidates.ms) == ("candidates", (2, 7), (40.0, 80.0))
+    assert batch_size.at == (32, 64) and batch_size.power == pytest.approx(2)
+    assert "a, layers 2, 4, 8: 20, 40, 80 ms, 4.0, 8.0, 4.0 times the floor, as power 1.00" in step_bench.to_text(rows)
+    assert not growth([whole]) and not growth([whole, a_row(slots=2, batch_size=32)]), "two axes at once tell nothing"
+
+
 def test_rows_of_a_measurement(space, data, make_table):
     rows = step_bench.measure([fewer(space, 2)], data, make_table, batch_sizes=(4,), seconds=0.05)
     (row,) = rows
-    assert (row.space, row.candidates, row.slots, row.batch_size) == ("five_layer-2", 2, 5, 4)
+    assert (row.space, row.origin, row.candidates, row.slots, row.batch_size) == ("five_layer-2",) * 2 + (2, 5, 4)
     assert row.speedup > 0 and row.memory > 0 and row.floor_ms > 0
     assert "five_layer-2" in step_bench.to_text(rows) and step_bench.to_json(rows)[0]["batch_size"] == 4
     with pytest.raises(InputError, match="at least 2 images"):
         step_bench.measure([space], data, make_table, batch_sizes=(1,))
+
+
+def test_the_command_cuts_the_space_both_ways_and_tells_how_a_step_grows(monkeypatch, tmp_path, capsys):
+    once = lambda calls, **how: [(call(), Timing(4.0, 4.0, 0.0, 8))[1] for call in calls]
+    monkeypatch.setattr(step_bench, "time_interleaved", once)  # each step is made, and no time taken over its time
+    monkeypatch.setattr(step_bench, "macs_per_ms", lambda device: 1e7)
+    out = tmp_path / "step.json"
+    typed = "bench step --spaces five_layer --batch-sizes 2 --candidates 1 --layers 2 --seconds 0.01 --threads 1"
+    assert cli.main([*typed.split(), "--out", str(out)]) == 0
+    found = lk.storage.read_json(out, step_bench.KIND, step_bench.SCHEMA)
+    assert [row["space"] for row in found["rows"]] == ["five_layer", "five_layer-1", "five_layer-2-layers"]
+    for row in found["rows"]:
+        assert row["origin"] == "five_layer"
+        assert row["to_the_floor"] == pytest.approx(4 / row["floor_ms"], abs=1e-3)
+    assert [(line["along"], line["at"]) for line in found["growth"]] == [("candidates", [1, 3]), ("slots", [2, 5])]
+    assert "five_layer, layers 2, 5: " in capsys.readouterr().out
 
 
 def test_the_shipped_steps_are_as_fast_as_is_said():

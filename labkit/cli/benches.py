@@ -149,6 +149,8 @@ def _add_step(acts) -> None:
     p.add_argument("--batch-sizes", default="64")
     text = "also the last space with at most N candidates a slot"
     p.add_argument("--candidates", type=int, nargs="*", default=[], metavar="N", help=text)
+    text = "also the last space with its first N layers"
+    p.add_argument("--layers", type=int, nargs="*", default=[], metavar="N", help=text)
     p.add_argument("--device", default="cpu", help="cpu or cuda")
     p.add_argument("--threads", type=int, default=2, help="cores that a step may use")
     p.add_argument("--seconds", type=float, default=10.0, help="for each step timed")
@@ -160,7 +162,7 @@ def step(arguments: argparse.Namespace) -> Outcome:
     from labkit.stopwatch import threads
 
     chosen = [spaces.by_name(name) for name in arguments.spaces.split(",")]
-    chosen += [step_bench.fewer(chosen[-1], n) for n in arguments.candidates]
+    cuts = {"candidates": arguments.candidates, "layers": arguments.layers}
     sizes = batch_sizes(arguments)
     if arguments.threads < 1:
         raise InputError(f"a step runs on at least one thread; got {arguments.threads}")
@@ -178,9 +180,10 @@ def step(arguments: argparse.Namespace) -> Outcome:
     told = lambda row: print(step_bench.to_text([row]).splitlines()[-1], file=sys.stderr, flush=True)
     with threads(arguments.threads):
         rows = step_bench.measure(
-            chosen, images, quick, batch_sizes=sizes, seconds=arguments.seconds, device=device, on_row=told
+            chosen, images, quick, batch_sizes=sizes, **cuts, seconds=arguments.seconds, device=device, on_row=told
         )
     value = {"kind": step_bench.KIND, "schema": step_bench.SCHEMA, "made": provenance(device)}
+    value["growth"] = step_bench.growth_to_json(step_bench.growth(rows))
     value["rows"] = step_bench.to_json(rows)
     if arguments.out:
         save_with_rows(arguments.out, value)
