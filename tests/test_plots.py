@@ -40,6 +40,50 @@ def test_frontier_draws_every_point_and_the_staircase(points):
     assert [text.get_text() for text in ax.texts] == ["knee"]
 
 
+def a_result(space, points):
+    config, supernet = lk.SearchConfig(), lk.Supernet(space)
+    return lk.SearchResult(config, points[0], torch.zeros(5, 3), (), supernet, 1.0, 1.0, tuple(points))
+
+
+def test_frontier_of_results_draws_random_search_or_says_that_it_is_missing(space, points):
+    """A sweep of two weights, and three seeds of a rival that judged what it did, all a tenth worse or better."""
+    swept = [a_result(space, points[:20]), a_result(space, points[10:])]
+    alone = plots.frontier(swept)
+    assert sorted(alone.lines[0].get_ydata()) == sorted(100 * p.error for p in points), "each point once"
+    assert alone.get_title("left") == "random search at equal cost is not drawn: random="
+    assert plots.frontier(points).get_title("left") == "", "points are nobody's claim"
+    off = lambda by: [replace(p, error=p.error + by) for p in points]
+    worse = [[a_result(space, off(by))] for by in (0.1, 0.2, 0.3)]
+    ax = plots.frontier(swept, random=worse)
+    (rival,) = [line for line in ax.lines if line.get_label() == "random search at equal cost"]
+    front = list(lk.Frontier.of(points))
+    assert list(rival.get_ydata()) == pytest.approx([100 * p.error + 20 for p in front])
+    (shade,) = ax.collections
+    heights = shade.get_paths()[0].vertices[:, 1]
+    assert heights.min() == pytest.approx(rival.get_ydata().min() - 10)
+    assert heights.max() == pytest.approx(rival.get_ydata().max() + 10)
+    assert ax.get_title("left").endswith("3 seeds): more") and ax.get_title("left").startswith("dominates ")
+    better = plots.frontier(off(0.3), random=[off(0.0), off(0.1)])
+    assert better.get_title("left").endswith("2 seeds): less")
+    assert plots.frontier(points, random=[points] * 2).get_title("left").endswith("2 seeds): not shown to differ")
+    one = plots.frontier(swept, random=[points])
+    assert one.get_title("left").endswith("(one seed)") and not one.collections
+    again = plots.frontier(swept, random=worse)
+    assert (
+        again.get_title("left") == ax.get_title("left")
+        and (again.collections[0].get_paths()[0].vertices[:, 1] == heights).all()
+    )
+    with pytest.raises(InputError, match="do not compare"):
+        plots.frontier(points, random=[[replace(p, error_from="trained") for p in points]])
+
+
+def test_the_box_of_a_frontier_is_that_of_all_points(space, points):
+    """By hand: two points and one rival, in a box from (0.1, 1) to (0.5, 3)."""
+    at = lambda i, error, ms: lk.Point(points[i].architecture, error, ms)
+    ax = plots.frontier([at(0, 0.1, 2.0), at(1, 0.5, 1.0)], random=[[at(2, 0.3, 1.0), at(3, 0.2, 3.0)]])
+    assert ax.get_title("left") == "dominates 50.0 % of the box, random search at equal cost 50.0 % (one seed)"
+
+
 def test_latency_table_writes_every_entry(table):
     texts = [text.get_text() for text in plots.latency_table(table).texts]
     assert sorted(texts) == sorted(f"{ms:.3f}" for ms in table.matrix.flatten().tolist())

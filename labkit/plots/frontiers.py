@@ -7,21 +7,42 @@ import matplotlib.ticker
 import numpy as np
 from matplotlib.axes import Axes
 
+from labkit.comparison import band
 from labkit.errors import InputError
-from labkit.pareto import Frontier, Point
+from labkit.pareto import Frontier, Point, hypervolume
 from labkit.plots.canvas import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, SKY, Picture, axes, picture, styled
 from labkit.runs import Study
+from labkit.searching import SearchResult
+
+Given = Frontier | Point | SearchResult | Iterable["Given"]  # points, or results that judged some
 
 
 @styled
 def frontier(
-    points: Frontier | Iterable[Point], *, chosen: Mapping[str, Point] | None = None, ax: Axes | None = None
+    points: Given,
+    *,
+    chosen: Mapping[str, Point] | None = None,
+    random: Sequence[Given] = (),
+    ax: Axes | None = None,
 ) -> Axes:
-    """Every point, the non-dominated ones as a staircase, and the `chosen` ones ringed with their names."""
-    front = points if isinstance(points, Frontier) else Frontier.of(points)
+    """Every point, the non-dominated ones as a staircase, and the `chosen` ones ringed with their names.
+
+    Args:
+        points: of search results, all that they judged; without `random` a line then says that a rival is missing.
+        random: what random search judged at equal cost on the same weights, a seed each, such as
+            `[lk.reuse_search(found, data, table, seed=s) for s in range(5)]`: its mean staircase is drawn with a
+            bootstrap band over the seeds, and the title says who dominates more.
+    """
+    front = points if isinstance(points, Frontier) else Frontier.of(_points_of(points))
     ax, best = axes(ax), list(front)
     ax.plot([p.latency_ms for p in front.points], [100 * p.error for p in front.points], ".", color=GREY, alpha=0.5)
     ax.step([p.latency_ms for p in best], [100 * p.error for p in best], "o-", where="post", color=BLUE)
+    if random:
+        rivals = [Frontier.of(_points_of(seed)) for seed in random]
+        _random_search(ax, rivals)
+        ax.set_title(_verdict(front, rivals), fontsize=9)
+    elif _of_results(points):
+        ax.set_title("random search at equal cost is not drawn: random=", fontsize=9)
     ringed: dict[tuple[float, float], list[str]] = {}
     for name, point in (chosen or {}).items():
         ringed.setdefault((point.latency_ms, 100 * point.error), []).append(name)
@@ -40,6 +61,51 @@ def frontier(
                     va=va, bbox={"fc": "white", "ec": "none", "pad": 0.5, "alpha": 0.8})  # fmt: skip
     ax.set(xlabel=f"latency (ms, {best[0].latency_from})", ylabel=f"error (%, {best[0].error_from})")
     return ax
+
+
+def _points_of(given: Given) -> list[Point]:
+    """The points themselves; of results what they judged, each once, or their choice where that is not kept."""
+    if isinstance(given, Point):
+        return [given]
+    if isinstance(given, SearchResult):
+        return list(given.judged or (given.point,))
+    if isinstance(given, Frontier):
+        return list(given.points)
+    given = list(given)
+    found = [point for part in given for point in _points_of(part)]
+    return list(dict.fromkeys(found)) if _of_results(given) else found
+
+
+def _of_results(given: Given) -> bool:
+    return isinstance(given, SearchResult) or (
+        isinstance(given, Sequence) and any(isinstance(part, SearchResult) for part in given)
+    )
+
+
+def _random_search(ax: Axes, rivals: Sequence[Frontier]) -> None:
+    """The mean of the staircases, from where all of them have begun, and its band."""
+    begun = max(min(p.latency_ms for p in rival.points) for rival in rivals)
+    ms = sorted({p.latency_ms for rival in rivals for p in rival if p.latency_ms >= begun} | {begun})
+    errors = 100 * np.array([[rival.best(limit).error for limit in ms] for rival in rivals])
+    if len(rivals) > 1:
+        low, high = zip(*(band(column) for column in errors.T))
+        ax.fill_between(ms, low, high, step="post", color=GREEN, alpha=0.2, lw=0)
+    ax.step(ms, errors.mean(0), "--", where="post", color=GREEN, label="random search at equal cost")
+    ax.legend(loc="upper right")
+
+
+def _verdict(front: Frontier, rivals: Sequence[Frontier]) -> str:
+    """Who dominates more of the box that all points span, in one line."""
+    Frontier.of(p for one in (front, *rivals) for p in one.points)  # of different ways they do not compare
+    costs = [np.array([[p.error, p.latency_ms] for p in one.points]) for one in (front, *rivals)]
+    least, worst = (bound(np.concatenate(costs), 0) for bound in (np.min, np.max))
+    ours, *theirs = (100 * hypervolume(each, tuple(worst)) / max((worst - least).prod(), 1e-12) for each in costs)
+    said = f"dominates {ours:.1f} % of the box, random search at equal cost {np.mean(theirs):.1f} %"
+    if len(rivals) < 2:
+        return f"{said} (one seed)"
+    low, high = band(np.array(theirs))
+    answer = "more" if ours > high else "less" if ours < low else "not shown to differ"
+    return f"{said} ({low:.1f} to {high:.1f}, {len(rivals)} seeds): {answer}"
 
 
 @styled
