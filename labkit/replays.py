@@ -50,7 +50,8 @@ class Replay:
         """One sentence on the step."""
         row = self.history[step]
         expected = "" if row["expected_ms"] is None else f", {row['expected_ms']:.3f} ms expected"
-        return f"Step {step + 1} of {len(self.history)}, {row['phase']}: loss {row['loss']:.2f} nats{expected}."
+        drawn = "" if row.get("drawn_ms") is None else f", {row['drawn_ms']:.3f} ms drawn"
+        return f"Step {step + 1} of {len(self.history)}, {row['phase']}: loss {row['loss']:.2f} nats{expected}{drawn}."
 
     def for_browser(self) -> dict[str, Any]:
         """What static/replay.js draws from."""

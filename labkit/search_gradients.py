@@ -53,6 +53,10 @@ class TaskCost:
         self.loss = math.nan
         self.sampled: list[list[int]] = []  # candidate of each slot, of each row of the last one-hot pass
         self.costs: list[float] = []  # of those rows
+        # Means over the training images and, with a gap, the validation images: of each row of the last one-hot pass,
+        # in the cost's unit; and of the last relaxed pass, in nats.
+        self.drawn_losses: list[list[float]] = []
+        self.relaxed_losses: list[float] = []
         self.passes = 0.0
         if not supernet.training:
             supernet.train()
@@ -66,10 +70,11 @@ class TaskCost:
         with torch.no_grad(), frozen_statistics(self.supernet) if plain else nullcontext():
             how = {} if plain else {"run": self._run}
             losses = [self._each_image(batch, weights, self.drawn, **how) for batch in self._batches()]
-            costs = self._gen(losses).to(weights.device)
-        self.sampled, self.costs = weights.argmax(-1).tolist(), costs.tolist()
+            read = torch.stack([self._gen(losses), *(loss.mean(-1) for loss in losses)]).to(weights.device)  # at once
+        self.sampled, (self.costs, *means) = weights.argmax(-1).tolist(), read.tolist()
+        self.drawn_losses = [list(row) for row in zip(*means)]
         self.passes += self.supernet.work(weights) * self._images()
-        return costs
+        return read[0]
 
     def _run(self, module: nn.Module, x: Tensor) -> Tensor:
         return x if isinstance(module, nn.Identity) else self.launch(module, partial(_leaving_statistics, module), x)
@@ -77,15 +82,16 @@ class TaskCost:
     def _relaxed(self, weights: Tensor) -> Tensor:
         tensors = [tensor for batch in self._batches() for tensor in batch]
         at, statistics = weights.detach().to(tensors[0].device), self.supernet.buffers
-        train, value, slope, *gradients = self.launch("relaxed", self._slopes, at, *tensors, changes=statistics)
-        self.weight_gradients, self.loss = gradients, train.item()
+        means, value, slope, *gradients = self.launch("relaxed", self._slopes, at, *tensors, changes=statistics)
+        self.weight_gradients, self.relaxed_losses = gradients, means.tolist()
+        self.loss = self.relaxed_losses[0]
         images = len(self.train[1])
         self.passes += self.supernet.mixed_passes * (3 * self._images() + (0 if self._alike(at) else 2) * images)
         value, slope = value.to(weights.device), slope.to(weights.device)
         return self.units * (value + ((weights - weights.detach()) * slope).sum((-1, -2)))
 
     def _slopes(self, at: Tensor, *tensors: Tensor) -> list[Tensor]:
-        """L_train, L_gen (N,) and its slope (N, S, K) in op weights `at`, and that of L_train in the shared weights.
+        """Mean losses, L_gen (N,), its slope (N, S, K) in op weights `at`, and that of L_train in the shared weights.
 
         L_gen by its value and its first derivative: all that a gradient estimator reads.
         """
@@ -105,7 +111,8 @@ class TaskCost:
         slope = factors[0].sum() * slope if alike else torch.autograd.grad(train, at, factors[0])[0]
         if self.gap_weight:
             slope = slope + torch.autograd.grad(valid, at, factors[1])[0]
-        return [train.detach().mean(), value.detach(), slope, *gradients]
+        means = torch.stack([loss.detach().mean() for loss in losses])
+        return [means, value.detach(), slope, *gradients]
 
     def _alike(self, weights: Tensor) -> bool:
         """Whether every training image weighs the same in L_gen, so that one way back serves both its slopes."""

@@ -29,6 +29,7 @@ from labkit.search_config import BLACK_BOX, SearchConfig
 from labkit.search_gradients import TaskCost
 
 TEMPERATURE = 0.4  # of the relaxed samples that weights learn on
+UNKNOWN = ("relaxed_loss", "relaxed_valid_loss", "drawn_loss", "drawn_valid_loss", "drawn_ms", "logits")  # in old logs
 
 
 class SearchRun:
@@ -130,7 +131,7 @@ class SearchRun:
         gradients, sampled = self._learn(task, dist, mixture=phase == "mixture")
         self._apply(gradients)
         self.passes += task.passes
-        self._record(phase, dist, task.loss, sampled)
+        self._record(phase, dist, task, sampled)
 
     def _learn(self, task: TaskCost, dist: ArchDistribution, *, mixture: bool = False):
         """Gradients for the weights where no relaxed pass of the estimator gives them, and an architecture drawn."""
@@ -163,9 +164,8 @@ class SearchRun:
         gradients = task.weight_gradients or self._learn(task, drawing.dist)[0]
         self._apply(gradients)
         self.passes += task.passes
-        expected_ms = table(drawing.dist.probs()[None]).item()
         sampled = task.sampled[0] if task.sampled else None
-        self._record("joint", drawing.dist, task.loss, sampled, expected_ms, late[which], which)
+        self._record("joint", drawing.dist, task, sampled, late[which], which)
 
     def _whose_turn(self, joint_step: int) -> int:
         """Every controller draws once a round, in an order that is the round's own."""
@@ -209,34 +209,50 @@ class SearchRun:
         self,
         phase: str,
         dist: ArchDistribution,
-        loss: float,
+        task: TaskCost,
         sampled: list[int] | None,
-        expected_ms: float | None = None,
         late: float | None = None,
         controller: int | None = None,
     ) -> None:
-        if not math.isfinite(loss):
+        """A line of the log. Of several architectures drawn it tells of the first; milliseconds are the table's.
+
+        Nothing here asks a GPU: the losses were read with the step's, and distributions are on the CPU.
+        """
+        if not math.isfinite(task.loss):
             raise InputError(
-                f"the search diverged at step {self.step}: its loss is {loss}; repeat it with a weight_lr below "
+                f"the search diverged at step {self.step}: its loss is {task.loss}; repeat it with a weight_lr below "
                 f"{self.config.weight_lr:g}"
             )
+        relaxed_loss, relaxed_valid_loss = _train_and_valid(task.relaxed_losses)
+        drawn_loss, drawn_valid_loss = _train_and_valid(task.drawn_losses[0] if task.drawn_losses else [])
+        probs = dist.probs().detach()
         record = {
             "step": self.step,
             "phase": phase,
-            "loss": loss,
+            "loss": task.loss,  # of what the weights learned on
+            "relaxed_loss": relaxed_loss,
+            "relaxed_valid_loss": relaxed_valid_loss,
+            "drawn_loss": drawn_loss,
+            "drawn_valid_loss": drawn_valid_loss,
             "entropy": dist.entropy().item(),
-            "expected_ms": expected_ms,
+            "expected_ms": None if self.table is None else self.table(probs[None]).item(),
+            "drawn_ms": None if self.table is None or sampled is None else self._drawn_ms(sampled),
             "late": late,
             "sampled": sampled,
-            "probs": dist.probs().detach().cpu().flatten().tolist(),
+            "logits": dist.logits.detach().cpu().flatten().tolist(),
+            "probs": probs.cpu().flatten().tolist(),
         }
         if len(self.controllers) > 1:
             record["controller"] = controller
         self.history.append(record)
         self.bar.update()
-        self.bar.set_postfix(loss=f"{loss:.2f}", phase=phase, refresh=False)
+        self.bar.set_postfix(loss=f"{task.loss:.2f}", phase=phase, refresh=False)
         if self.on_step is not None:
             self.on_step(record)
+
+    def _drawn_ms(self, sampled: list[int]) -> float:
+        space = self.supernet.space
+        return self.table.table_ms(space.architecture(slot[k] for slot, k in zip(space.slots, sampled)))
 
     # --- where it stands --------------------------------------------------------------------------------
 
@@ -294,13 +310,19 @@ class SearchRun:
             self.control.load(_under("control", tensors))
         for name, batches in self._batches():
             batches.order, batches.used = tensors.get(f"{name}.order"), record["used"][name]
-        self.history, self.passes = list(record["history"]), record["passes"]
+        self.history = [row | {name: row.get(name) for name in UNKNOWN} for row in record["history"]]
+        self.passes = record["passes"]
         self.started = time.perf_counter() - record["seconds"]
         self.bar.update(self.step - self.bar.n)
         return self
 
     def _batches(self) -> tuple[tuple[str, ShuffledBatches], ...]:
         return ("train", self.train_batches), ("valid", self.valid_batches)
+
+
+def _train_and_valid(losses: Sequence[float]) -> list[float | None]:
+    """None for what the step did not compute."""
+    return [*losses, None, None][:2]
 
 
 def _ingredients(supernet, data, config, table, measured_ms, aims) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import labkit as lk
 from labkit import Checkpoint, Checkpoints, SearchConfig
 from labkit.baselines import random_search
 from labkit.checkpoints import interrupts_wait
-from labkit.search_run import SearchRun
+from labkit.search_run import UNKNOWN, SearchRun
 from labkit.searching import MAY_CHANGE
 
 TINY = SearchConfig(
@@ -336,15 +336,51 @@ def test_a_mean_over_another_share_of_the_steps_begins_at_the_fork(space, data, 
         assert run.averaged.n_averaged.item() == 6, "the last six steps, as the config asks"
 
 
+def test_a_log_of_before_the_losses_were_kept_goes_on(space, data, table, tmp_path):
+    folder = Checkpoints(tmp_path / "old", every=14)
+    SearchRun(lk.Supernet(space), data, TINY, table).advance(14, folder)
+    old = folder.newest()
+    for row in old.record["history"]:
+        for name in UNKNOWN:
+            del row[name]
+    folder.save(old)
+    result = lk.search(lk.Supernet(space), data, table, TINY, checkpoints=folder)
+    back = lk.runs.load(lk.runs.save(result, tmp_path / "run", data, table)).result.history
+    assert back[13]["drawn_loss"] is None and back[13]["loss"] > 0 and back[14]["drawn_loss"] > 0
+
+
 def test_the_log_of_a_fast_search_is_small_and_says_what_was_drawn(space, data, table, tmp_path):
     result = lk.search(lk.Supernet(space), data, table, SearchConfig.fast(batch_size=16, latency_weight=0.1))
     folder = lk.runs.save(result, tmp_path / "run", data, table)
     assert (folder / "history.parquet").stat().st_size <= 200_000
     back = lk.runs.load(folder).result.history
-    assert [row["sampled"] for row in back] == [row["sampled"] for row in result.history]
+    assert back == result.history
     for row in back:
-        if row["phase"] == "mixture":
-            assert row["sampled"] is None
-        else:
+        probs = torch.tensor(row["logits"]).reshape(5, 3).softmax(-1).flatten()
+        assert row["probs"] == pytest.approx(probs.tolist()) and row["expected_ms"] > 0
+        assert (row["sampled"] is None) == (row["drawn_ms"] is None) == (row["phase"] == "mixture")
+        if row["sampled"] is not None:
             assert len(row["sampled"]) == 5 and set(row["sampled"]) <= {0, 1, 2}
-    assert all(row["expected_ms"] > 0 for row in back if row["phase"] == "joint")
+            drawn = space.architecture(slot[k] for slot, k in zip(space.slots, row["sampled"]))
+            assert row["drawn_ms"] == table.table_ms(drawn)
+        losses = [row[f"{of}_{part}loss"] for of in ("relaxed", "drawn") for part in ("", "valid_")]
+        if row["phase"] == "joint":
+            assert losses[0] == row["loss"] and len(set(losses)) == 4 and min(losses) > 0
+        else:
+            assert losses == [None] * 4
+
+
+def test_the_log_of_a_fast_search_of_a_larger_space_is_small_too(data, make_table, tmp_path):
+    """Of `mobile-tiny`, were no number of a joint step like another; before those the distribution stands still."""
+    space, fast = lk.spaces.mobile(), SearchConfig.fast()
+    run = SearchRun(lk.Supernet(space), data, replace(TINY, mixture_steps=0, weight_steps=0), make_table(space))
+    row, draw = run.advance(1).history[0], torch.Generator().manual_seed(0)
+
+    def unlike(value):
+        if isinstance(value, list):
+            return [unlike(x) for x in value]
+        return value + torch.rand((), generator=draw).item() if isinstance(value, float) else value
+
+    still = [row] * (fast.mixture_steps + fast.weight_steps)
+    log = still + [{name: unlike(value) for name, value in row.items()} for _ in range(fast.joint_steps)]
+    assert lk.storage.write_rows(tmp_path / "history.parquet", log).stat().st_size <= 200_000

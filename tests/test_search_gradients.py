@@ -61,6 +61,25 @@ def test_value_slope_and_weight_gradients_are_autograds(architectures, gap, gap_
     torch.testing.assert_close(task(hard), by_hand(supernet, train, valid, hard, config)[0].detach())
 
 
+@pytest.mark.parametrize("gap_weight", [0.0, 0.5])
+def test_a_step_knows_both_losses_of_what_it_drew_and_of_the_relaxed_pass(gap_weight):
+    supernet, parts = lk.Supernet(SMALL).double(), (batch(6, 0), batch(6, 1))
+    config = SearchConfig(gap_weight=gap_weight, architectures=2, batch_size=6)
+    task = TaskCost(supernet, list(supernet.parameters()), *parts, config)
+    hard = torch.stack([SMALL.encode(SMALL[k]) for k in (0, 4)]).double()
+    relaxed = (0.5 * hard + 0.1).requires_grad_()
+    assert not task.drawn_losses and not task.relaxed_losses
+    task(hard), task(relaxed)
+    seen = parts if gap_weight else parts[:1]
+    with frozen_statistics(supernet), torch.no_grad():
+        each = lambda weights, x, y: F.cross_entropy(
+            supernet(x, weights.repeat_interleave(3, 0)), y, reduction="none"
+        ).reshape(2, 3)
+        drawn, mixed = (torch.stack([each(w, *part).mean(1) for part in seen], 1) for w in (hard, relaxed))
+    torch.testing.assert_close(torch.tensor(task.drawn_losses, dtype=torch.float64), drawn)
+    assert task.relaxed_losses == pytest.approx(mixed.mean(0).tolist()) and task.loss == task.relaxed_losses[0]
+
+
 def test_a_gap_of_pairs_is_a_spread_and_one_of_batches_is_not():
     """Of two independent Exp(1) losses, whose means do not differ, |difference| is 1 in the mean over pairs."""
     task = TaskCost(lk.Supernet(SMALL), [], batch(2, 0), batch(2, 1), SearchConfig(gap="paired", gap_weight=1.0))

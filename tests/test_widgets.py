@@ -257,6 +257,8 @@ def test_a_replay_says_what_each_step_knew_and_drew(space):
     made = replays.replay_of(a_log(space), space)
     assert made.words(0) == "Step 1 of 6, mixture: loss 2.00 nats."
     assert made.words(5) == "Step 6 of 6, joint: loss 1.50 nats, 0.100 ms expected."
+    told = replays.replay_of([{**row, "drawn_ms": 0.2} for row in a_log(space)], space).words(5)
+    assert told == "Step 6 of 6, joint: loss 1.50 nats, 0.100 ms expected, 0.200 ms drawn."
     assert made.favourite(5)[0] == space.slots[0][2] and made.favourite(0)[0] == space.slots[0][0]
     assert made.drawn(1) is None
     assert made.drawn(2) == tuple(slot[k] for slot, k in zip(space.slots, (2, 0, 1, 0, 1)))
