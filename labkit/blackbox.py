@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from labkit import storage
 from labkit.errors import InputError
+from labkit.interrupts import Stopped
 from labkit.model_proposer import Model
 from labkit.pareto import Frontier, Point, front
 from labkit.policy_proposer import Policy
@@ -135,7 +136,7 @@ def optimize(
                 on_trial(trial)
     except KeyboardInterrupt:
         kept = f"the same call goes on from {log}" if log else "nothing is kept: with log= the same call would go on"
-        raise KeyboardInterrupt(f"stopped after {len(trials)} of {limit} calls; {kept}") from None
+        raise Stopped(f"stopped after {len(trials)} of {limit} calls", kept) from None
     seconds = time.perf_counter() - started - inside
     return Optimum(space, method, tuple(trials[:calls]), seconds, deadline_ms)
 

@@ -7,11 +7,7 @@ step-000150.json          the rest, and the SHA-256 of both; written last, so a 
 import hashlib
 import json
 import shutil
-import signal
-import threading
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,28 +95,6 @@ class Checkpoints:
 
     def _files(self, step: int) -> tuple[Path, Path]:
         return self.folder / f"step-{step:06}.safetensors", self.folder / f"step-{step:06}.json"
-
-
-@contextmanager
-def interrupts_wait() -> Iterator[Callable[[], bool]]:
-    """Inside the block the first Ctrl-C (or stop button) waits; the function given says whether there was one.
-
-    The second acts at once. Outside the main thread, where Python delivers none, nothing changes.
-    """
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
-        return
-
-    def note(*_: object) -> None:
-        asked.set()
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield asked.is_set
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _canonical(record: dict[str, Any]) -> bytes:

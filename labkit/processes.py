@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import as_completed
+from concurrent.futures import Executor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from labkit.errors import InputError
@@ -19,15 +20,11 @@ def workers_for(calls: int, workers: int | None) -> int:
 
 def survives(function: Callable[..., Any], *arguments: Any) -> bool:
     """Whether a process of its own lives through `function(*arguments)`; what that raises is raised here."""
-    from loky import ProcessPoolExecutor
-
-    pool = ProcessPoolExecutor(1)
-    try:
-        pool.submit(function, *arguments).result()
-    except BrokenProcessPool:
-        return False
-    finally:
-        pool.shutdown(kill_workers=True)
+    with _pool(1) as pool:
+        try:
+            pool.submit(function, *arguments).result()
+        except BrokenProcessPool:
+            return False
     return True
 
 
@@ -48,17 +45,27 @@ def as_finished(
     Raises:
         InputError: a process died.
     """
+    with _pool(workers, initializer=start, initargs=started_with, env=ONE_THREAD) as pool:
+        try:
+            for done in as_completed([pool.submit(function, item) for item in items]):
+                yield done.result()
+        except BrokenProcessPool:
+            raise InputError(
+                "a process died, most likely for want of memory: take fewer workers; "
+                "what is on the disk is kept, and the same call goes on from it"
+            ) from None
+
+
+@contextmanager
+def _pool(workers: int, **how: Any) -> Iterator[Executor]:
+    """Processes that end with the block: who has seen enough, or is interrupted, waits for nothing under way."""
     from loky import ProcessPoolExecutor  # its processes do not run the caller's script again
 
-    pool = ProcessPoolExecutor(workers, initializer=start, initargs=started_with, env=ONE_THREAD)
-    futures = [pool.submit(function, item) for item in items]
+    pool = ProcessPoolExecutor(workers, **how)
+    begun = pool._processes
     try:
-        for done in as_completed(futures):
-            yield done.result()
-    except BrokenProcessPool:
-        raise InputError(
-            "a process died, most likely for want of memory: take fewer workers; "
-            "what is on the disk is kept, and the same call goes on from it"
-        ) from None
-    finally:  # who has seen enough, or is interrupted, does not wait for what is under way
-        pool.shutdown(kill_workers=not all(future.done() for future in futures))
+        yield pool
+    finally:
+        pool.shutdown(kill_workers=True)
+        for process in [*begun.values()]:  # an interrupt that came while they started: nobody manages them yet
+            process.terminate()

@@ -16,13 +16,14 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
 
 from labkit import memory
-from labkit.checkpoints import Checkpoint, Checkpoints, interrupts_wait
+from labkit.checkpoints import Checkpoint, Checkpoints
 from labkit.controllers import AdditiveControl, Controller, cosine, shared
 from labkit.cuda_graphs import Recorder, plainly
 from labkit.data import ImageSet, ShuffledBatches
 from labkit.distributions import ArchDistribution
 from labkit.errors import InputError
 from labkit.estimators import Cost
+from labkit.interrupts import Stopped, interrupts_wait
 from labkit.latency import LatencyTable
 from labkit.networks import Supernet, seeded, weights_hash
 from labkit.search_config import BLACK_BOX, SearchConfig
@@ -105,12 +106,10 @@ class SearchRun:
                     continue
                 stop = interrupted()
                 if (stop or self.step % checkpoints.every == 0) and checkpoints.save(self.checkpoint()) and stop:
-                    raise KeyboardInterrupt(
-                        f"stopped after step {self.step} of {self.config.steps}; the same call goes on from "
-                        f"{checkpoints.folder}"
-                    )
+                    came = f"stopped after step {self.step} of {self.config.steps}"
+                    raise Stopped(came, f"the same call goes on from {checkpoints.folder}")
                 if stop:
-                    raise KeyboardInterrupt(f"stopped after step {self.step}, which could not be saved")
+                    raise Stopped(f"stopped after step {self.step}, which could not be saved")
         return self
 
     # --- steps ------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from labkit.data import ImageSet
 from labkit.descent import most_probable_in_time
 from labkit.errors import InputError
 from labkit.estimators import Cost
+from labkit.interrupts import Stopped
 from labkit.judging import cheapest, judge
 from labkit.latency import LatencyTable
 from labkit.networks import Supernet
@@ -171,10 +172,8 @@ def resumed(run: SearchRun, checkpoints: Checkpoints | None) -> SearchRun:
     try:
         return run.advance()
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"stopped after step {run.step} of {run.config.steps}; nothing is kept: with checkpoints= the same call "
-            "would go on"
-        ) from None
+        came = f"stopped after step {run.step} of {run.config.steps}"
+        raise Stopped(came, "nothing is kept: with checkpoints= the same call would go on") from None
 
 
 def _found(run: SearchRun, which: int = 0) -> SearchResult:

@@ -11,6 +11,7 @@ In shapes: A architectures in the order in which the space is iterated, R seeds.
 """
 
 import random
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -237,9 +238,10 @@ def build(
     done = {(row["ops"], row["seed"]) for row in rows}
     jobs = [job for job in _jobs(space, seeds) if (str(job.architecture), job.seed) not in done]
     with tqdm(total=space.size * seeds, initial=len(rows), disable=not progress, desc="truth", mininterval=1) as bar:
-        for row in train_all(jobs, space, images, config, workers, test=True):
-            storage.append_line(path, row)
-            bar.update()
+        with closing(train_all(jobs, space, images, config, workers, test=True)) as trained:
+            for row in trained:
+                storage.append_line(path, row)
+                bar.update()
     return len(jobs)
 
 

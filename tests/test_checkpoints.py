@@ -5,7 +5,6 @@ import resource
 import signal
 import subprocess
 import sys
-import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +14,6 @@ import torch
 import labkit as lk
 from labkit import Checkpoint, Checkpoints, SearchConfig
 from labkit.baselines import random_search
-from labkit.checkpoints import interrupts_wait
 from labkit.search_run import UNKNOWN, SearchRun
 from labkit.searching import MAY_CHANGE
 
@@ -248,28 +246,6 @@ def test_an_interrupt_without_checkpoints_says_that_nothing_is_kept(space, data,
     stop = lambda record: signal.raise_signal(signal.SIGINT) if record["step"] == 12 else None
     with pytest.raises(KeyboardInterrupt, match="after step 13 of 20; nothing is kept: with checkpoints= the same"):
         lk.search(lk.Supernet(space), data, table, TINY, on_step=stop)
-
-
-def test_a_second_interrupt_acts_at_once():
-    with pytest.raises(KeyboardInterrupt), interrupts_wait() as interrupted:
-        signal.raise_signal(signal.SIGINT)
-        assert interrupted()
-        signal.raise_signal(signal.SIGINT)
-        pytest.fail("the second interrupt was held back")
-
-
-def test_outside_the_main_thread_interrupts_are_left_alone():
-    seen = []
-
-    def work():
-        with interrupts_wait() as interrupted:
-            seen.append((interrupted(), signal.getsignal(signal.SIGINT)))
-
-    before = signal.getsignal(signal.SIGINT)
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    assert seen == [(False, before)]
 
 
 def test_the_checkpoints_of_another_search_are_refused(space, data, table, make_table, tmp_path):

@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,10 +15,11 @@ from labkit import runs
 from labkit.cli import benches, main
 from labkit.cli.records import earlier, save_with_rows
 from labkit.errors import InputError
+from labkit.interrupts import Stopped
 from labkit.latency import LatencyTable
 from labkit.tensorrt_engines import installed
 
-KEEPING = ("supernet", "sweep", "optimize")  # benches that go on
+KEEPING = ("estimators", "supernet", "sweep", "optimize")  # benches that go on
 
 
 def run(capsys, *arguments):
@@ -207,17 +209,21 @@ def test_a_defect_keeps_its_traceback(monkeypatch):
         ("deploying", "export RUN", "begins anew, but trains nothing that RUN has trained"),
         *(("benches", f"bench {act} --out OUT", "goes on from what is finished in OUT") for act in KEEPING),
         *(("benches", f"bench {act}", "would go on") for act in KEEPING),
-        *(("benches", f"bench {act} --out OUT", "begins anew") for act in ("estimators", "step", "deadlines")),
+        *(("benches", f"bench {act} --out OUT", "begins anew") for act in ("step", "deadlines")),
     ],
 )
-def test_an_interrupt_says_what_the_same_command_does(capsys, monkeypatch, module, typed, says):
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_says_what_the_same_command_does(capsys, monkeypatch, by, module, typed, says):
     def stopped(*_):
-        raise KeyboardInterrupt("stopped after step 8 of 12; of the library's call")
+        if by is signal.SIGTERM:
+            signal.raise_signal(by)
+        raise Stopped("stopped after step 8; of 12", "of the library's call")
 
     verb = [word for word in typed.split() if word.islower()][: 1 + (typed.split()[0] in ("bench", "latency", "truth"))]
     monkeypatch.setattr(f"labkit.cli.{module}.{verb[-1]}", stopped)
     code, text, said = run(capsys, *typed.split())
-    assert code == 130 and text == "" and said.startswith("labkit: stopped after step 8 of 12; ")
+    came = "stopped after step 8; of 12" if by is signal.SIGINT else "stopped"
+    assert code == 128 + by and text == "" and said.startswith(f"labkit: {came}; ")
     assert said.endswith(f"{says}\n") and "library" not in said
 
 

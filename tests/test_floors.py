@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "labkit"
 FLOORS = (
-    "errors depthwise cuda_graphs",
+    "errors depthwise cuda_graphs interrupts",
     "ops cards storage data checks memory ranking complexity gaussian_process processes",
     "stopwatch onnx_models quantisation tensorrt_engines checkpoints",
     "spaces",

@@ -6,25 +6,28 @@ imported by the verb that needs them.
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
 from labkit.cli import benches, course, deploying, latency, searching, truth
 from labkit.cli.arguments import Parser
 from labkit.errors import InputError
+from labkit.interrupts import Stopped, termination_interrupts
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
-    try:
-        value, text, passed = arguments.verb(arguments)
-    except InputError as problem:
-        print(f"labkit: {problem}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt as stop:
-        where = str(stop).partition(";")[0] or "stopped"  # what follows is of the library's call, not of the command
-        print(f"labkit: {where}; {arguments.stopped(arguments)}", file=sys.stderr)
-        return 130
+    with termination_interrupts() as terminated:
+        try:
+            value, text, passed = arguments.verb(arguments)
+        except InputError as problem:
+            print(f"labkit: {problem}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt as stop:
+            came = stop.came if isinstance(stop, Stopped) else "stopped"
+            print(f"labkit: {came}; {arguments.stopped(arguments)}", file=sys.stderr)
+            return 128 + (signal.SIGTERM if terminated() else signal.SIGINT)
     _say(json.dumps(value, indent=1, allow_nan=False) if arguments.json else text)
     return 0 if passed else 1
 

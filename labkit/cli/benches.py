@@ -39,7 +39,8 @@ def add(verbs) -> None:
 
 
 def _add_estimators(acts) -> None:
-    p = add_verb(acts, "estimators", estimators, "hold every gradient estimator against the exact gradient")
+    text = "hold every gradient estimator against the exact gradient"
+    p = add_verb(acts, "estimators", estimators, text, stopped=goes_on)
     p.add_argument("--samples", type=int, default=400_000, help="draws of a row")
     p.add_argument("--temperatures", default="0.1,0.2,0.4,1,2")
     p.add_argument("--softenings", default="0,0.08")
