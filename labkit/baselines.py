@@ -41,6 +41,8 @@ def random_search(
         checkpoints: as `search` has them.
     """
     table.check(supernet.space)
+    if config.deadline_ms is not None:
+        table.check_deadline(config.deadline_ms)
     besides = () if budget is None else ("a budget of its own",)
     budget = planned_passes(supernet, config) if budget is None else budget
     run = resumed(

@@ -297,6 +297,15 @@ class LatencyTable:
         columns += [of_pair.flatten().tolist() for of_pair in together.values()]
         return self.overhead_ms + sum(map(min, columns)), self.overhead_ms + sum(map(max, columns))
 
+    def check_deadline(self, deadline_ms: float) -> None:
+        """Raise InputError unless an architecture can be in time by this table."""
+        fastest, _ = self.range_ms()
+        if deadline_ms < (1 - 1e-6) * fastest:  # equal ones may differ in their last bits
+            raise InputError(
+                f"no architecture of {self.space} takes at most {deadline_ms:g} ms: the fastest takes "
+                f"{math.ceil(1e4 * fastest) / 1e4:.4f} ms by the table; set a later deadline"
+            )
+
     def check(self, space: SearchSpace) -> None:
         """Raise InputError unless this table is of exactly `space`."""
         if (self.space, self.space_digest) != (space.name, space.digest):

@@ -56,6 +56,9 @@ class SearchRun:
         _check(supernet, data, config, measured_ms)
         if table is not None:
             table.check(supernet.space)
+            for deadline in (aim.deadline_ms for aim in aims or (config,)):
+                if deadline is not None and measured_ms is None:  # a stopwatch is only known once it was asked
+                    table.check_deadline(deadline)
         memory.keep_freed()
         self.config, self.data, self.table, self.measured_ms = config, data, table, measured_ms
         self.on_step = on_step

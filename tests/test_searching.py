@@ -1,6 +1,7 @@
 """The loop's parts against what they must equal, and the whole on data that can be learned in seconds."""
 
 import copy
+import math
 from dataclasses import replace
 from functools import partial
 
@@ -16,6 +17,7 @@ from labkit.estimators import ESTIMATORS, Unas, exact_gradient
 from labkit.networks import frozen_statistics
 from labkit.objectives import LatencyCost, generalisation_loss
 from labkit.search_gradients import TaskCost, latency_gradient
+from labkit.search_run import SearchRun
 from labkit.searching import planned_passes, train_shared
 from labkit.training import error
 
@@ -243,6 +245,24 @@ def test_a_sweep_of_one_is_a_search_to_the_bit(space, data, table):
     alone = lk.search(lk.Supernet(space), data, table, replace(TINY, latency_weight=0.5))
     assert torch.equal(swept.logits, alone.logits) and swept.history == alone.history
     assert (swept.method, swept.passes, swept.point) == ("search", alone.passes, alone.point)
+
+
+def test_a_deadline_that_nobody_meets_is_refused_before_any_step(space, data, table, monkeypatch):
+    fastest, slowest = table.range_ms()
+    early = replace(TINY, deadline_ms=0.99 * fastest)
+    supernet, known = lk.Supernet(space), f"the fastest takes {math.ceil(1e4 * fastest) / 1e4:.4f} ms by the table"
+    half = lambda weights: table(weights) / 2
+    assert (
+        lk.search(supernet, data, table, replace(TINY, deadline_ms=fastest + 1e-4)).point.latency_ms <= fastest + 1e-4
+    )
+    assert lk.search(supernet, data, table, early, measured_ms=half).point.latency_ms > early.deadline_ms
+    monkeypatch.setattr(SearchRun, "_next", lambda run: pytest.fail("a step was made"))
+    with pytest.raises(lk.InputError, match=known):
+        lk.search(supernet, data, table, early)
+    with pytest.raises(lk.InputError, match=known):
+        lk.random_search(supernet, data, table, early)
+    with pytest.raises(lk.InputError, match=known):
+        lk.sweep(supernet, data, table, (0.0,), TINY, deadlines_ms=(slowest, 0.99 * fastest))
 
 
 def test_a_sweep_costs_two_searches_and_moves_with_the_objective(space, data, table):
