@@ -9,7 +9,7 @@ import torch
 from labkit.blackbox import METHODS, optimize
 from labkit.checkpoints import Checkpoints
 from labkit.data import ImageSet
-from labkit.errors import InputError
+from labkit.errors import InputError, unknown
 from labkit.judging import cheapest, distinct, judge
 from labkit.latency import LatencyTable
 from labkit.networks import Supernet, derive
@@ -75,7 +75,7 @@ def reuse_search(
         budget: image passes of all of it, by default those of `found`.
     """
     if method not in METHODS:
-        raise InputError(f"methods are {', '.join(METHODS)}; got {method!r}")
+        raise unknown("methods are", method, METHODS)
     if not found:
         raise InputError("there are no shared weights to use again: hand over at least one search result")
     started, supernet, configs = time.perf_counter(), found[0].supernet, [result.config for result in found]

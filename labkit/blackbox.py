@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labkit import storage
-from labkit.errors import InputError
+from labkit.errors import InputError, unknown
 from labkit.interrupts import Stopped
 from labkit.model_proposer import Model
 from labkit.pareto import Frontier, Point, front
@@ -110,7 +110,7 @@ def optimize(
     Ends early when every architecture of the space has been evaluated.
     """
     if method not in METHODS:
-        raise InputError(f"methods are {', '.join(METHODS)}; got {method!r}")
+        raise unknown("methods are", method, METHODS)
     if calls < 1:
         raise InputError(f"at least one call is needed; got {calls}")
     if deadline_ms is not None and not (math.isfinite(deadline_ms) and deadline_ms > 0):

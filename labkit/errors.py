@@ -1,6 +1,7 @@
 """The one exception of our own, and how another library's becomes it."""
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 
@@ -10,6 +11,32 @@ class InputError(ValueError):
     The message is one line and says what was expected, what came and what to do, so the command line
     prints it as it is and exits with 2. Anything else that escapes is a defect and keeps its traceback.
     """
+
+
+def unknown(says: str, got: object, known: Iterable[str]) -> InputError:
+    """What to raise for a name that is none of `known`: "spaces are", all of them, what came, and the nearest."""
+    known = list(known)
+    return InputError(f"{says} {', '.join(known) or 'none'}; got {got!r}{meant(got, known)}")
+
+
+def meant(got: object, known: Iterable[str]) -> str:
+    """The known name that is nearest to what came, as the end of a message; "" where none is near."""
+    near = difflib.get_close_matches(str(got), list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+@contextmanager
+def damaged(file: object, remedy: str) -> Iterator[None]:
+    """What cannot be made of a file's content is an InputError that names the file and the remedy, in one line."""
+    try:
+        yield
+    except InputError as problem:
+        if str(file) in str(problem):
+            raise
+        raise InputError(f"{file}: {problem}; {remedy}") from None
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as problem:
+        what = f"lacks {problem}" if isinstance(problem, KeyError) else " ".join(str(problem).split())[:300]
+        raise InputError(f"{file} is damaged ({what}): {remedy}") from None
 
 
 @contextmanager

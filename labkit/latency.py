@@ -29,7 +29,7 @@ from labkit.cards import (
     statistic_of,
     today,
 )
-from labkit.errors import InputError
+from labkit.errors import InputError, damaged, meant
 from labkit.networks import operation
 from labkit.ops import HEADS
 from labkit.runtimes import DTYPES, GRAPH, ON_CPU, Run, Runtime, ieee_float32, prepare, rounds_float32, runtimes, usable
@@ -336,17 +336,18 @@ class LatencyTable:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "LatencyTable":
         """A table that `to_json` wrote; its numbers are *recorded*, no longer measured here and now."""
+        timing = lambda row: None if value.get("edges") and "best_ms" not in row else Timing.from_json(row)
         try:
             return cls(
                 value["space"],
                 value["space_digest"],
                 Card.from_json(value["card"]).recorded(),
-                _timing(value["floor"])[1],
-                tuple(_timing(row) for row in value["fixed"]),
-                tuple(tuple(_timing(row) for row in slot) for slot in value["slots"]),
+                Timing.from_json(value["floor"]),
+                tuple((row["op"], Timing.from_json(row)) for row in value["fixed"]),
+                tuple(tuple((row["op"], timing(row)) for row in slot) for slot in value["slots"]),
                 tuple(_edge_timings(edge) for edge in value.get("edges", ())),
             )
-        except (KeyError, TypeError) as problem:
+        except (KeyError, TypeError, AttributeError) as problem:
             raise InputError(f"a latency table is damaged: {type(problem).__name__} {problem}") from None
 
     def save(self, path: str | Path) -> Path:
@@ -359,7 +360,9 @@ class LatencyTable:
         path = Path(path)
         if not path.exists() and path.suffix != ".json":
             path = shipped_table(path.as_posix())
-        table = cls.from_json(storage.read_json(path, "latency table", 1))
+        value = storage.read_json(path, "latency table", 1)
+        with damaged(path, "measure it anew, or bring that file back"):
+            table = cls.from_json(value)
         if table.card.protocol != PROTOCOL:
             raise InputError(
                 f"{path} was timed by protocol {table.card.protocol}, and this labkit times by {PROTOCOL}: such "
@@ -383,7 +386,11 @@ def shipped_table(name: str) -> Path:
     tables = shipped_tables()
     found = storage.of_a_device(tables, name)
     if found is None:
-        raise InputError(f"no latency table is called {name!r}; shipped: {', '.join(tables) or 'none'}; or name a file")
+        short = {known.partition("/")[2] for known in tables}
+        raise InputError(
+            f"no latency table is called {name!r}; shipped: {', '.join(tables) or 'none'}; or name a file"
+            f"{meant(name, sorted(short | set(tables)))}"
+        )
     return tables[found]
 
 
@@ -398,10 +405,6 @@ def _of_one(timed: dict[str, Timing], first: str, statistic: str) -> dict[str, T
 
 def _key(name: str, edge: Edge, side: int) -> str:
     return f"{name} {edge.in_channels}->{edge.out_channels} /{edge.stride} @{side}"
-
-
-def _timing(row: dict[str, Any]) -> tuple[str, Timing | None]:
-    return row.get("op", ""), Timing.from_json(row) if "best_ms" in row else None
 
 
 def _edge_timings(value: dict[str, Any]) -> EdgeTimings:

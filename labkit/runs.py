@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 
@@ -23,7 +23,7 @@ from labkit import spaces, storage
 from labkit.baselines import random_search
 from labkit.cards import today
 from labkit.data import ImageSet
-from labkit.errors import InputError
+from labkit.errors import InputError, damaged
 from labkit.judging import judge
 from labkit.latency import LatencyTable
 from labkit.networks import Network, Supernet, derive
@@ -34,6 +34,10 @@ from labkit.spaces import SearchSpace
 from labkit.training import TrainConfig, error, train
 
 KIND, SCHEMA = "search run", 3
+MANIFEST = {  # what `load` reads of it
+    "space": dict, "config": dict, "point": dict, "data": dict, "versions": dict, "selection": dict | None,
+    "method": str, "first_weights": str, "date": str, "passes": float, "seconds": float, "threads": int,
+}  # fmt: skip
 LEFT = (  # by a run and by what was done with it; checkpoints are not among them, for a search goes on from those
     "history.parquet", "weights.safetensors", "latency_table.json", "network.safetensors", "trained.json",
     "network.onnx", "export.json", "closed_loop.json", "closed_loop.png",
@@ -111,36 +115,53 @@ def save(
 
 
 def load(folder: str | Path) -> Run:
-    """A run that `save` wrote."""
-    folder = Path(folder)
+    """A run that `save` wrote. Whatever does not fit is refused with its file."""
+    folder, remedy = Path(folder), "search anew, or bring that file back"
     manifest = storage.read_json(folder / "manifest.json", KIND, SCHEMA)
-    try:
+    with damaged(folder / "manifest.json", remedy):
+        storage.check_types(manifest, MANIFEST)
+        storage.check_types(manifest["space"], {"name": str, "classes": int, "digest": str})
         space = spaces.by_name(manifest["space"]["name"], manifest["space"]["classes"])
         if space.digest != manifest["space"]["digest"]:
             raise InputError(f"{folder} was searched in another {space.name} ({manifest['space']['digest']})")
+        hints = get_type_hints(SearchConfig)
+        storage.check_types(manifest["config"], {name: hints[name] for name in manifest["config"] if name in hints})
         config = SearchConfig(**manifest["config"])
+        storage.check_types(manifest["point"], {"error": float, "latency_ms": float})
         point = Point.from_json(manifest["point"])
-        passes, seconds, data = manifest["passes"], manifest["seconds"], manifest["data"]
-        method, first_weights = manifest["method"], manifest["first_weights"]
+        space.check(point.architecture)
+        data, besides = manifest["data"], manifest.get("besides", [])  # earlier ones lack it
+        storage.check_types(data, {"digest": str, "made_by": dict})
+        storage.check_types(data["made_by"], {"name": str, "seed": int, "small": bool})
+        storage.check_types({"besides": besides}, {"besides": list})
         selection = manifest["selection"] and SelectionConfig.from_json(manifest["selection"])
-        made_by, date, threads = manifest["versions"], manifest["date"], manifest["threads"]
-        besides, device = tuple(manifest.get("besides", ())), manifest.get("device", "cpu")  # earlier ones lack them
-    except (KeyError, TypeError) as problem:
-        raise InputError(f"{folder}/manifest.json is damaged: {type(problem).__name__} {problem}") from None
-    tensors = storage.read_tensors(folder / "weights.safetensors")
-    supernet = Supernet(space)
-    try:
+        device = manifest.get("device", "cpu")  # and this
+        if device not in ("cpu", "cuda"):
+            raise InputError(f"a device is cpu or cuda; got {device!r}")
+    tensors, supernet = storage.read_tensors(folder / "weights.safetensors"), Supernet(space)
+    with damaged(folder / "weights.safetensors", remedy):
         logits = tensors.pop("logits")
+        if logits.shape != space.mask.shape or not logits.is_floating_point():
+            shape = tuple(space.mask.shape)
+            raise InputError(f"logits should be {shape} floats; got {tuple(logits.shape)} of {logits.dtype}")
+        if wrong := [name for name, tensor in {"logits": logits, **tensors}.items() if not tensor.isfinite().all()]:
+            raise InputError(f"numbers of {wrong[0]} are not finite")
         supernet.load_state_dict({name.removeprefix("supernet."): tensor for name, tensor in tensors.items()})
-    except (KeyError, RuntimeError) as problem:
-        raise InputError(f"{folder}/weights.safetensors does not fit {space.name}: {problem}") from None
     rows = folder / "history.parquet"
     history = tuple(storage.read_rows(rows)) if rows.exists() else ()
+    with damaged(rows, remedy):
+        for row in history:
+            storage.check_types(row, {"step": int, "phase": str, "loss": float, "probs": list})
+            if len(row["probs"]) != space.mask.numel():
+                raise InputError(f"step {row['step']} should have {space.mask.numel()} probabilities")
+    with damaged(folder / "latency_table.json", remedy):
+        table = LatencyTable.load(folder / "latency_table.json")
+        table.check(space)
     result = SearchResult(
-        config, point, logits, history, supernet, passes, seconds, (), method, first_weights, selection, besides
-    )
-    table = LatencyTable.load(folder / "latency_table.json")
-    return Run(folder, space, result, table, data, made_by, date, threads, device)
+        config, point, logits, history, supernet, manifest["passes"], manifest["seconds"], (), manifest["method"],
+        manifest["first_weights"], selection, tuple(besides),
+    )  # fmt: skip
+    return Run(folder, space, result, table, data, manifest["versions"], manifest["date"], manifest["threads"], device)
 
 
 def train_chosen(

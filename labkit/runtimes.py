@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from labkit import tensorrt_engines
 from labkit.cuda_graphs import Recording
 from labkit.data import import_torchvision
-from labkit.errors import InputError, in_one_line
+from labkit.errors import InputError, in_one_line, unknown
 from labkit.onnx_models import onnx_bytes
 from labkit.quantisation import quantised
 
@@ -74,7 +74,7 @@ def runtime(name: str) -> Runtime:
     """The runtime called `name`, available here or not; InputError for an unknown one."""
     known = {entry.name: entry for entry in runtimes()}
     if name not in known:
-        raise InputError(f"runtimes are {', '.join(known)}; got {name!r}")
+        raise unknown("runtimes are", name, known)
     return known[name]
 
 

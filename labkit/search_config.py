@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from labkit.errors import InputError
+from labkit.errors import InputError, unknown
 from labkit.estimators import ESTIMATORS
 from labkit.objectives import Deadline, LatencyCost
 from labkit.training import RECIPE, TrainConfig
@@ -53,7 +53,7 @@ class SearchConfig:
 
     def __post_init__(self) -> None:
         if self.estimator not in ESTIMATORS:
-            raise InputError(f"estimators are {', '.join(ESTIMATORS)}; got {self.estimator!r}")
+            raise unknown("estimators are", self.estimator, ESTIMATORS)
         if self.task_cost not in TASK_COSTS:
             raise InputError(f"a task costs {' or '.join(TASK_COSTS)}; got {self.task_cost!r}")
         if min(self.mixture_steps, self.weight_steps, self.joint_steps) < 0 or self.batch_size < 2:

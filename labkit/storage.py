@@ -9,7 +9,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from torch import Tensor
 
@@ -119,6 +119,20 @@ def read_json(path: str | Path, kind: str, schema: int) -> dict[str, Any]:
             f"{path} is a {kind} of schema {value.get('schema')!r}; this labkit reads schema {schema}: make it anew"
         )
     return value
+
+
+def check_types(value: dict[str, Any], types: dict[str, Any]) -> None:
+    """Raise TypeError unless each key of `types` has a value of its type, such as `float | None`; a float may be whole.
+
+    Raises KeyError for a key that is not there.
+    """
+    for name, wanted in types.items():
+        kinds = get_args(wanted) or (wanted,)
+        found = value[name]
+        fits = isinstance(found, (*kinds, int) if float in kinds else kinds)
+        if not fits or (isinstance(found, bool) and bool not in kinds):
+            names = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
+            raise TypeError(f"{name} should be {names}, and is {str(found)[:60]!r}")
 
 
 def result_file(source: str | Path) -> Path:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import labkit as lk
-from labkit import runs
+from labkit import runs, storage
 from labkit.search_config import SearchConfig
 from labkit.training import TrainConfig
 
@@ -74,6 +74,67 @@ def test_damaged_runs_are_refused(saved, tmp_path):
     (folder / "weights.safetensors").write_bytes(b"cut")
     with pytest.raises(lk.InputError, match="no tensors can be read"):
         runs.load(folder)
+
+
+def changed(path, *keys, to):
+    """The JSON of `path` with another value at the place that `keys` lead to."""
+    value = json.loads(path.read_text())
+    *way, last = keys
+    place = value
+    for key in way:
+        place = place[key]
+    place[last] = to
+    path.write_text(json.dumps(value))
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "to", "says"),
+    [
+        ("manifest.json", ("seconds",), "x", "seconds should be float"),
+        ("manifest.json", ("data",), 5, "data should be dict"),
+        ("manifest.json", ("config", "joint_steps"), 2.5, "joint_steps should be int"),
+        ("manifest.json", ("config", "estimator"), "unsa", "did you mean unas"),
+        ("manifest.json", ("point", "error"), None, "error should be float"),
+        ("manifest.json", ("point", "architecture", "ops"), ["skip"] * 5, "slot 0 of five_layer offers"),
+        ("manifest.json", ("space", "classes"), [1], "classes should be int"),
+        ("latency_table.json", ("floor",), 5, "damaged"),
+        ("latency_table.json", ("slots", 0, 0), {"op": "conv5x5"}, "damaged: KeyError 'best_ms'"),
+        ("latency_table.json", ("slots", 0), [], "slot 0 of the latency table has nothing"),
+        ("latency_table.json", ("space",), "mobile-tiny", "the latency table is of mobile-tiny"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_file(saved, tmp_path, name, keys, to, says):
+    folder = copy_of(saved[1], tmp_path)
+    changed(folder / name, *keys, to=to)
+    with pytest.raises(lk.InputError) as refused:
+        runs.load(folder)
+    assert says in str(refused.value) and str(folder / name) in str(refused.value) and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda tensors: tensors.pop("logits"), "lacks 'logits'"),
+        (lambda tensors: tensors.update(logits=torch.zeros(3)), "logits should be (5, 3) floats; got (3,)"),
+        (lambda tensors: tensors.update(logits=torch.full((5, 3), torch.nan)), "numbers of logits are not finite"),
+        (lambda tensors: tensors.update({"supernet.more": torch.zeros(1)}), "Unexpected key(s)"),
+    ],
+)
+def test_wrong_weights_are_refused_with_their_file(saved, tmp_path, change, says):
+    path = copy_of(saved[1], tmp_path) / "weights.safetensors"
+    change(tensors := storage.read_tensors(path))
+    storage.write_tensors(path, tensors)
+    with pytest.raises(lk.InputError) as refused:
+        runs.load(path.parent)
+    assert says in str(refused.value) and str(path) in str(refused.value) and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("change", [{"probs": [0.5]}, {"step": "one"}, {"phase": None}])
+def test_a_wrong_history_is_refused_with_its_file(saved, tmp_path, change):
+    path = copy_of(saved[1], tmp_path) / "history.parquet"
+    storage.write_rows(path, [row | change for row in storage.read_rows(path)])
+    with pytest.raises(lk.InputError, match=f"{path}"):
+        runs.load(path.parent)
 
 
 def test_the_chosen_network_is_trained_once(saved, digits, monkeypatch):

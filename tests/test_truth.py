@@ -260,7 +260,7 @@ def test_report_on_the_command_line(known, capsys):
         (["truth", "build", "--space", "mobile-tiny", "--out", "OUT"], "3,630,312 architectures; at most 5,000"),
         (["truth", "build", "--seeds", "0", "--out", "OUT"], "at least one seed"),
         (["truth", "build", "--workers", "0", "--out", "OUT"], "at least one worker"),
-        (["truth", "build", "--data", "nope", "--out", "OUT"], "data is one of"),
+        (["truth", "build", "--data", "nope", "--out", "OUT"], "data is folder:PATH or one of"),
         (["truth", "latency", "nope", "--out", "OUT/t.json"], "no latency table is called 'nope'"),
         (["truth", "latency", "mobile-tiny-torch-b1", "--out", "OUT/t.json"], "can all be timed"),
         (["truth"], "the following arguments are required: ACT"),

@@ -4,6 +4,7 @@ A module holds some verbs, each beside its arguments: what was typed -> outcome.
 imported by the verb that needs them.
 """
 
+import argparse
 import json
 import os
 import signal
@@ -20,6 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     with termination_interrupts() as terminated:
         try:
+            _check_paths(arguments)
             value, text, passed = arguments.verb(arguments)
         except InputError as problem:
             print(f"labkit: {problem}", file=sys.stderr)
@@ -30,6 +32,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 128 + (signal.SIGTERM if terminated() else signal.SIGINT)
     _say(json.dumps(value, indent=1, allow_nan=False) if arguments.json else text)
     return 0 if passed else 1
+
+
+def _check_paths(arguments: argparse.Namespace) -> None:
+    """An empty path would be the working folder, or nothing at all."""
+    for name in ("out", "run", "report", "truth", "table", "picture"):
+        if getattr(arguments, name, None) == "":
+            raise InputError(f"{name} is empty: name a file or a folder, as `--help` has it")
 
 
 def _say(text: str) -> None:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from labkit.errors import InputError
+from labkit.errors import InputError, meant
 
 Outcome = tuple[dict[str, Any], str, bool]  # JSON, text for people, passed
 
@@ -15,6 +15,12 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         print(f"labkit: {message} (see `{self.prog} --help`)", file=sys.stderr)
         raise SystemExit(2)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as problem:
+            raise argparse.ArgumentError(action, f"{problem.message}{meant(value, action.choices or ())}") from None
 
 
 def begins_anew(_: argparse.Namespace) -> str:
@@ -72,7 +78,11 @@ def search_config(arguments: argparse.Namespace, **own: Any):
     """The recipe of the space or the published one, then the verb's own arguments, then `--set`."""
     from labkit.search_config import SearchConfig
 
-    changes = own | dict(_setting(text) for text in arguments.settings)
+    changes = dict(_setting(text) for text in arguments.settings)
+    for name in ("seed", *own):
+        if name in changes:
+            raise InputError(f"{name} has an option of its own: give --{name.replace('_', '-')} in place of --set")
+    changes |= own
     if arguments.published:
         return SearchConfig.published(arguments.published, **changes)
     return SearchConfig.suited(arguments.space, fast=arguments.fast, **changes)
@@ -87,7 +97,7 @@ def _setting(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     hints = get_type_hints(SearchConfig)
     if not equals or name not in hints:
-        raise InputError(f"--set takes NAME=VALUE of {', '.join(hints)}; got {text!r}")
+        raise InputError(f"--set takes NAME=VALUE of {', '.join(hints)}; got {text!r}{meant(name, hints)}")
     kinds = get_args(hints[name]) or (hints[name],)
     if value == "none" and type(None) in kinds:
         return name, None

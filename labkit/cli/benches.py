@@ -20,7 +20,7 @@ from labkit.cli.arguments import (
     words,
 )
 from labkit.cli.records import earlier, provenance, save_with_rows
-from labkit.errors import InputError
+from labkit.errors import InputError, unknown
 
 
 def add(verbs) -> None:
@@ -68,7 +68,7 @@ def estimators(arguments: argparse.Namespace) -> Outcome:
     chosen = [name.strip() for name in arguments.problems.split(";")] if arguments.problems else list(every)
     for name in chosen:
         if name not in every:
-            raise InputError(f"problems are {', '.join(every)}; got {name!r}")
+            raise unknown("problems are", name, every)
     over = [every[name] for name in chosen]
     grid = {"temperatures": temperatures, "softenings": softenings, "samples": arguments.samples}
     asked = {name: list(x) if isinstance(x, tuple) else x for name, x in grid.items()}

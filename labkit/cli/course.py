@@ -71,6 +71,10 @@ def _assignment(text: str) -> tuple[str, str]:
 def notebooks(arguments: argparse.Namespace) -> Outcome:
     from labkit import course, editions, storage
 
+    if arguments.numbers and arguments.act != "figures":
+        raise InputError(
+            f"`notebooks {arguments.act}` is of all notebooks and takes no numbers; got {arguments.numbers}"
+        )
     root = storage.ROOT
     if arguments.act == "copy":
         copies = [str(path) for path in course.copy_notebooks(arguments.to)]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit.cli.arguments import Outcome, add_verb, on_terminal, usable_device, words
-from labkit.errors import InputError
+from labkit.errors import InputError, unknown
 
 
 def add(verbs) -> None:
@@ -54,7 +54,7 @@ def export(arguments: argparse.Namespace) -> Outcome:
         runtime(name)
     for precision in precisions:
         if precision not in exporting.PRECISIONS:
-            raise InputError(f"precisions are {', '.join(exporting.PRECISIONS)}; got {precision!r}")
+            raise unknown("precisions are", precision, exporting.PRECISIONS)
     if arguments.engine is not None:
         tensorrt_engines.buildable(arguments.engine)
     device = usable_device(arguments)

@@ -16,7 +16,7 @@ from labkit.cards import in_sittings
 from labkit.checkpoints import Checkpoints
 from labkit.comparison.rows import OURS, SCAN, SCRATCH, SELECTED, SHARED, SWEEP, Comparison, Row, load, save
 from labkit.data import ImageSet
-from labkit.errors import InputError
+from labkit.errors import InputError, unknown
 from labkit.latency import LatencyTable
 from labkit.networks import Supernet
 from labkit.pareto import Point
@@ -59,8 +59,9 @@ def compare(
     """
     if seeds < 2 or not latency_weights:
         raise InputError(f"a comparison needs two seeds and a latency weight; got {seeds} and {len(latency_weights)}")
-    if unknown := sorted(set(rivals) - {"random-selected", *METHODS}):
-        raise InputError(f"rivals are random-selected, {', '.join(METHODS)}; got {unknown[0]!r}")
+    for rival in rivals:
+        if rival not in (known := ("random-selected", *METHODS)):
+            raise unknown("rivals are", rival, known)
     rivals = [SELECTED if name == "random-selected" else name for name in rivals]
     for estimator in estimators:
         _following(config, estimator)  # refuses an unknown one

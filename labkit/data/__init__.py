@@ -20,7 +20,7 @@ from labkit.data.real import digits as digits
 from labkit.data.real import fashion_mnist as fashion_mnist
 from labkit.data.real import folder as folder
 from labkit.data.torchvision_guard import import_torchvision as import_torchvision
-from labkit.errors import InputError
+from labkit.errors import unknown
 
 SETS: dict[str, Callable[..., ImageSet]] = {
     "glyphs": glyphs,
@@ -40,7 +40,7 @@ def by_name(name: str, *, seed: int = 0, download: bool = False, small: bool = F
     if name.startswith("folder:"):
         images = folder(name.removeprefix("folder:"), seed=seed)
     elif name not in SETS:
-        raise InputError(f"data is one of {', '.join(SETS)} or folder:PATH; got {name!r}")
+        raise unknown("data is folder:PATH or one of", name, SETS)
     elif name in ("glyphs", "glyphs-hard", "digits"):
         images = SETS[name](seed=seed)
     else:

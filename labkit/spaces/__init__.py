@@ -5,7 +5,7 @@ A space is edges between states, from the image to a fixed head: a chain, or cel
 
 from functools import partial
 
-from labkit.errors import InputError
+from labkit.errors import unknown
 from labkit.spaces.chains import five_layer as five_layer
 from labkit.spaces.chains import mobile as mobile
 from labkit.spaces.choices import Architecture as Architecture
@@ -28,5 +28,5 @@ SPACES = {
 def by_name(name: str, classes: int = 10) -> SearchSpace:
     """The space that is called `name` on the command line and in saved files."""
     if name not in SPACES:
-        raise InputError(f"spaces are {', '.join(SPACES)}; got {name!r}")
+        raise unknown("spaces are", name, SPACES)
     return SPACES[name](classes=classes)
