@@ -65,7 +65,9 @@ def _pool(workers: int, **how: Any) -> Iterator[Executor]:
     begun = pool._processes
     try:
         yield pool
-    finally:
+    except BaseException:
         pool.shutdown(kill_workers=True)
         for process in [*begun.values()]:  # an interrupt that came while they started: nobody manages them yet
             process.terminate()
+        raise
+    pool.shutdown()
