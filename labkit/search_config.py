@@ -203,7 +203,7 @@ class SelectionConfig:
 
     The short trainings go on from the shared weights: on letters that a fresh network needs a thousand steps to make
     anything of, short ones from fresh weights rank by luck. They still think too little of what learns slowly, so the
-    last few are trained in full.
+    last few are trained in full; and the best of those twice, as one training alone is luck too.
     """
 
     scan: int = 32  # most probable architectures of each distribution that are judged on the shared weights
@@ -213,6 +213,7 @@ class SelectionConfig:
     training: TrainConfig = BRIEFLY  # of a rung
     finalists: int = 4  # of the last rung, trained from scratch on all images
     final: TrainConfig | None = RECIPE  # how; None takes the best of the last rung
+    again: int = 2  # finalists trained once more, with another seed: their error is the mean; 0 leaves that out
     stretches: tuple[float, ...] = (1.0, 2.0, 4.0)  # of errors before the final: times too far apart that they may be
 
     def __post_init__(self) -> None:
@@ -222,6 +223,8 @@ class SelectionConfig:
             raise InputError(
                 "a selection scans, trains and has rungs: at least one; and a batch of images to learn from"
             )
+        if self.again < 0:
+            raise InputError(f"how many finalists are trained again is 0 or more; got {self.again}")
 
     @classmethod
     def fast(cls) -> "SelectionConfig":
@@ -237,7 +240,10 @@ class SelectionConfig:
     def from_json(cls, value: dict[str, Any]) -> "SelectionConfig":
         final = value["final"] and TrainConfig(**value["final"])
         changed = {"training": TrainConfig(**value["training"]), "final": final, "stretches": tuple(value["stretches"])}
-        return cls(**{**value, **changed})
+        return cls(**{**TRAINED_ONCE, **value, **changed})
+
+
+TRAINED_ONCE = {"again": 0}  # what selections recorded by an earlier version did without naming it
 
 
 @dataclass(frozen=True)
@@ -249,4 +255,5 @@ class Changes:
 
 
 _ANY = Changes()
-SUITED = {"mobile-tiny": Changes({"batch_size": 64}, {"finalists": 2})}  # ten times the work a step: ten minutes so
+# Ten times the work a step: ten minutes so.
+SUITED = {"mobile-tiny": Changes({"batch_size": 64}, {"finalists": 2, "again": 0})}

@@ -3,7 +3,8 @@
 Shared weights tell good architectures from bad ones and hardly order the good ones among themselves. So the most
 probable are judged on the shared weights, and the best of those go on from a copy of them for a short while, each by
 itself; every rung trains half as many for twice as long (successive halving, Jamieson and Talwalkar 2016). The last
-few are trained from scratch, as the one that is chosen will be. All of it is charged.
+few are trained from scratch, as the one that is chosen will be, and the best of them once more from other first
+weights: what one training reaches is luck as well, and the mean of two is less of it. All of it is charged.
 
 On shared weights, and after a short training still, errors lie further apart than they will in the end, so a latency
 weight weighs too little there. By how much nobody knows beforehand. So who goes on is the best under one stretch of
@@ -15,6 +16,7 @@ for every weight.
 """
 
 import itertools
+import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -37,6 +39,7 @@ from labkit.training import TrainConfig, error, train
 from labkit.training_pool import Job, train_all
 
 LOOK = 1_000  # most probable architectures among which those in time are looked for
+NEXT_SEED = 1_000_003  # from one training of a network to the next: far from the seeds that other searches have
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class Round:
     training: TrainConfig
     first_weights: Supernet | SearchSpace  # a copy of the shared ones, or fresh ones
     error_from: str  # as a point has it
+    stretches: tuple[float, ...]  # of the errors by which who enters is chosen
+    run: int = 0  # how many rounds before it trained the same way from another seed: all of them make a point
 
 
 Trained = dict[tuple[Architecture, Round], tuple[float, float]]  # validation error, and seconds that it took
@@ -97,7 +102,7 @@ def select(
     left = [[scanned[a] for a in own] for own in proposed]  # whom each result may send on
     judged: dict[Architecture, Point] = {}  # as last trained
     for number, round in enumerate(stages):
-        entered = _sent_on(found, left, round.networks, config.stretches)
+        entered = _sent_on(found, left, round.networks, round.stretches)
         looked_up += sum(trained[a, round][1] for a in entered if (a, round) in trained)
         missing = [a for a in entered if (a, round) not in trained]
         errors, spent = {}, 0.0
@@ -107,7 +112,9 @@ def select(
                 row = {"round": number, "ops": str(architecture), "error": wrong, "seconds": seconds}
                 storage.append_line(log, row)
         trained |= {(a, round): (wrong, spent / len(errors)) for a, wrong in errors.items()}
-        points = {a: Point(a, trained[a, round][0], table.table_ms(a), round.error_from) for a in entered}
+        runs = stages[number - round.run : number + 1]
+        mean = {a: statistics.fmean(trained[a, run][0] for run in runs) for a in entered}
+        points = {a: Point(a, mean[a], table.table_ms(a), round.error_from) for a in entered}
         passes += len(entered) * (3 * round.images * round.training.epochs + len(data.valid))
         left = [[p for p in points.values() if _in_time(p.latency_ms, result)] for result in found]
         judged |= points
@@ -128,14 +135,17 @@ def select(
 
 
 def rounds(config: SelectionConfig, supernet: Supernet, data: ImageSet) -> tuple[Round, ...]:
-    """The rungs, each of half as many networks with twice as many images, and the final where there is one."""
+    """The rungs, each of half as many networks with twice as many images, and the final where there is one, twice."""
     whole, networks, made = len(data.train), config.entrants, []
     for rung in range(config.rungs):
         images = min(config.images << rung, whole)
-        made.append(Round(networks, images, config.training, supernet, "short training"))
+        made.append(Round(networks, images, config.training, supernet, "short training", config.stretches))
         networks = (networks + 1) // 2
     if config.final is not None:
-        made.append(Round(config.finalists, whole, config.final, supernet.space, "trained"))
+        final = Round(config.finalists, whole, config.final, supernet.space, "trained", config.stretches)
+        made.append(final)
+        if config.again:  # by errors as they are in the end, so nothing is stretched
+            made.append(replace(final, networks=config.again, stretches=(1.0,), run=1))
     return tuple(made)
 
 
@@ -148,6 +158,7 @@ def _train(
     core each.
     """
     last, part = time.perf_counter(), replace(data, train=data.train[: round.images])
+    seed += NEXT_SEED * round.run
 
     def since_last() -> float:
         nonlocal last

@@ -20,7 +20,7 @@ from labkit.errors import InputError, unknown
 from labkit.latency import LatencyTable
 from labkit.networks import Supernet
 from labkit.pareto import Point
-from labkit.search_config import SearchConfig, SelectionConfig
+from labkit.search_config import TRAINED_ONCE, SearchConfig, SelectionConfig
 from labkit.search_run import SearchRun
 from labkit.searching import SearchResult, sweep
 from labkit.selection import select
@@ -242,8 +242,8 @@ def _resumed(out: Path, fresh: Comparison) -> Comparison:
     return replace(old, made=in_sittings(old.made, len(old.rows), fresh.made))
 
 
-# What a file of an earlier version lacks: settings whose default is what it did.
-_ADDED = {"search": asdict(SearchConfig()), "selection": asdict(SelectionConfig())}
+# What a file of an earlier version lacks: settings whose default is what it did, or that name what it did.
+_ADDED = {"search": asdict(SearchConfig()), "selection": asdict(SelectionConfig()) | TRAINED_ONCE}
 
 
 def _plain(value: Any) -> Any:
