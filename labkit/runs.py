@@ -182,10 +182,20 @@ def train_chosen(
     there = data.to(device)
     train(network.to(device), there, config, progress=progress)
     accuracy = 1 - error(network, there.test)
-    record.unlink(missing_ok=True)  # it would vouch for weights that are not its own
+    for stale in (record, run.folder / "network.onnx"):  # they would vouch for weights that are not their own
+        stale.unlink(missing_ok=True)
     storage.write_tensors(weights, network.cpu().state_dict())
     storage.write_json(record, {"kind": "trained network", "schema": 1, **wanted, "test_accuracy": accuracy})
     return network.eval(), accuracy
+
+
+def trained_by(run: Run) -> TrainConfig | None:
+    """What `train_chosen` last trained the run's network by; None where it has not."""
+    record = run.folder / "trained.json"
+    if not record.exists():
+        return None
+    with damaged(record, "remove it, and the network is trained anew"):
+        return TrainConfig(**storage.read_json(record, "trained network", 1)["config"])
 
 
 @dataclass(frozen=True)

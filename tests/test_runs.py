@@ -148,6 +148,22 @@ def test_the_chosen_network_is_trained_once(saved, digits, monkeypatch):
         runs.train_chosen(run, digits, TrainConfig(epochs=3))
 
 
+def test_an_exported_file_goes_with_the_network_that_it_was_made_from(saved, digits, tmp_path):
+    run = runs.load(copy_of(saved[1], tmp_path))
+    for name in ("network.safetensors", "trained.json"):
+        (run.folder / name).unlink(missing_ok=True)
+    assert runs.trained_by(run) is None
+    runs.train_chosen(run, digits, TrainConfig(epochs=1))
+    exported = storage.write_text(run.folder / "network.onnx", "of one epoch")
+    runs.train_chosen(run, digits, TrainConfig(epochs=1))
+    assert exported.exists() and runs.trained_by(run) == TrainConfig(epochs=1)
+    runs.train_chosen(run, digits, TrainConfig(epochs=1, seed=1))
+    assert not exported.exists() and runs.trained_by(run) == TrainConfig(epochs=1, seed=1)
+    storage.write_json(run.folder / "trained.json", {"kind": "trained network", "schema": 1})
+    with pytest.raises(lk.InputError, match=r"trained.json is damaged .lacks 'config'.: remove it"):
+        runs.trained_by(run)
+
+
 def test_a_used_folder_holds_one_run(saved, digits, table, tmp_path):
     result, folder = saved[0], copy_of(saved[1], tmp_path)
     for name in ("network.safetensors", "trained.json", "network.onnx", "export.json", "closed_loop.json"):

@@ -233,7 +233,7 @@ def _add_deploy(acts) -> None:
     text = "a run's network, trained as by `export`, in all that can run it here, in every precision"
     p = add_verb(acts, "deploy", deploy, text)
     p.add_argument("run", metavar="RUN", help="folder of a search")
-    p.add_argument("--epochs", type=int, default=6, help="of its training, where `export` has not trained it so")
+    p.add_argument("--epochs", type=int, help="of its training; by default what `export` trained, else 6")
     p.add_argument("--device", default="cpu", help="cpu or cuda")
     p.add_argument("--batch-sizes", default="1,64")
     p.add_argument("--threads", type=int, default=2, help="cores that a network may use")
@@ -253,7 +253,10 @@ def deploy(arguments: argparse.Namespace) -> Outcome:
         storage.writable_file(arguments.out, deploy_bench.KIND)
     check_seconds(arguments.seconds)
     device, loaded = usable_device(arguments), runs.load(arguments.run)
-    config = TrainConfig(epochs=arguments.epochs, seed=loaded.result.config.seed)
+    if arguments.epochs is None:
+        config = runs.trained_by(loaded) or TrainConfig(seed=loaded.result.config.seed)
+    else:
+        config = TrainConfig(epochs=arguments.epochs, seed=loaded.result.config.seed)
     images = loaded.image_set()
     # Trained, for what eight bits cost in accuracy is another thing on shared weights.
     network, accuracy = runs.train_chosen(loaded, images, config, device=device, progress=on_terminal())
