@@ -302,13 +302,13 @@ def test_the_text_says_what_was_made_when_with_what_and_how_far_seeds_lie_apart(
     latency = shipped.latency_like(found.table.card).name
     text = comparison.to_text(found, shipped, latency).split("\n")
     assert text[0].startswith("five_layer on glyphs-hard, 10 seeds, latencies of AMD EPYC, onnxruntime, float32")
-    assert [line[:28] for line in text[1:3]] == [f"made {day} on AMD EPYC " for day in ("2026-11-23", "2026-11-26")]
+    assert [line[:28] for line in text[1:3]] == [f"made {day} on AMD EPYC " for day in ("2026-11-23", "2026-11-27")]
     assert "torch 2.13.0+cpu" in text[1]
     regrets = 100 * comparison.regrets(found, OURS, shipped, latency)
     (line,) = (line for line in text if line.startswith(OURS) and "+-" in line)
     for mean, sd in zip(regrets.mean(0), regrets.std(0, ddof=1)):
         assert f"{mean:.2f} +- {sd:.2f}" in line
-    assert [line[:4] for line in text if "true regret" in line] == ["ok  ", "ok  ", "ok  ", "FAIL", "ok  "]
+    assert [line[:4] for line in text if "true regret" in line] == ["ok  "] * 5
 
 
 def test_of_a_comparison_that_is_under_way_there_is_told_what_there_is(space, table, known):
