@@ -13,6 +13,15 @@ from labkit.cli import main
 from labkit.interrupts import Stopped, interrupts_wait, termination_interrupts
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c():
+    """Python's own answer to Ctrl-C. Another test may have left the system's, which ends the process that runs them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    if before is not None:  # else it was set outside Python
+        signal.signal(signal.SIGINT, before)
+
+
 def test_a_second_interrupt_acts_at_once():
     with pytest.raises(KeyboardInterrupt), interrupts_wait() as interrupted:
         signal.raise_signal(signal.SIGINT)
