@@ -169,7 +169,7 @@ def train_chosen(
 ) -> tuple[Network, float]:
     """The chosen architecture trained from scratch on `device`, and its test accuracy; read back when that was done.
 
-    The network comes back on the CPU.
+    The network comes back on the CPU. Training anew removes the `network.onnx` of the one before.
     """
     weights, record = run.folder / "network.safetensors", run.folder / "trained.json"
     network = derive(run.space, run.result.architecture, seed=config.seed)

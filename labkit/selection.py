@@ -135,7 +135,7 @@ def select(
 
 
 def rounds(config: SelectionConfig, supernet: Supernet, data: ImageSet) -> tuple[Round, ...]:
-    """The rungs, each of half as many networks with twice as many images, and the final where there is one, twice."""
+    """The rungs, each of half as many networks with twice as many images, then the final and its second run, if any."""
     whole, networks, made = len(data.train), config.entrants, []
     for rung in range(config.rungs):
         images = min(config.images << rung, whole)
