@@ -22,10 +22,11 @@ class Stopped(KeyboardInterrupt):
 def interrupts_wait() -> Iterator[Callable[[], bool]]:
     """Inside the block the first Ctrl-C (or stop button) waits; the function given says whether there was one.
 
-    The second acts at once. Outside the main thread, where Python delivers none, nothing changes.
+    The second acts at once. Outside the main thread, where Python delivers none, and where a program that holds Python
+    answers itself, nothing changes.
     """
     asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
+    if not _answered_here(signal.SIGINT):
         yield asked.is_set
         return
 
@@ -44,10 +45,10 @@ def interrupts_wait() -> Iterator[Callable[[], bool]]:
 def termination_interrupts() -> Iterator[Callable[[], bool]]:
     """Inside the block SIGTERM does what Ctrl-C does; the function given says whether there was one.
 
-    Outside the main thread nothing changes.
+    Outside the main thread, and where a program that holds Python answers itself, nothing changes.
     """
     asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
+    if not _answered_here(signal.SIGTERM):
         yield asked.is_set
         return
 
@@ -64,3 +65,8 @@ def termination_interrupts() -> Iterator[Callable[[], bool]]:
         yield asked.is_set
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _answered_here(number: signal.Signals) -> bool:
+    """Whether Python may change the answer to a signal, and could put back the one before."""
+    return threading.current_thread() is threading.main_thread() and signal.getsignal(number) is not None

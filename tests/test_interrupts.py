@@ -44,6 +44,18 @@ def test_outside_the_main_thread_interrupts_are_left_alone():
     assert seen == [(False, before)]
 
 
+def test_an_answer_that_was_not_set_in_python_is_left_alone(monkeypatch):
+    def put_back(*_):
+        pytest.fail("it could not be put back")
+
+    monkeypatch.setattr(signal, "getsignal", lambda _: None)
+    with monkeypatch.context() as patched:
+        patched.setattr(signal, "signal", put_back)
+        for block in (interrupts_wait, termination_interrupts):
+            with block() as asked:
+                assert not asked()
+
+
 @pytest.mark.parametrize("on_interrupt", [signal.default_int_handler, signal.SIG_IGN])
 def test_sigterm_interrupts_even_where_ctrl_c_is_ignored(on_interrupt):
     before, earlier = signal.getsignal(signal.SIGTERM), signal.signal(signal.SIGINT, on_interrupt)

@@ -431,10 +431,11 @@ lk.widgets.switch(
 # 3. the four are trained from scratch, as the winner would be, two of them from a second seed; their means choose.
 #
 # In 1 and 2 it hedges against the stretch: who goes on is the best at the latency weight, then at twice the weight,
-# then at four times. All of it is charged to the search. The course ships a study of it: ten seeds, four latency weights
-# and rivals at equal cost, judged by the truth table. Its searches are *sweeps*: the same shared weights serve all four
-# latency weights, each with a distribution, its *policy*, that sends on the best that no other has sent. (*Evolution*
-# changes a slot of a good architecture and keeps the better ones; *local search* steps to the best neighbour.)
+# then at four times. All of it is charged to the search. The course ships a study of it: ten seeds, four latency
+# weights and rivals at equal cost, judged by the truth table. Its searches are *sweeps*: the same shared weights serve
+# all four latency weights, each with a distribution, its *policy*, that sends on the best that no other has sent.
+# (*Evolution* changes a slot of a good architecture and keeps the better ones; *local search* steps to the best
+# neighbour.)
 
 # %% tags=["predict"]
 lk.course.predict(
@@ -461,8 +462,8 @@ lk.course.reveal("p5.3", "the least mean regret has: " + min(regrets, key=lambda
 # %% [markdown]
 # **What to notice.** (1) Looking at *everything* on shared weights does not help: random search, evolution and local
 # search all scan this small space, find what the shared weights call best, and lose more than the second stage, which
-# trains sixteen, eight of them twice. (2) *random, selected* is the same second stage after a scan, and as good: here the policy saves
-# only looking. The claim for the gradient is made on spaces that cannot be scanned. (3) *random from
+# trains sixteen, eight of them twice. (2) *random, selected* is the same second stage after a scan, and as good: here
+# the policy saves only looking. The claim for the gradient is made on spaces that cannot be scanned. (3) *random from
 # scratch* trains 38 in as many seconds, a sixth of the space: its medians are as low, its unlucky draws worse. (4) One
 # training is luck as well: before some had a second seed, the choice at the largest weight, where many are close, was
 # off by 1.1 points in the median.
