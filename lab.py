@@ -50,7 +50,8 @@ def main(argv):
     os.environ.update(LABKIT_OFFLINE="1", PYTHONPATH=str(OFFLINE))
     # Several files at once, a thread each: threads of programs that share a core wait for one another.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    together = ["-n", min(4, os.cpu_count() or 1), "--dist", "loadfile"]
+    # A process that dies ends the run and is named: pytest-xdist can wait for ever on the one that replaces it.
+    together = ["-n", min(4, os.cpu_count() or 1), "--dist", "loadfile", "--max-worker-restart", 0]
     return become([PYTHON, "-m", "pytest", *together, *rest])
 
 

@@ -13,21 +13,26 @@ from labkit.cli import main
 from labkit.interrupts import Stopped, interrupts_wait, termination_interrupts
 
 
-@pytest.fixture(autouse=True)
-def ctrl_c():
-    """Python's own answer to Ctrl-C. Another test may have left the system's, which ends the process that runs them."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    if before is not None:  # else it was set outside Python
-        signal.signal(signal.SIGINT, before)
+def told(script):
+    """What a process of its own prints: a signal that is not caught ends it, and not the one that runs the tests."""
+    begin = "import signal\nfrom labkit.interrupts import interrupts_wait, termination_interrupts\n"
+    done = subprocess.run([sys.executable, "-c", begin + script], capture_output=True, text=True, timeout=120)
+    return done.returncode, done.stdout.splitlines()
 
 
 def test_a_second_interrupt_acts_at_once():
-    with pytest.raises(KeyboardInterrupt), interrupts_wait() as interrupted:
+    script = """
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal, whatever started this process
+try:
+    with interrupts_wait() as interrupted:
         signal.raise_signal(signal.SIGINT)
-        assert interrupted()
+        print("waits", interrupted())
         signal.raise_signal(signal.SIGINT)
-        pytest.fail("the second interrupt was held back")
+        print("held back")
+except KeyboardInterrupt:
+    print("acted", signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+"""
+    assert told(script) == (0, ["waits True", "acted True"])
 
 
 def test_outside_the_main_thread_interrupts_are_left_alone():
@@ -56,23 +61,28 @@ def test_an_answer_that_was_not_set_in_python_is_left_alone(monkeypatch):
                 assert not asked()
 
 
-@pytest.mark.parametrize("on_interrupt", [signal.default_int_handler, signal.SIG_IGN])
+@pytest.mark.parametrize("on_interrupt", ["default_int_handler", "SIG_IGN"])
 def test_sigterm_interrupts_even_where_ctrl_c_is_ignored(on_interrupt):
-    before, earlier = signal.getsignal(signal.SIGTERM), signal.signal(signal.SIGINT, on_interrupt)
-    try:
-        with pytest.raises(KeyboardInterrupt), termination_interrupts() as terminated:
-            assert not terminated()
-            signal.raise_signal(signal.SIGTERM)
-            pytest.fail("SIGTERM did nothing")
-        assert terminated() and signal.getsignal(signal.SIGTERM) is before
-    finally:
-        signal.signal(signal.SIGINT, earlier)
+    script = f"""
+before, _ = signal.getsignal(signal.SIGTERM), signal.signal(signal.SIGINT, signal.{on_interrupt})
+try:
+    with termination_interrupts() as terminated:
+        print("none yet", not terminated())
+        signal.raise_signal(signal.SIGTERM)
+        print("SIGTERM did nothing")
+except KeyboardInterrupt:
+    print("interrupted", terminated() and signal.getsignal(signal.SIGTERM) is before)
+"""
+    assert told(script) == (0, ["none yet True", "interrupted True"])
 
 
 def test_sigterm_waits_where_ctrl_c_waits():
-    with termination_interrupts() as terminated, interrupts_wait() as interrupted:
-        signal.raise_signal(signal.SIGTERM)
-        assert terminated() and interrupted()
+    script = """
+with termination_interrupts() as terminated, interrupts_wait() as interrupted:
+    signal.raise_signal(signal.SIGTERM)
+    print("waits", terminated() and interrupted())
+"""
+    assert told(script) == (0, ["waits True"])
 
 
 def test_an_interrupt_tells_the_call_from_how_far_it_came():

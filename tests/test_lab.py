@@ -48,7 +48,8 @@ def test_tests_bring_their_own_packages_and_block_the_network(lab):
     lab.main(["setup"])
     lab.main(["test", "-k", "x"])
     cores = str(min(4, os.cpu_count()))
-    pytest_command = [str(lab.PYTHON), "-m", "pytest", "-n", cores, "--dist", "loadfile", "-k", "x"]
+    together = ["-n", cores, "--dist", "loadfile", "--max-worker-restart", "0"]
+    pytest_command = [str(lab.PYTHON), "-m", "pytest", *together, "-k", "x"]
     assert lab.calls[-1][2] == ".[test]" and lab.became == [pytest_command]
     assert lab.os.environ["LABKIT_OFFLINE"] == "1" and Path(lab.os.environ["PYTHONPATH"], "sitecustomize.py").is_file()
 
