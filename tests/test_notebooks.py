@@ -20,9 +20,10 @@ NOTEBOOKS = headless.notebooks()
 SOLUTIONS = headless.notebooks(headless.NOTEBOOKS / "solutions")
 
 # What a notebook may take on two free cores. A CI machine is not free, so a test fails only beyond half as much again,
-# or twice as much where other tests run beside it; one between the two is to be mended before it fails.
+# or three times as much where other tests run beside it: they take one of two cores, and lent machines differ by half in
+# speed. One between the two is to be mended before it fails. Memory is half as much again at most, whatever runs.
 ONE_S, TOGETHER_S, PEAK_MB = 45, 300, 2048
-NOISE = 2.0 if "PYTEST_XDIST_WORKER" in os.environ else 1.5
+NOISE = 3.0 if "PYTEST_XDIST_WORKER" in os.environ else 1.5
 NBVAL_S = 900  # nbval waits for ever on a kernel that has died
 
 name = lambda path: path.stem
@@ -62,7 +63,7 @@ def test_a_fast_run_passes_in_time_and_memory(path, fast_run):
     report = fast_run(path)
     assert report.problems == ()
     assert report.seconds <= ONE_S * NOISE, f"{report.seconds:.0f} s; the bar is {ONE_S} s"
-    assert report.peak_rss_mb <= PEAK_MB * NOISE, f"{report.peak_rss_mb:.0f} MB; the bar is {PEAK_MB} MB"
+    assert report.peak_rss_mb <= PEAK_MB * 1.5, f"{report.peak_rss_mb:.0f} MB; the bar is {PEAK_MB} MB"
 
 
 def test_all_fast_runs_together_are_in_time(fast_run):
