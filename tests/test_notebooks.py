@@ -20,8 +20,8 @@ NOTEBOOKS = headless.notebooks()
 SOLUTIONS = headless.notebooks(headless.NOTEBOOKS / "solutions")
 
 # What a notebook may take on two free cores. A CI machine is not free, so a test fails only beyond half as much again,
-# or three times as much where other tests run beside it: they take one of two cores, and lent machines differ by half in
-# speed. One between the two is to be mended before it fails. Memory is half as much again at most, whatever runs.
+# or three times as much where other tests run beside it: they take one of two cores, and such machines differ by half
+# in speed. One between the two is to be mended before it fails. Memory is half as much again at most, whatever runs.
 ONE_S, TOGETHER_S, PEAK_MB = 45, 300, 2048
 NOISE = 3.0 if "PYTEST_XDIST_WORKER" in os.environ else 1.5
 NBVAL_S = 900  # nbval waits for ever on a kernel that has died
