@@ -288,7 +288,7 @@ lk.course.reveal("p7.3", f"INT8 is {lk.export.speedup_text(ratio)} than float32 
 #
 # ## The same race, recorded: a deeper network
 #
-# Five layers are few. The next race is that of a network searched in `mobile-tiny`, 17 convolutions deep and narrow,
+# Five layers are few. The next race is that of a network searched in `mobile-tiny`, 11 convolutions deep and narrow,
 # on the two cores that its card names.
 
 # %%
@@ -303,8 +303,8 @@ for race in recorded_races:
 # %% [markdown]
 # **What to notice.** (1) With one image the compiled runtimes gain most: eager PyTorch spends its time *between* the
 # operations, and there are many small ones. (2) With 32 images the arithmetic counts, and that is the same for all:
-# the gain is a third of it. (3) Eight bits help only there, for with one image the arithmetic was not the problem.
-# (4) The baseline matters: next to eager in channels last the same runtime gains less.
+# less than half of the gain is left. (3) Eight bits help only there, for with one image the arithmetic was not the
+# problem. (4) The baseline matters: next to eager in channels last the same runtime gains less.
 #
 # And a GPU? The next network was searched in the same space for an H200, by its own latency table:
 
