@@ -302,7 +302,7 @@ def test_the_text_says_what_was_made_when_with_what_and_how_far_seeds_lie_apart(
     latency = shipped.latency_like(found.table.card).name
     text = comparison.to_text(found, shipped, latency).split("\n")
     assert text[0].startswith("five_layer on glyphs-hard, 10 seeds, latencies of AMD EPYC, onnxruntime, float32")
-    sittings = (*found.made.get("earlier", ()), found.made)
+    sittings = (*found.made["earlier"], found.made)
     for line, made in zip(text[1:], sittings):
         assert line.startswith(f"made {made['date']} on {made['device']} ")
     assert not text[1 + len(sittings)].startswith("made")
