@@ -1,10 +1,13 @@
 """Many independent calls at once, a process a core with one thread each: faster than one process with many threads."""
 
 import os
+import pickle
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 from labkit.errors import InputError
@@ -45,15 +48,36 @@ def as_finished(
     Raises:
         InputError: a process died.
     """
-    with _pool(workers, initializer=start, initargs=started_with, env=ONE_THREAD) as pool:
-        try:
-            for done in as_completed([pool.submit(function, item) for item in items]):
-                yield done.result()
-        except BrokenProcessPool:
-            raise InputError(
-                "a process died, most likely for want of memory: take fewer workers; "
-                "what is on the disk is kept, and the same call goes on from it"
-            ) from None
+    with tempfile.TemporaryDirectory(prefix="labkit-") as folder:
+        how = {} if start is None else {"initializer": _start, "initargs": (start, _kept(started_with, folder))}
+        with _pool(workers, env=ONE_THREAD, **how) as pool:
+            try:
+                for done in as_completed([pool.submit(function, item) for item in items]):
+                    yield done.result()
+            except BrokenProcessPool:
+                raise InputError(
+                    "a process died, most likely for want of memory: take fewer workers; "
+                    "what is on the disk is kept, and the same call goes on from it"
+                ) from None
+
+
+def _kept(values: tuple[Any, ...], folder: str) -> Path:
+    """A file of `values`.
+
+    Through a pipe they would make processes start one after the other: each reads as it imports what it needs to
+    understand them, and the next waits for its turn.
+    """
+    import cloudpickle  # takes what a notebook defines, too
+
+    file = Path(folder, "started-with.pickle")
+    with file.open("wb") as out:
+        cloudpickle.dump(values, out)
+    return file
+
+
+def _start(start: Callable[..., None], started_with: Path) -> None:
+    with started_with.open("rb") as values:
+        start(*pickle.load(values))
 
 
 @contextmanager

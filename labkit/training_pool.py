@@ -46,8 +46,8 @@ def train_all(
     """
     if not jobs:
         return
-    if not test:
-        images = replace(images, test=images.test[:0])
+    if not test:  # an index, for a slice would keep, and send along, what it leaves out
+        images = replace(images, test=images.test[torch.tensor([], dtype=torch.long)])
     workers = workers_for(len(jobs), workers)
     if workers == 1:
         with one_thread():

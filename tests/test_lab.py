@@ -29,6 +29,7 @@ def lab(tmp_path, monkeypatch):
 
     monkeypatch.setattr(module, "call", call)
     monkeypatch.setattr(module, "become", lambda command: module.became.append([str(c) for c in command]) or 0)
+    module.real_installers = module.installers
     monkeypatch.setattr(module, "installers", lambda: ([["uv"], ["pip"]], {}))
     monkeypatch.setattr(module, "reachable", lambda host: False)
     monkeypatch.setenv("LAB_TORCH", "cpu")
@@ -42,6 +43,18 @@ def test_sets_up_once_with_torch_pinned_and_first(lab):
     venv, torch, rest = lab.calls
     assert "venv" in venv and torch == ["uv", "torch==2.13.0"]
     assert rest == ["uv", "-e", ".", "-c", "constraints.txt"]
+
+
+def test_uv_is_told_what_pip_does_unasked(lab, monkeypatch):
+    monkeypatch.setattr(lab.shutil, "which", lambda name: "/bin/" + name)
+    monkeypatch.setenv("PIP_FIND_LINKS", "/wheels /more")
+    monkeypatch.delenv("UV_FIND_LINKS", raising=False)
+    monkeypatch.setenv("UV_COMPILE_BYTECODE", "0")
+    (uv, pip), environment = lab.real_installers()
+    assert str(uv[0]) == "/bin/uv" and "pip" in pip and environment["UV_FIND_LINKS"] == "/wheels,/more"
+    assert environment["UV_COMPILE_BYTECODE"] == "0", "what is set stays"
+    monkeypatch.delenv("UV_COMPILE_BYTECODE")
+    assert lab.real_installers()[1]["UV_COMPILE_BYTECODE"] == "1"
 
 
 def test_tests_bring_their_own_packages_and_block_the_network(lab):

@@ -1,6 +1,7 @@
 """Calls in processes of their own: all of them, once, a thread each."""
 
 import os
+import tempfile
 
 import pytest
 
@@ -22,6 +23,23 @@ def test_every_item_is_called_once_elsewhere_on_one_thread():
     found = sorted(processes.as_finished(_squared, range(5), 2))
     assert [(x, square) for x, square, *_ in found] == [(x, x * x) for x in range(5)]
     assert os.getpid() not in {pid for *_, pid, _ in found} and {threads for *_, threads in found} == {"1"}
+
+
+def _remember(number, function):
+    global _known
+    _known = number, function
+
+
+def _recall(x):
+    number, function = _known
+    return number, function(x), os.getpid()
+
+
+def test_every_process_starts_with_what_it_is_given_even_a_notebooks_own_function(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    found = list(processes.as_finished(_recall, range(6), 2, start=_remember, started_with=(7, lambda x: x + 1)))
+    assert sorted(found)[0][:2] == (7, 1) and {row[:2] for row in found} == {(7, x + 1) for x in range(6)}
+    assert os.getpid() not in {pid for *_, pid in found} and not list(tmp_path.iterdir()), "nothing is left behind"
 
 
 def test_an_error_comes_back_as_it_was():

@@ -1,6 +1,7 @@
 """Many networks at once: what comes out depends on the job alone, and no test image is needed."""
 
 import os
+import pickle
 import subprocess
 import sys
 from dataclasses import replace
@@ -43,6 +44,19 @@ def test_a_row_depends_on_its_job_alone(images):
 def test_without_being_asked_no_network_sees_the_test_images(images, workers):
     rows = list(train_all([Job(a, 0) for a in list(SMALL)[:2]], SMALL, images, CONFIG, workers))
     assert len(rows) == 2 and all("test_accuracy" not in row and 0 < row["valid_accuracy"] < 1 for row in rows)
+
+
+def test_test_images_are_not_even_sent(images, monkeypatch):
+    def sent(function, jobs, workers, *, start, started_with):
+        _, received, _ = pickle.loads(pickle.dumps(started_with))  # a slice would come with what it was cut from
+        assert received.test.pixels.untyped_storage().nbytes() == 0 < received.train.pixels.untyped_storage().nbytes()
+        yield "row"
+
+    monkeypatch.setattr(training_pool, "as_finished", sent)
+    assert list(train_all([Job(a, 0) for a in list(SMALL)[:2]], SMALL, images, CONFIG, 2)) == ["row"]
+    images = replace(images, test=images.test[:0])
+    with pytest.raises(AssertionError):
+        list(train_all([Job(a, 0) for a in list(SMALL)[:2]], SMALL, images, CONFIG, 2, test=True))
 
 
 def test_without_test_images_there_is_no_test_accuracy(images):
