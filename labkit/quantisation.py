@@ -2,8 +2,8 @@
 
 Each runtime has a recipe that it accepts, and they differ (ONNX Runtime's default is refused by TensorRT):
 
-    u8s8  ONNX Runtime on a CPU: unsigned activations, signed weights, one scale a channel, bias quantised
-    s8s8  TensorRT and OpenVINO: everything signed and symmetric, one scale a channel, bias in float
+    u8s8  CPUs, by ONNX Runtime or OpenVINO: unsigned activations, signed weights, one scale a channel, bias quantised
+    s8s8  TensorRT: everything signed and symmetric, one scale a channel, bias in float
     fp8   TensorRT on GPUs that have it: E4M3 floats of eight bits, one scale a tensor
 
 On a CPU the weights keep to seven bits. Processors without VNNI add pairs of products in sixteen bits, which saturate

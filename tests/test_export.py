@@ -19,7 +19,7 @@ from labkit.export import RuntimeRow
 from labkit.networks import seeded
 from labkit.onnx_models import onnx_bytes
 from labkit.quantisation import quantised
-from labkit.runtimes import Runtime, _cuda_graph_run, ieee_float32, in_precision, prepare, runtime, runtimes
+from labkit.runtimes import ON_CPU, Runtime, _cuda_graph_run, ieee_float32, in_precision, prepare, runtime, runtimes
 
 HEAVY = ("onnx", "onnxruntime", "openvino", "tensorrt", "tensorrt_rtx")
 
@@ -367,6 +367,9 @@ def test_the_model_is_quantised_as_its_runtime_wants_it(network, data):
         kinds[recipe] = {part.data_type for part in made.graph.initializer if "zero_point" in part.name}
     types = onnx.TensorProto
     assert kinds["u8s8"] == {types.UINT8, types.INT8, types.INT32}, "activations, weights, biases"
+    for name in ON_CPU:
+        made = onnx.load_from_string(in_precision(network, name, "int8", x[:2], onnx_model=model, calibration=x))
+        assert {part.data_type for part in made.graph.initializer if "zero_point" in part.name} == kinds["u8s8"]
     assert kinds["s8s8"] == {types.INT8} and kinds["fp8"] == {types.FLOAT8E4M3FN}
 
 
