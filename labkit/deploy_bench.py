@@ -59,8 +59,9 @@ def race(
     """
     if min(batch_sizes, default=0) < 1:
         raise InputError(f"batches have at least one image; got {list(batch_sizes)}")
-    model = onnx_bytes(network, torch.zeros(2, *network.space.image))
-    macs, rates, races = count(network, network.space.image).macs, [macs_per_ms(device)], []
+    image = tuple(data.test.pixels.shape[1:])
+    model = onnx_bytes(network, torch.zeros(2, *image))
+    macs, rates, races = count(network, image).macs, [macs_per_ms(device)], []
     for batch_size in batch_sizes:
         rows = benchmark(
             network,

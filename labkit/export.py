@@ -265,7 +265,8 @@ def benchmark(
         except InputError as problem:  # the others are timed all the same
             reasons[name, precision] = str(problem)
     timings = time_interleaved([rotating(run, batches) for run in runs.values()], device=device, seconds=seconds)
-    card = lambda name, precision: card_of(name, batch_size, network.space.image, device, dtype=PRECISIONS[precision])
+    shape = tuple(images.pixels.shape[1:])  # of what was timed: a network that pools takes other sizes than its space's
+    card = lambda name, precision: card_of(name, batch_size, shape, device, dtype=PRECISIONS[precision])
     measured = {key: Measurement(timing, card(*key)) for key, timing in zip(runs, timings)}
     rows = []
     for name, precision in wanted:

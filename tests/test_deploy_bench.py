@@ -44,6 +44,17 @@ def test_the_floor_is_at_the_best_rate_seen(few, space, data, monkeypatch):
     assert [one.floor_ms for one in races] == [pytest.approx(macs / 5e6), pytest.approx(4 * macs / 5e6)]
 
 
+def test_cards_and_floor_are_of_the_images_that_were_timed(few, data, monkeypatch):
+    monkeypatch.setattr(deploy_bench, "macs_per_ms", lambda device: 1e6)
+    space = lk.spaces.mobile("tiny")
+    halved = lambda part: replace(part, pixels=part.pixels[:, :, ::2, ::2].contiguous())
+    small, network = replace(data, train=halved(data.train), test=halved(data.test)), lk.derive(space, space[0])
+    (one,) = race(network, small, batch_sizes=(2,), seconds=0.02)
+    shapes = {row.measurement.card.input_shape for row in one.rows if row.measurement}
+    assert shapes == {(3, 16, 16)} and one.row("onnxruntime", "int8") is not None
+    assert one.floor_ms == pytest.approx(2 * count(network, (3, 16, 16)).macs / 1e6)
+
+
 def test_a_runtime_that_computes_something_else_does_not_win(few, space, data):
     (one,) = race(lk.derive(space, space[0]), data, batch_sizes=(1,), seconds=0.02)
     wrong = replace(one, rows=tuple(replace(row, parity_error=0.5) for row in one.rows))
