@@ -57,6 +57,28 @@ def test_the_file_is_whole_and_names_no_path(onnx_file):
         assert trace not in content
 
 
+class Means(torch.nn.Module):
+    """Means over a whole map, which pooling is, and others, which it is not."""
+
+    def forward(self, x):
+        whole = x.mean((2, 3), keepdim=True).flatten(1) + torch.nn.functional.adaptive_avg_pool2d(2 * x, 1).flatten(1)
+        return whole + x.mean((-1, -2)) + x.mean((1, 3)).mean(-1, keepdim=True) + x.mean(1, keepdim=True).amax((2, 3))
+
+
+def test_the_mean_over_a_whole_map_is_a_pooling_and_no_other_mean_is():
+    x = torch.randn(5, 3, 6, 8, generator=torch.Generator().manual_seed(0))
+    content = onnx_bytes(Means(), x)
+    model = onnx.load_from_string(content)
+    onnx.checker.check_model(model, full_check=True)
+    pools = [node for node in model.graph.node if node.op_type == "AveragePool"]
+    assert {tuple(node.attribute[0].ints) for node in pools} == {(6, 8)} and len(pools) == 2
+    assert len([node for node in model.graph.node if node.op_type == "ReduceMean"]) == 4
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    for images in (x, x[:1]):
+        (found,) = session.run(None, {"images": images.numpy()})
+        assert torch.allclose(torch.from_numpy(found), Means()(images), atol=1e-6)
+
+
 def test_equal_networks_give_equal_bytes(space):
     network = lk.derive(space, next(iter(space)))
     for exporter in ("torchscript", "dynamo"):
