@@ -330,9 +330,11 @@ def _openvino_run(model: bytes, precision: str) -> Run:
     with in_one_line("openvino refuses this ONNX model", REFUSED):
         request = core.compile_model(core.read_model(model), "CPU", settings).create_infer_request()
 
-    def run(images: Tensor) -> Tensor:
-        found = request.infer({"images": images.float().numpy()}, share_inputs=True)
-        return torch.from_numpy(found["logits"].copy())
+    def run(images: Tensor) -> Tensor:  # tensors handed over by us: a dictionary of arrays costs 30 us a call
+        pixels = images.float().contiguous().numpy()
+        request.set_input_tensor(openvino.Tensor(pixels, shared_memory=True))
+        request.infer(share_outputs=True)
+        return torch.from_numpy(request.get_output_tensor().data.copy())
 
     return run
 
