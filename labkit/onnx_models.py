@@ -82,21 +82,23 @@ def _pool_whole_maps(model) -> None:
     """
     import onnx
 
-    graph = model.graph
-    values = {part.name: onnx.numpy_helper.to_array(part) for part in graph.initializer}
+    graph, whole = model.graph, onnx.TensorProto.INT64
+    values = {part.name: onnx.numpy_helper.to_array(part) for part in graph.initializer if part.data_type == whole}
     maps = (*graph.input, *graph.value_info)
     sides = {part.name: [d.dim_value for d in part.type.tensor_type.shape.dim][2:] for part in maps}
+    freed = set()
     for node in graph.node:
         if node.op_type != "ReduceMean" or len(node.input) < 2 or node.input[1] not in values:
             continue
         axes, side = values[node.input[1]] % 4, sides.get(node.input[0], [])
         kept = all(a.i for a in node.attribute if a.name == "keepdims")
         if sorted(axes.tolist()) == [2, 3] and len(side) == 2 and all(side) and kept:  # 0 is a side not known yet
+            freed.add(node.input[1])
             node.op_type = "AveragePool"
             del node.input[1:], node.attribute[:]
             node.attribute.append(onnx.helper.make_attribute("kernel_shape", side))
-    used = {name for node in graph.node for name in node.input}
-    for part in [part for part in graph.initializer if part.name not in used]:
+    freed -= {name for node in graph.node for name in node.input}
+    for part in [part for part in graph.initializer if part.name in freed]:
         graph.initializer.remove(part)
 
 

@@ -283,8 +283,8 @@ lk.course.reveal("p7.3", f"INT8 is {lk.export.speedup_text(ratio)} than float32 
 
 # %% [markdown]
 # Parity is looser here on purpose: a logit may be off by a few percent, for what counts is the class. The recipe
-# depends on the runtime. The model above has unsigned activations and eight-bit biases, as ONNX Runtime likes it on a
-# CPU; TensorRT refuses just that model, and wants everything signed and the biases in float.
+# depends on the runtime. The model above has unsigned activations and integer biases, as ONNX Runtime and
+# OpenVINO take it on a CPU; TensorRT refuses just that model, and wants everything signed and the biases in float.
 #
 # ## The same race, recorded: a deeper network
 #
