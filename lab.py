@@ -23,7 +23,7 @@ VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 WORK = ROOT / "work"  # the learner's copies: ignored by git, so that autosave never dirties the clone
-OFFLINE = ROOT / "labkit" / "static" / "offline"
+OFFLINE = ROOT / "labkit" / "course" / "headless" / "offline"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 PINNED_FIRST = ("torch", "torchvision")
 
@@ -165,7 +165,7 @@ def lab_command(rest):
         "--ServerApp.ip=127.0.0.1",
         f"--ServerApp.root_dir={WORK}",
         "--LabApp.default_url=/lab/tree/00_start_here.ipynb",
-        f"--LabApp.app_settings_dir={ROOT / 'labkit' / 'static' / 'lab-settings'}",
+        f"--LabApp.app_settings_dir={ROOT / 'labkit' / 'course' / 'lab-settings'}",
         "--LabApp.news_url=None",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         "--LabApp.extension_manager=readonly",

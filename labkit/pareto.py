@@ -1,16 +1,19 @@
 """Points, and the ones that no other point beats. Every objective is a cost: smaller is better."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from labkit.errors import InputError
 from labkit.spaces import Architecture
+from labkit.system.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 JUDGED = {  # what an error is of, in words
     "supernet": "with the shared weights",
@@ -48,10 +51,15 @@ def non_dominated(costs: Tensor) -> Tensor:
 
     Equal rows keep each other. A row with a NaN is refused: it would compare false with everything and stay.
     """
-    if costs.isnan().any():
+    import torch
+
+    return torch.from_numpy(_undominated(costs.numpy()))
+
+
+def _undominated(costs: NDArray[np.float64]) -> NDArray[np.bool_]:
+    if np.isnan(costs).any():
         raise InputError("costs hold NaN: leave failed evaluations out before asking for a frontier")
-    best = costs[torch.from_numpy(front(costs.numpy()))]
-    return (costs[:, None] == best).all(-1).any(1)
+    return (costs[:, None] == costs[front(costs)]).all(-1).any(1)
 
 
 def front(costs: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -110,8 +118,8 @@ class Frontier:
         return cls(points)
 
     def __iter__(self) -> Iterator[Point]:
-        costs = torch.tensor([[p.error, p.latency_ms] for p in self.points], dtype=torch.float64)
-        kept = [p for p, keep in zip(self.points, non_dominated(costs)) if keep]
+        costs = np.array([[p.error, p.latency_ms] for p in self.points], dtype=np.float64)
+        kept = [p for p, keep in zip(self.points, _undominated(costs)) if keep]
         return iter(sorted(kept, key=lambda p: (p.latency_ms, p.error)))
 
     def best(self, max_ms: float) -> Point:

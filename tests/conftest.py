@@ -3,8 +3,8 @@ import pytest
 import torch
 
 import labkit as lk
-from labkit.cards import Card, Timing
-from labkit.objectives import TabularCost
+from labkit.estimators.costs import TabularCost
+from labkit.latency.cards import Card, Timing
 
 matplotlib.use("Agg")
 

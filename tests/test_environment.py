@@ -71,7 +71,7 @@ def test_pins_name_no_address():
 
 
 def test_the_declared_ranges_are_the_ones_that_are_checked(project):
-    from labkit.doctor import examine
+    from labkit.cli.doctor import examine
 
     assert project["requires-python"] == ">=3.11,<3.14"
     assert "(3, 11) <= sys.version_info[:2] < (3, 14)" in read("lab.py")

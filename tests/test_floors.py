@@ -11,30 +11,16 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "labkit"
 FLOORS = (
-    "errors depthwise cuda_graphs interrupts",
-    "ops cards storage data checks memory ranking complexity gaussian_process processes",
-    "stopwatch onnx_models quantisation tensorrt_engines checkpoints",
-    "spaces",
-    "networks distributions pareto runtimes objectives fusion",
-    "estimators latency training",
-    "predictors flips replays training_pool",
-    "additivity",
-    "latency_build",
-    "proposals",
-    "descent model_proposer policy_proposer rivals",
-    "search_config export blackbox",
-    "search_gradients judging",
-    "controllers",
-    "search_run",
-    "searching closed_loop",
-    "baselines",
-    "runs explorer engine_bench deploy_bench selection",
-    "truth",
-    "truth_report estimator_bench comparison",
-    "supernet_bench sweep_bench step_bench deadline_bench optimize_bench",
+    "system",
+    "spaces data stats",
+    "pareto networks estimators runtimes",
+    "latency blackbox",
+    "oneshot",
+    "deploy",
+    "benches",
     "plots",
-    "reports widgets exercises headless doctor",
-    "course editions",
+    "course runs",
+    "widgets",
     "cli",
 )
 
@@ -49,22 +35,25 @@ def imports(path):
             yield from (alias.name.split(".")[1] for alias in node.names if alias.name.startswith("labkit."))
 
 
-def test_every_module_imports_only_from_lower_floors():
+def test_every_package_imports_only_from_lower_floors():
     floor = {name: i for i, names in enumerate(FLOORS) for name in names.split()}
-    modules = {path.stem: [path] for path in PACKAGE.glob("[!_]*.py")}
-    modules |= {path.parent.name: [*path.parent.glob("*.py")] for path in PACKAGE.glob("*/__init__.py")}
-    assert set(modules) == set(floor), "a module has no floor, or a floor no module"
-    for name, paths in modules.items():
+    packages = {path.stem: [path] for path in PACKAGE.glob("[!_]*.py")}
+    packages |= {path.parent.name: [*path.parent.rglob("*.py")] for path in PACKAGE.glob("*/__init__.py")}
+    assert set(packages) == set(floor), "a package has no floor, or a floor no package"
+    for name, paths in packages.items():
         for used in {used for path in paths for used in imports(path)} - {name}:
-            if used not in floor:
-                continue
+            assert used in floor, f"{name} imports {used} from the face: name the package that it stands in"
             assert floor[used] < floor[name], f"{name} imports {used} from its own floor or above"
+
+
+def test_the_house_has_few_doors():
+    assert len([path for path in PACKAGE.iterdir() if "__" not in path.name]) <= 20
 
 
 def test_the_check_sees_an_upward_import(tmp_path):
     bad = tmp_path / "ops.py"
-    bad.write_text("def f():\n    from labkit.searching import search\n    from labkit import runs\n")
-    assert list(imports(bad)) == ["searching", "runs"]
+    bad.write_text("def f():\n    from labkit.oneshot.searching import search\n    from labkit import runs\n")
+    assert list(imports(bad)) == ["oneshot", "runs"]
 
 
 def siblings(path):
@@ -84,8 +73,8 @@ def test_modules_of_a_package_import_in_no_circle(tmp_path):
         list(TopologicalSorter({path.stem: [*siblings(path)] for path in package.glob("[!_]*.py")}).static_order())
     here = tmp_path / "explorer"
     here.mkdir()
-    (here / "a.py").write_text("from labkit.explorer.b import x\n")
-    (here / "b.py").write_text("def f():\n    from labkit.explorer import a\n")
+    (here / "a.py").write_text("from labkit.widgets.explorer.b import x\n")
+    (here / "b.py").write_text("def f():\n    from labkit.widgets.explorer import a\n")
     with pytest.raises(CycleError):
         list(TopologicalSorter({path.stem: [*siblings(path)] for path in here.glob("*.py")}).static_order())
 

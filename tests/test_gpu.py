@@ -8,15 +8,16 @@ import pytest
 import torch
 
 import labkit as lk
-from labkit import Checkpoints, SearchConfig, cli, step_bench
-from labkit.cuda_graphs import Recorder, plainly
+from labkit import Checkpoints, SearchConfig, cli
+from labkit.benches import step
 from labkit.data import crop_and_flip
-from labkit.estimators import Unas
-from labkit.runtimes import rounds_float32
-from labkit.search_config import SelectionConfig
-from labkit.search_gradients import TaskCost
-from labkit.search_run import SearchRun
-from labkit.training import TrainConfig
+from labkit.estimators.gradient_estimators import Unas
+from labkit.networks.training import TrainConfig
+from labkit.oneshot.config import SelectionConfig
+from labkit.oneshot.run import SearchRun
+from labkit.oneshot.task_cost import TaskCost
+from labkit.runtimes.cuda_graphs import Recorder, plainly
+from labkit.system.device import rounds_float32
 
 pytestmark = [
     pytest.mark.gpu,
@@ -82,10 +83,10 @@ def test_a_recorded_search_is_the_search(space, data):
 
 def test_shared_weights_are_judged_alike(space, data):
     chosen = space.sample(12, torch.Generator().manual_seed(0))
-    trained = lk.searching.train_shared(lk.Supernet(space), data, replace(TINY, mixture_steps=60))
+    trained = lk.oneshot.searching.train_shared(lk.Supernet(space), data, replace(TINY, mixture_steps=60))
     table = lk.LatencyTable.load("five_layer-torch-b1")
     here, there = (
-        lk.judge(trained.to(device), chosen, data.to(device), table, replace(TINY, judge_images=500))
+        lk.evaluate(trained.to(device), chosen, data.to(device), table, replace(TINY, judge_images=500))
         for device in DEVICES
     )
     assert len({p.error for p in here}) > 3
@@ -139,7 +140,7 @@ def test_the_parts_of_a_cuda_graph_add_up(name):
 
 
 def test_the_step_bench_and_the_command_line(space, data, make_table, tmp_path, capsys):
-    (row,) = step_bench.measure([space], data, make_table, batch_sizes=(16,), seconds=0.1, device="cuda")
+    (row,) = step.measure([space], data, make_table, batch_sizes=(16,), seconds=0.1, device="cuda")
     assert row.ours.median_ms > 0 and row.our_bytes > 0 and row.floor_ms > 0
     out = tmp_path / "run"
     steps = ("--set", "mixture_steps=2", "--set", "weight_steps=2", "--set", "joint_steps=2")

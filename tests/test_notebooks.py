@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from labkit import editions, headless
+from labkit.course import editions, headless
 
 pytestmark = pytest.mark.notebooks
 

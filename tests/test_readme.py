@@ -37,9 +37,9 @@ def test_it_names_every_notebook_and_verb():
 
 
 def test_the_study_of_mobile_tiny_is_what_ships():
-    found = labkit.comparison.load("mobile-tiny-comparison")
+    found = labkit.benches.comparison.load("mobile-tiny-comparison")
     cost = {method: 100 * found.costs(method).mean(0) for method in found.methods}
-    ours = cost[labkit.comparison.OURS]
+    ours = cost[labkit.benches.comparison.OURS]
     best = [min(cost[m][w] for m in ("random", "evolution", "random from scratch")) for w in range(len(ours))]
     text = " ".join(README[README.index("Where no scan is possible") : README.index("## Start")].split())
     for w, weight in enumerate(found.latency_weights):
@@ -49,15 +49,15 @@ def test_the_study_of_mobile_tiny_is_what_ships():
     assert f"{min(judged)} to {max(judged)} random networks" in text
     numbers = dict(zip(range(1, 11), "one two three four five six seven eight nine ten".split()))
     chose = lambda method: {row.seed: row.ops for row in found.rows if row.method == method}
-    mine, evolved = chose(labkit.comparison.OURS), chose("evolution")
+    mine, evolved = chose(labkit.benches.comparison.OURS), chose("evolution")
     assert f"{numbers[len(mine)]} seeds are in" in text
     same = sum(mine[seed][-1] == evolved[seed][-1] for seed in mine)
     assert f"{numbers[same]} times ended at the very same network" in text
 
 
 def test_the_estimators_at_equal_cost_are_what_ships():
-    found, known = labkit.comparison.load("five_layer-comparison"), labkit.truth.load()
-    points, _, ours, *_ = labkit.comparison.drawn(
+    found, known = labkit.benches.comparison.load("five_layer-comparison"), labkit.benches.tabular.table.load()
+    points, _, ours, *_ = labkit.benches.comparison.drawn(
         found, known, known.latency_like(found.table.card).name, estimators=True
     )
     text = " ".join(README[README.index("The sweep without its") : README.index("Where no scan is possible")].split())
@@ -69,7 +69,7 @@ def test_the_estimators_at_equal_cost_are_what_ships():
     for name, several in points.items():
         said = re.search(rf"([\d.]+) (?:points )?\({called[name]}\b", text)
         assert said and said[1] == f"{several.mean():.2f}", name
-    p = {n: labkit.comparison.sign_flips(x.mean(1) - points[ours].mean(1)) for n, x in points.items() if n != ours}
+    p = {n: labkit.stats.sign_flips(x.mean(1) - points[ours].mean(1)) for n, x in points.items() if n != ours}
     assert min(p["rebar"], p["reinforce"]) > 0.05
     assert f"{max(p['gumbel'], p['darts'], p['straight-through']):.3f}".removeprefix("0") in text
     assert len({ops for row in found.rows if row.method == found.estimators["darts"] for ops in row.ops}) == 1

@@ -51,7 +51,7 @@ def files(folder):
 def test_it_holds_the_package_the_data_and_the_course(wheel):
     wanted = {path.as_posix(): path for path in files("labkit")}
     wanted |= {f"labkit/shipped/{path.as_posix()}": path for folder in ("data", "notebooks") for path in files(folder)}
-    assert {"labkit/static/explorer.js", "labkit/shipped/data/truth/five_layer/manifest.json"} <= set(wanted)
+    assert {"labkit/widgets/explorer/explorer.js", "labkit/shipped/data/truth/five_layer/manifest.json"} <= set(wanted)
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
         assert held == set(wanted)
@@ -65,9 +65,9 @@ def test_what_it_holds_is_found_from_an_empty_folder(wheel, tmp_path):
     code = """
 import labkit as lk
 from labkit.cli import main
-from labkit.latency import shipped_tables
+from labkit.latency.table import shipped_tables
 print(lk.__file__, lk.course.progress_file(), sep="\\n")
-print(len(lk.truth.load().points()), len(shipped_tables()), lk.LatencyTable.load("five_layer-torch-b1").space)
+print(len(lk.benches.tabular.load().points()), len(shipped_tables()), lk.LatencyTable.load("five_layer-torch-b1").space)
 print(main(["doctor"]), main(["notebooks", "copy"]))
 """
     path = os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH"))))

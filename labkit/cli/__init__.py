@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 from labkit.cli import benches, course, deploying, latency, searching, truth
 from labkit.cli.arguments import Parser
-from labkit.errors import InputError
-from labkit.interrupts import Stopped, termination_interrupts
+from labkit.system.errors import InputError
+from labkit.system.interrupts import Stopped, termination_interrupts
 
 
 def main(argv: Sequence[str] | None = None) -> int:

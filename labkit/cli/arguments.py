@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from labkit.errors import InputError, meant
+from labkit.system.errors import InputError, meant
 
 Outcome = tuple[dict[str, Any], str, bool]  # JSON, text for people, passed
 
@@ -76,7 +76,7 @@ def add_search_arguments(parser: argparse.ArgumentParser) -> None:
 
 def search_config(arguments: argparse.Namespace, **own: Any):
     """The recipe of the space or the published one, then the verb's own arguments, then `--set`."""
-    from labkit.search_config import SearchConfig
+    from labkit.oneshot.config import SearchConfig
 
     changes = dict(_setting(text) for text in arguments.settings)
     for name in ("seed", *own):
@@ -92,7 +92,7 @@ def _setting(text: str) -> tuple[str, Any]:
     """A field of SearchConfig and its value, of the field's own type; `none` where it may have none."""
     from typing import get_args, get_type_hints
 
-    from labkit.search_config import SearchConfig
+    from labkit.oneshot.config import SearchConfig
 
     name, equals, value = text.partition("=")
     hints = get_type_hints(SearchConfig)
@@ -109,8 +109,9 @@ def _setting(text: str) -> tuple[str, Any]:
 
 def space_data_table(arguments: argparse.Namespace):
     """The three things that every search starts from. What can be refused at once is refused first."""
-    from labkit import data, spaces, storage
-    from labkit.latency import LatencyTable, shipped_tables
+    from labkit import data, spaces
+    from labkit.latency.table import LatencyTable, shipped_tables
+    from labkit.system import storage
 
     spaces.by_name(arguments.space)
     if not 0 <= arguments.seed < 2**63:

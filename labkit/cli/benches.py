@@ -20,7 +20,7 @@ from labkit.cli.arguments import (
     words,
 )
 from labkit.cli.records import earlier, provenance, save_with_rows
-from labkit.errors import InputError, unknown
+from labkit.system.errors import InputError, unknown
 
 
 def add(verbs) -> None:
@@ -52,7 +52,8 @@ def _add_estimators(acts) -> None:
 def estimators(arguments: argparse.Namespace) -> Outcome:
     from tqdm.auto import tqdm
 
-    from labkit import estimator_bench, truth
+    from labkit.benches import estimators as estimator_bench
+    from labkit.benches.tabular import table as truth
 
     if arguments.samples < 2 * estimator_bench.DRAWS:
         raise InputError(f"the bench takes at least {2 * estimator_bench.DRAWS} samples; got {arguments.samples}")
@@ -116,8 +117,10 @@ def _add_supernet(acts) -> None:
 
 
 def supernet(arguments: argparse.Namespace) -> Outcome:
-    from labkit import data, supernet_bench, truth
-    from labkit.search_config import SearchConfig
+    from labkit import data
+    from labkit.benches import supernet as supernet_bench
+    from labkit.benches.tabular import table as truth
+    from labkit.oneshot.config import SearchConfig
 
     known = truth.load(arguments.truth)
     images = data.by_name(known.recipe["data"]["name"])
@@ -159,8 +162,11 @@ def _add_step(acts) -> None:
 
 
 def step(arguments: argparse.Namespace) -> Outcome:
-    from labkit import data, latency, spaces, step_bench, storage
-    from labkit.stopwatch import threads
+    from labkit import data, spaces
+    from labkit.benches import step as step_bench
+    from labkit.latency import table as latency
+    from labkit.system import storage
+    from labkit.system.device import threads
 
     chosen = [spaces.by_name(name) for name in arguments.spaces.split(",")]
     cuts = {"candidates": arguments.candidates, "layers": arguments.layers}
@@ -203,12 +209,15 @@ def _add_sweep(acts) -> None:
 
 
 def sweep(arguments: argparse.Namespace) -> Outcome:
-    from labkit import data, sweep_bench, truth
-    from labkit.search_config import SearchConfig
+    from labkit import data
+    from labkit.benches import sweep as sweep_bench
+    from labkit.benches.tabular import table as truth
+    from labkit.benches.tabular import timing
+    from labkit.oneshot.config import SearchConfig
 
     known = truth.load(arguments.truth)
     latency = known.latency(arguments.latency).name
-    table = truth.table_of(known.space, known.latency(latency))
+    table = timing.table_of(known.space, known.latency(latency))
     images = data.by_name(known.recipe["data"]["name"])
     config = SearchConfig.fast() if arguments.fast else SearchConfig()
     weights = numbers(arguments.latency_weights, "--latency-weights")
@@ -242,9 +251,11 @@ def _add_deploy(acts) -> None:
 
 
 def deploy(arguments: argparse.Namespace) -> Outcome:
-    from labkit import deploy_bench, runs, storage
-    from labkit.stopwatch import threads
-    from labkit.training import TrainConfig
+    from labkit.benches import deploy as deploy_bench
+    from labkit.networks.training import TrainConfig
+    from labkit.runs import run as runs
+    from labkit.system import storage
+    from labkit.system.device import threads
 
     sizes = batch_sizes(arguments)
     if arguments.threads < 1:
@@ -291,7 +302,12 @@ def _add_engines(acts) -> None:
 def engines(arguments: argparse.Namespace) -> Outcome:
     import torch
 
-    from labkit import data, derive, engine_bench, runs, spaces, storage, tensorrt_engines
+    from labkit import data, spaces
+    from labkit.benches import engines as engine_bench
+    from labkit.networks import derive
+    from labkit.runs import run as runs
+    from labkit.runtimes import tensorrt_engines
+    from labkit.system import storage
 
     tensorrt_engines.module(arguments.flavour)
     if arguments.out:
@@ -333,7 +349,9 @@ def _add_deadlines(acts) -> None:
 def deadlines(arguments: argparse.Namespace) -> Outcome:
     from tqdm.auto import tqdm
 
-    from labkit import deadline_bench, storage, truth
+    from labkit.benches import deadlines as deadline_bench
+    from labkit.benches.tabular import table as truth
+    from labkit.system import storage
 
     if arguments.deadlines < 1 or arguments.seeds < 1:
         raise InputError(f"at least one deadline and one seed; got {arguments.deadlines} and {arguments.seeds}")
@@ -378,7 +396,8 @@ def _add_optimize(acts) -> None:
 def optimize(arguments: argparse.Namespace) -> Outcome:
     from tqdm.auto import tqdm
 
-    from labkit import optimize_bench, truth
+    from labkit.benches import optimize as optimize_bench
+    from labkit.benches.tabular import table as truth
 
     methods = words(arguments.methods)
     hurried = words(arguments.deadline_methods) if arguments.deadline_methods else methods
@@ -416,6 +435,6 @@ def optimize(arguments: argparse.Namespace) -> Outcome:
 
 
 def _optimize_json(rows: Sequence[Any], within: Sequence[Any]) -> dict[str, Any]:
-    from labkit import optimize_bench
+    from labkit.benches import optimize as optimize_bench
 
     return {"rows": optimize_bench.to_json(rows), "within": optimize_bench.deadlines_to_json(within)}

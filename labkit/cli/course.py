@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from labkit.cli.arguments import Outcome, add_verb
-from labkit.errors import InputError
+from labkit.system.errors import InputError
 
 
 def add(verbs) -> None:
@@ -24,7 +24,7 @@ def add(verbs) -> None:
 
 
 def doctor(_: argparse.Namespace) -> Outcome:
-    from labkit.doctor import examine, report
+    from labkit.cli.doctor import examine, report
 
     findings = examine()
     value = report(findings)
@@ -32,7 +32,8 @@ def doctor(_: argparse.Namespace) -> Outcome:
 
 
 def run(arguments: argparse.Namespace) -> Outcome:
-    from labkit import headless, storage
+    from labkit.course import headless
+    from labkit.system import storage
 
     out = storage.writable_folder(arguments.out)
     parameters = dict(_assignment(text) for text in arguments.parameter)
@@ -69,7 +70,8 @@ def _assignment(text: str) -> tuple[str, str]:
 
 
 def notebooks(arguments: argparse.Namespace) -> Outcome:
-    from labkit import course, editions, storage
+    from labkit.course import editions, lesson
+    from labkit.system import storage
 
     if arguments.numbers and arguments.act != "figures":
         raise InputError(
@@ -77,7 +79,7 @@ def notebooks(arguments: argparse.Namespace) -> Outcome:
         )
     root = storage.ROOT
     if arguments.act == "copy":
-        copies = [str(path) for path in course.copy_notebooks(arguments.to)]
+        copies = [str(path) for path in lesson.copy_notebooks(arguments.to)]
         text = f"{len(copies)} notebooks in {arguments.to}; open them with: jupyter lab {arguments.to}"
         return {"schema": 1, "notebooks": copies, "passed": True}, text, True
     if arguments.act == "build":

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit.cli.arguments import Outcome, add_verb, on_terminal, usable_device, words
-from labkit.errors import InputError, unknown
+from labkit.system.errors import InputError, unknown
 
 
 def add(verbs) -> None:
@@ -41,11 +41,14 @@ def add(verbs) -> None:
 
 
 def export(arguments: argparse.Namespace) -> Outcome:
-    from labkit import export as exporting
-    from labkit import runs, storage, tensorrt_engines
-    from labkit.runtimes import loaded as loaded_runtime
-    from labkit.runtimes import runtime
-    from labkit.training import TrainConfig
+    from labkit.deploy import compiling
+    from labkit.deploy import export as exporting
+    from labkit.networks.training import TrainConfig
+    from labkit.runs import run
+    from labkit.runtimes import tensorrt_engines
+    from labkit.runtimes.registry import loaded as loaded_runtime
+    from labkit.runtimes.registry import runtime
+    from labkit.system import storage
 
     names, precisions = words(arguments.runtimes), words(arguments.precisions)
     if not names or not precisions:
@@ -58,17 +61,17 @@ def export(arguments: argparse.Namespace) -> Outcome:
     if arguments.engine is not None:
         tensorrt_engines.buildable(arguments.engine)
     device = usable_device(arguments)
-    deployed = exporting.first_usable("float32", device) if arguments.verify == "auto" else arguments.verify
+    deployed = compiling.first_usable("float32", device) if arguments.verify == "auto" else arguments.verify
     if deployed:
         loaded_runtime(deployed, device=device)
     if arguments.batch_size is not None and arguments.batch_size < 1:
         raise InputError(f"batches have at least one image; got {arguments.batch_size}")
     if arguments.architectures < 3:
         raise InputError(f"a rank agreement needs at least 3 architectures; got {arguments.architectures}")
-    loaded = runs.load(arguments.run)
+    loaded = run.load(arguments.run)
     config = TrainConfig(epochs=arguments.epochs, seed=loaded.result.config.seed)
     data = loaded.image_set(download=arguments.download)
-    network, accuracy = runs.train_chosen(loaded, data, config, device=device, progress=on_terminal())
+    network, accuracy = run.train_chosen(loaded, data, config, device=device, progress=on_terminal())
     path = exporting.to_onnx(network, loaded.folder / "network.onnx")
     eager = (exporting.BASELINE, exporting.LAYOUT)
     beside = eager if set(names) - set(eager) else ()  # so that no layout is mistaken for magic
@@ -116,15 +119,15 @@ def export(arguments: argparse.Namespace) -> Outcome:
 
 def _build_engines(flavour, batch_size, network, data, precisions, folder) -> list[tuple[dict[str, Any], str]]:
     """An engine of `flavour`, if any, a precision, kept in `folder`, and a line on each."""
-    from labkit import export as exporting
-    from labkit import tensorrt_engines
+    from labkit.deploy import compiling
+    from labkit.runtimes import tensorrt_engines
 
     if flavour is None:
         return []
     settings = tensorrt_engines.Settings(tensorrt_engines.Profile(1, batch_size, max(64, batch_size)))
     built = []
     for precision in precisions:
-        model = exporting.model_for(network, flavour, precision, data.train)
+        model = compiling.model_for(network, flavour, precision, data.train)
         engine = tensorrt_engines.cached(model, settings, folder, flavour=flavour)
         row = {"precision": precision, "flavour": engine.flavour, "version": engine.version}
         row |= {"bytes": len(engine.plan), "layers": engine.layers, "seconds": round(engine.seconds, 2)}
@@ -138,7 +141,9 @@ def _build_engines(flavour, batch_size, network, data, precisions, folder) -> li
 
 def _close_the_loop(arguments, loaded, data, runtime: str) -> tuple[dict[str, Any], str]:
     """What the search believed of its frontier beside the runtime that is deployed."""
-    from labkit import closed_loop, plots, storage
+    from labkit import plots
+    from labkit.deploy import closed_loop
+    from labkit.system import storage
 
     result = loaded.result
     points = closed_loop.along_the_frontier(
@@ -162,7 +167,7 @@ def _close_the_loop(arguments, loaded, data, runtime: str) -> tuple[dict[str, An
 
 
 def report(arguments: argparse.Namespace) -> Outcome:
-    from labkit import reports
+    from labkit.runs import report as reports
 
     path = Path(arguments.out or Path(arguments.run) / "report.html")
     reports.write(arguments.run, path, download=arguments.download)
@@ -172,7 +177,7 @@ def report(arguments: argparse.Namespace) -> Outcome:
 
 
 def verify(arguments: argparse.Namespace) -> Outcome:
-    from labkit import reports
+    from labkit.runs import report as reports
 
     verdicts = []
     for verdict in reports.verify(reports.read(arguments.report), full=arguments.full, download=arguments.download):

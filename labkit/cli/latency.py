@@ -5,7 +5,7 @@ from pathlib import Path
 
 from labkit.cli.arguments import Outcome, add_acts, add_verb, check_timing, goes_on, on_terminal, usable_device
 from labkit.cli.records import typed
-from labkit.errors import InputError
+from labkit.system.errors import InputError
 
 
 def add(verbs) -> None:
@@ -28,7 +28,9 @@ def add(verbs) -> None:
 
 
 def build(arguments: argparse.Namespace) -> Outcome:
-    from labkit import additivity, latency_build, spaces
+    from labkit import spaces
+    from labkit.latency import additivity
+    from labkit.latency import build as latency_build
 
     space = spaces.by_name(arguments.space, arguments.classes)
     if arguments.batch_size < 1:

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from labkit.errors import InputError
+from labkit.system.errors import InputError
 
 
 def typed() -> str:
@@ -15,10 +15,9 @@ def typed() -> str:
 
 def provenance(device: str = "cpu") -> dict[str, Any]:
     """What made a file: the command, the machine, the versions and the day."""
-    from labkit import runs
-    from labkit.cards import device_name, today
+    from labkit.system.device import device_name, today, versions
 
-    return {"command": typed(), "device": device_name(device), "versions": runs.versions(), "date": today()}
+    return {"command": typed(), "device": device_name(device), "versions": versions(), "date": today()}
 
 
 def earlier(out: str | None, value: dict[str, Any], growing: str | None = None) -> dict[str, Any] | None:
@@ -27,8 +26,8 @@ def earlier(out: str | None, value: dict[str, Any], growing: str | None = None) 
     Of what was asked under the name `growing`, a mapping, there may be more now: that is then left to do.
     What made the rows that are there is noted under `made` in `value`, where it is not what makes the others.
     """
-    from labkit import storage
-    from labkit.cards import in_sittings
+    from labkit.benches.record import in_sittings
+    from labkit.system import storage
 
     if not out:
         return None
@@ -46,6 +45,6 @@ def earlier(out: str | None, value: dict[str, Any], growing: str | None = None) 
 
 
 def save_with_rows(path: str, value: dict[str, Any]) -> None:
-    from labkit import storage
+    from labkit.system import storage
 
     storage.write_json(path, {key: x for key, x in value.items() if key != "rows"}, rows=value["rows"])

@@ -18,7 +18,7 @@ from labkit.cli.arguments import (
     words,
 )
 from labkit.cli.records import provenance, typed
-from labkit.errors import InputError
+from labkit.system.errors import InputError
 
 RIVALS = "random-selected,random,evolution,local-search"
 
@@ -58,10 +58,14 @@ def add(verbs) -> None:
 
 
 def search(arguments: argparse.Namespace) -> Outcome:
-    from labkit import Checkpoints, Supernet, random_search, runs, searching, storage
+    from labkit.networks import Supernet
+    from labkit.oneshot import random_search, searching
+    from labkit.oneshot.config import SelectionConfig
+    from labkit.oneshot.selection import select
     from labkit.pareto import JUDGED
-    from labkit.search_config import SelectionConfig
-    from labkit.selection import select
+    from labkit.runs import run
+    from labkit.system import storage
+    from labkit.system.checkpoints import Checkpoints
 
     config = search_config(
         arguments,
@@ -83,7 +87,7 @@ def search(arguments: argparse.Namespace) -> Outcome:
     if arguments.select:
         second, log = SelectionConfig.suited(space.name, fast=arguments.fast), checkpoints.folder / "selection.jsonl"
         (result,) = select([result], data, table, second, log=log)
-    runs.save(result, out, data, table, data_name=arguments.data, small=arguments.fast)
+    run.save(result, out, data, table, data_name=arguments.data, small=arguments.fast)
     checkpoints.clear()
     point = result.point
     value = {
@@ -110,8 +114,10 @@ def study(arguments: argparse.Namespace) -> Outcome:
     for name in ("rivals", "estimators", "train"):
         if getattr(arguments, name) not in (None, False):
             raise InputError(f"--{name} belongs to a study of many seeds: add --seeds, such as 10, or leave it out")
-    from labkit import Supernet, runs, storage
-    from labkit.search_config import SearchConfig
+    from labkit.benches import study as studies
+    from labkit.networks import Supernet
+    from labkit.oneshot.config import SearchConfig
+    from labkit.system import storage
 
     weights = numbers(arguments.latency_weights, "--latency-weights")
     config = search_config(arguments, task_cost=arguments.task_cost, seed=arguments.seed)
@@ -122,8 +128,8 @@ def study(arguments: argparse.Namespace) -> Outcome:
         storage.writable_file(arguments.picture)
     space, data, table = space_data_table(arguments)
     supernet = Supernet(space, arguments.seed)
-    made = runs.study(supernet, data, table, weights, config, command=typed(), progress=on_terminal())
-    runs.save_study(made, arguments.out)
+    made = studies.study(supernet, data, table, weights, config, command=typed(), progress=on_terminal())
+    studies.save_study(made, arguments.out)
     if arguments.picture:
         from labkit import plots
 
@@ -140,9 +146,11 @@ def study(arguments: argparse.Namespace) -> Outcome:
 
 def _compare(arguments: argparse.Namespace) -> Outcome:
     """A study of many seeds: is the search worth it?"""
-    from labkit import comparison, storage, truth
-    from labkit.search_config import SelectionConfig
-    from labkit.training import RECIPE
+    from labkit.benches import comparison
+    from labkit.benches.tabular import table as truth
+    from labkit.networks.training import RECIPE
+    from labkit.oneshot.config import SelectionConfig
+    from labkit.system import storage
 
     weights = numbers(arguments.latency_weights, "--latency-weights")
     rivals = words(RIVALS if arguments.rivals is None else arguments.rivals)

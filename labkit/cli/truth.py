@@ -4,7 +4,7 @@ import argparse
 
 from labkit.cli.arguments import Outcome, add_acts, add_verb, begins_anew, check_timing, goes_on, usable_device
 from labkit.cli.records import typed
-from labkit.errors import InputError
+from labkit.system.errors import InputError
 
 
 def add(verbs) -> None:
@@ -32,14 +32,14 @@ def add(verbs) -> None:
 
 
 def build(arguments: argparse.Namespace) -> Outcome:
-    from labkit import spaces, truth
+    from labkit import spaces
 
     if arguments.workers is not None and arguments.workers < 1:
         raise InputError(f"training needs at least one worker; got {arguments.workers}")
     if arguments.sample is not None:
         return _sample(arguments)
     space = spaces.by_name(arguments.space)
-    new = truth.build(
+    new = build.build(
         arguments.out,
         space,
         data_name=arguments.data,
@@ -55,10 +55,12 @@ def build(arguments: argparse.Namespace) -> Outcome:
 
 
 def _sample(arguments: argparse.Namespace) -> Outcome:
-    from labkit import truth, truth_report
+    from labkit.benches.tabular import build
+    from labkit.benches.tabular import report as truth_report
+    from labkit.benches.tabular import table as truth
 
     known = truth.load(arguments.out)
-    rows = truth.retrain(known, arguments.sample, workers=arguments.workers, progress=True)
+    rows = build.retrain(known, arguments.sample, workers=arguments.workers, progress=True)
     bar = truth_report.repeat_bar(known, rows)
     lines = [
         f"{row['ops']} seed {row['seed']}: {100 * row['test_accuracy']:.2f} %, "
@@ -70,15 +72,17 @@ def _sample(arguments: argparse.Namespace) -> Outcome:
 
 
 def latency(arguments: argparse.Namespace) -> Outcome:
-    from labkit import storage, truth
-    from labkit.latency import LatencyTable
+    from labkit.benches.tabular import table as truth
+    from labkit.benches.tabular import timing
+    from labkit.latency.table import LatencyTable
+    from labkit.system import storage
 
     check_timing(arguments)
     storage.writable_file(arguments.out, "end-to-end latencies")
     table = LatencyTable.load(arguments.table)
-    space = truth.space_of(table)
+    space = timing.space_of(table)
     device = usable_device(arguments)
-    timed = truth.time_all(space, table, seconds=arguments.seconds, rounds=arguments.rounds, device=device)
+    timed = timing.time_all(space, table, seconds=arguments.seconds, rounds=arguments.rounds, device=device)
     truth.save_timed(timed, space, arguments.out)
     low, high = timed.measured_ms.min().item(), timed.measured_ms.max().item()
     text = f"{space.size} architectures: {low:.3f} to {high:.3f} ms end to end ({timed.card})\nsaved in {arguments.out}"
@@ -87,7 +91,8 @@ def latency(arguments: argparse.Namespace) -> Outcome:
 
 
 def report(arguments: argparse.Namespace) -> Outcome:
-    from labkit import truth, truth_report
+    from labkit.benches.tabular import report as truth_report
+    from labkit.benches.tabular import table as truth
 
     value = truth_report.to_json(known := truth.load(arguments.truth))
     return value, truth_report.to_text(known), value["passed"]

@@ -20,7 +20,7 @@ from labkit.data.real import digits as digits
 from labkit.data.real import fashion_mnist as fashion_mnist
 from labkit.data.real import folder as folder
 from labkit.data.torchvision_guard import import_torchvision as import_torchvision
-from labkit.errors import unknown
+from labkit.system.errors import unknown
 
 SETS: dict[str, Callable[..., ImageSet]] = {
     "glyphs": glyphs,

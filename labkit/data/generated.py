@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from labkit.data.images import SIDE, Images, ImageSet
-from labkit.errors import InputError
+from labkit.system.errors import InputError
 
 GLYPH_FONTS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSansMono", "DejaVuSerif",
                "DejaVuSerif-Bold", "DejaVuSerif-Italic", "STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic",

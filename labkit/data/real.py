@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from labkit.data.images import SIDE, Images, ImageSet, crop_and_flip, split
 from labkit.data.torchvision_guard import import_torchvision, transforms
-from labkit.errors import InputError
+from labkit.system.errors import InputError
 
 
 def digits(*, seed: int = 0) -> ImageSet:

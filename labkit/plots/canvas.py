@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from PIL import Image
 
-STYLE = Path(__file__).parent.parent / "static" / "labkit.mplstyle"
+STYLE = Path(__file__).parent / "labkit.mplstyle"
 styled = mpl.style.context(STYLE)  # a decorator: legends, titles and "C0" read the style when they are made or saved
 BLUE, ORANGE, GREEN, PINK, SKY, BLACK = (
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#000000")  # fmt: skip

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from labkit.closed_loop import ClosedLoop
-from labkit.export import RuntimeRow, speedup_text
-from labkit.fusion import Fused
+from labkit.deploy.closed_loop import ClosedLoop
+from labkit.deploy.export import RuntimeRow, speedup_text
 from labkit.plots.canvas import BLACK, BLUE, GREY, ORANGE, axes, grid_of_axes, styled
+from labkit.runtimes.fusion import Fused
 
 
 @styled

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from labkit.estimator_bench import Row
+from labkit.benches.estimators import Row
 from labkit.plots.canvas import BLACK, BLUE, GREY, ORANGE, TINTS, grid_of_axes, styled
 
 

@@ -7,12 +7,12 @@ import matplotlib.ticker
 import numpy as np
 from matplotlib.axes import Axes
 
-from labkit.comparison import band
-from labkit.errors import InputError
+from labkit.benches.comparison import band
+from labkit.benches.study import Study
+from labkit.oneshot.searching import SearchResult
 from labkit.pareto import Frontier, Point, hypervolume
 from labkit.plots.canvas import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, SKY, Picture, axes, picture, styled
-from labkit.runs import Study
-from labkit.searching import SearchResult
+from labkit.system.errors import InputError
 
 Given = Frontier | Point | SearchResult | Iterable["Given"]  # points, or results that judged some
 

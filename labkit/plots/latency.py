@@ -6,12 +6,12 @@ from itertools import cycle
 import numpy as np
 from matplotlib.axes import Axes
 
-from labkit.cards import Measurement
-from labkit.flips import Flips
-from labkit.latency import LatencyTable
+from labkit.latency.cards import Measurement
+from labkit.latency.flips import Flips
+from labkit.latency.table import LatencyTable
 from labkit.plots.canvas import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, SKY, axes, plain_log, styled
-from labkit.ranking import spearman
 from labkit.spaces import Architecture
+from labkit.stats import spearman
 
 
 @styled

@@ -10,10 +10,10 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from labkit.comparison import band
-from labkit.objectives import LatencyCost
+from labkit.benches.comparison import band
+from labkit.estimators.costs import LatencyCost
+from labkit.oneshot.replays import Replay
 from labkit.plots.canvas import BLACK, BLUE, GREY, ORANGE, axes, grid_of_axes, styled
-from labkit.replays import Replay
 from labkit.spaces import SearchSpace
 
 

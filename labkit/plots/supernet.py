@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from labkit.pareto import Point
 from labkit.plots.canvas import BLUE, GREEN, GREY, ORANGE, PINK, axes, grid_of_axes, styled
-from labkit.ranking import Agreement
 from labkit.spaces import Architecture
+from labkit.stats import Agreement
 
 
 @styled

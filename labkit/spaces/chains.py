@@ -1,7 +1,7 @@
 """Spaces in which every layer reads the one before it: the reference article's, and MobileNetV2-like ones."""
 
-from labkit.errors import InputError
 from labkit.spaces.search_space import Edge, SearchSpace
+from labkit.system.errors import InputError
 
 MOBILE_TINY = ((24, 1), (24, 1), (32, 2), (32, 1), (32, 1), (64, 2), (64, 1), (64, 1))  # width, stride of a layer
 

@@ -3,6 +3,8 @@
 In shapes, S is the number of slots, K the largest number of candidates that a slot has.
 """
 
+from __future__ import annotations
+
 import hashlib
 import itertools
 import json
@@ -10,12 +12,13 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+from labkit.system.errors import InputError
 
-from labkit.errors import InputError
+if TYPE_CHECKING:  # the functions that return tensors import torch themselves: choices are plain data
+    import torch
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,8 @@ class Choices:
     @cached_property
     def mask(self) -> Tensor:
         """(S, K) bool, true where slot s has a k-th candidate."""
+        import torch
+
         width = max(len(slot) for slot in self.slots)
         return torch.tensor([[k < len(slot) for k in range(width)] for slot in self.slots])
 
@@ -132,6 +137,8 @@ class Choices:
 
     def encode(self, architecture: Architecture) -> Tensor:
         """One-hot weights (S, K), float32."""
+        import torch
+
         self.check(architecture)
         weights = torch.zeros(self.mask.shape)
         for s, (slot, op) in enumerate(zip(self.slots, architecture.ops)):
@@ -145,6 +152,8 @@ class Choices:
 
     def sample(self, n: int, generator: torch.Generator) -> list[Architecture]:
         """`n` architectures, uniform and independent."""
+        import torch
+
         draws = [torch.randint(len(slot), (n,), generator=generator).tolist() for slot in self.slots]
         return [Architecture(self.name, tuple(slot[k] for slot, k in zip(self.slots, row))) for row in zip(*draws)]
 
@@ -153,6 +162,8 @@ class Choices:
 
         Each slot's candidates are shuffled; where there are fewer, some come up once more (Chu et al. 2021, FairNAS).
         """
+        import torch
+
         rows = self.mask.shape[1]
         dealt = []
         for slot in self.slots:

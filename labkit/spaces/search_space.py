@@ -16,9 +16,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from labkit.errors import InputError
-from labkit.ops import HEADS, OPS
 from labkit.spaces.choices import Architecture, Choices
+from labkit.spaces.ops import HEADS, OPS
+from labkit.system.errors import InputError
 
 
 @dataclass(frozen=True)

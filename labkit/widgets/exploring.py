@@ -6,9 +6,9 @@ from typing import Any
 import anywidget
 import traitlets
 
-from labkit import explorer
-from labkit.errors import InputError
-from labkit.widgets.bundles import with_html
+from labkit.system.errors import InputError
+from labkit.widgets import explorer
+from labkit.widgets.base import with_html
 
 
 def explore(scene: explorer.Scene, weight: float | None = None) -> "Explorer":
@@ -20,7 +20,7 @@ def explore(scene: explorer.Scene, weight: float | None = None) -> "Explorer":
 
 
 class Explorer(anywidget.AnyWidget):
-    """Drawn in the browser by static/explorer.js from `data`; the rest goes both ways.
+    """Drawn in the browser by explorer.js from `data`; the rest goes both ways.
 
     In the modes "weight", "target" and "deadline" the selection follows from the weight and the target, as
     `explorer.choose` says; a deadline is the target, and no weight buys more. Setting another selection is choosing by

@@ -6,15 +6,16 @@ from typing import Any
 import anywidget
 import traitlets
 
-from labkit import flips, plots
-from labkit.errors import InputError
-from labkit.widgets.bundles import with_html
+from labkit import plots
+from labkit.latency import flips
+from labkit.system.errors import InputError
+from labkit.widgets.base import with_html
 
 
 class FlipExplorer(anywidget.AnyWidget):
     """The same architectures in the order of two tables: drag A and B along them, and see whether they swap.
 
-    Drawn in the browser by static/flips.js; `.left` and `.right` are the sides, `.a` and `.b` the architectures.
+    Drawn in the browser by flips.js; `.left` and `.right` are the sides, `.a` and `.b` the architectures.
     Begins with the first two sides and the two fastest of the left.
     """
 

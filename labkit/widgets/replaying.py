@@ -5,15 +5,16 @@ from typing import Any
 import anywidget
 import traitlets
 
-from labkit import plots, replays
-from labkit.errors import InputError
-from labkit.widgets.bundles import with_html
+from labkit import plots
+from labkit.oneshot import replays
+from labkit.system.errors import InputError
+from labkit.widgets.base import with_html
 
 
 class Replayer(anywidget.AnyWidget):
     """A search, step by step: drag, or let it play. `.step` counts from 0.
 
-    Drawn in the browser by static/replay.js; begins with the last step.
+    Drawn in the browser by replay.js; begins with the last step.
     """
 
     _esm = replays.MODULE.read_text(encoding="utf-8")

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from labkit import plots
-from labkit.errors import InputError
-from labkit.widgets.bundles import with_html
+from labkit.system.errors import InputError
+from labkit.widgets.base import with_html
 
 DROPDOWN_MOST = 12  # options; more are quicker to find with a slider beside the list
 

@@ -81,7 +81,7 @@ print(f"{len(space)} architectures, 3 * 3 * 3 * 3 * 3; the first is {next(iter(s
 # - the *latencies* come from a **table** that adds up the times of the layers (notebook 04).
 
 # %%
-study = lk.runs.load_study("five_layer-glyphs")
+study = lk.benches.study.load_study("five_layer-glyphs")
 print(f"recorded {study.made['date']}: {len(study.points)} architectures on {study.data['name']}")
 print(f"errors on validation images, shared weights; latencies: {study.table.card}")
 

@@ -183,7 +183,7 @@ lk.course.predict(
 )
 
 # %%
-from labkit.networks import operation
+from labkit.networks.supernet import operation
 
 sides = {edge.slot: side for edge, side in zip(space.edges, space.sides()) if edge.slot is not None}
 edges = {edge.slot: edge for edge in space.edges if edge.slot is not None}

@@ -66,7 +66,7 @@ lk.plots.picture(lk.plots.images(data.train, data.classes), "Twelve hard glyphs:
 # then by name (`MixedOp` is what the supernet is made of):
 
 # %%
-from labkit.networks import MixedOp
+from labkit.networks.supernet import MixedOp
 from labkit.spaces import Edge
 
 mixed = MixedOp(("conv3x3", "maxpool3x3"), Edge(3, 3, slot=0)).eval()
@@ -303,7 +303,7 @@ lk.course.check("e2.2", fresh_statistics)
 # <code>network.train()(images)</code> without gradients, then <code>return network.eval()</code>.</details>
 
 # %% [markdown]
-# `lk.judge` does just that before it counts errors. How much does it matter? Seven architectures, judged both ways on
+# `lk.evaluate` does just that before it counts errors. How much does it matter? Seven architectures, judged both ways on
 # the same shared weights and the same validation images. (From here a letter stands for a layer: 5 and 3 are the
 # convolutions, p is pooling.)
 
@@ -315,7 +315,7 @@ table = lk.LatencyTable.load("five_layer-onnxruntime-b1")  # recorded; notebook 
 images = data.valid[: 600 if FAST else 2_000]
 config = lk.SearchConfig(judge_images=len(images), calibration_images=512)
 running = [lk.error(lk.derive(supernet, a), images) for a in some.values()]
-fresh = [point.error for point in lk.judge(supernet, some.values(), data, table, config)]
+fresh = [point.error for point in lk.evaluate(supernet, some.values(), data, table, config)]
 ax = lk.plots.two_errors(dict(zip(some, zip(running, fresh))), ("running averages", "re-estimated"))
 lk.plots.picture(ax, "Errors of seven architectures; with re-estimated batch norm nearly all are lower.")
 
@@ -335,7 +335,7 @@ print(f"re-estimating lowers the error of {better} of {len(some)}, by {gain:.0f}
 
 # %% tags=["keep_output"]
 config = lk.SearchConfig(judge_images=400 if FAST else 2_000, calibration_images=128 if FAST else 512)
-points = lk.judge(supernet, space, data, table, config)
+points = lk.evaluate(supernet, space, data, table, config)
 ax = lk.plots.ranking(points, {way: some[way] for way in ("55555", "33333", "3pp5p")})
 lk.plots.picture(ax, "Errors of all 243 on the shared weights, best to worst, three of them named.")
 
@@ -369,7 +369,7 @@ for way, a in options.items():
 # weights, on these letters: the **truth table** of this course. Hours of computing, 150 kB of numbers.
 
 # %%
-known = lk.truth.load("five_layer")  # recorded
+known = lk.benches.tabular.load("five_layer")  # recorded
 hours = known.seconds.sum() / 3600  # of one core
 print(f"{known.space.size} networks x {known.seeds} seeds, trained in {hours:.1f} hours of one core")
 accuracy = 100 * (1 - known.error)
@@ -387,9 +387,9 @@ lk.course.predict(
 # %%
 shared = [point.error for point in points]
 true = known.error.tolist()
-best_quarter = lk.truth_report.top_quarter(known).tolist()
-everywhere = lk.ranking.agreement(shared, true)
-at_the_top = lk.ranking.agreement([shared[i] for i in best_quarter], [true[i] for i in best_quarter])
+best_quarter = lk.benches.tabular.top_quarter(known).tolist()
+everywhere = lk.stats.agreement(shared, true)
+at_the_top = lk.stats.agreement([shared[i] for i in best_quarter], [true[i] for i in best_quarter])
 print(f"Kendall's tau, all 243:         {everywhere}")
 print(f"Kendall's tau, the best quarter: {at_the_top}")
 right = [f"{(1 + found.tau) / 2:.0%}" for found in (everywhere, at_the_top)]
@@ -421,7 +421,7 @@ def agreements(scans, name):
     return panels
 
 
-rows = agreements(lk.supernet_bench.load(), lambda scan: f"{scan.sample}, {scan.statistics}")
+rows = agreements(lk.benches.supernet.load(), lambda scan: f"{scan.sample}, {scan.statistics}")
 lk.plots.picture(lk.plots.rank_agreement(rows), "Kendall's tau of recorded supernets with the truth, a dot a seed.")
 
 # %% [markdown]
@@ -431,7 +431,7 @@ lk.plots.picture(lk.plots.rank_agreement(rows), "Kendall's tau of recorded super
 # again, for three times as many steps.
 
 # %% tags=["keep_output"]
-ways = [scan for scan in lk.supernet_bench.load("shared-weights") if scan.weights == "last"]
+ways = [scan for scan in lk.benches.supernet.load("shared-weights") if scan.weights == "last"]
 rows = agreements(ways, lambda scan: scan.sample.replace("*", ", steps x "))
 lk.plots.picture(lk.plots.rank_agreement(rows), "Kendall's tau of supernets trained in five ways, a dot a seed.")
 
@@ -457,7 +457,7 @@ x, y = next(data.valid.batches(len(data.valid)))
 with torch.no_grad():  # in train mode, so with batch statistics: the mixture's own
     wrong = early.train()(x, uniform).argmax(-1) != y
 print(f"error of the equal mixture {wrong.float().mean():.0%}")
-for way, point in zip(some, lk.judge(early, some.values(), data, table)):
+for way, point in zip(some, lk.evaluate(early, some.values(), data, table)):
     print(f"error of {way} on the same weights {point.error:.0%}")
 
 # %% [markdown]

@@ -41,7 +41,7 @@ import torch
 import torch.nn.functional as F
 
 import labkit as lk
-from labkit import estimators
+from labkit.estimators import gradient_estimators
 
 torch.set_num_threads(1)  # the numbers below are few: sharing them out would take longer than adding them up
 lk.course.start("03", seed=SEED)
@@ -125,7 +125,7 @@ probability = (everything * dist.log_probs()).sum((-1, -2)).exp()  # (243,), the
 expected = (probability * all_costs).sum()
 (by_hand,) = torch.autograd.grad(expected, dist.logits)
 
-exact = estimators.exact_gradient(cost, dist)
+exact = gradient_estimators.exact_gradient(cost, dist)
 assert torch.allclose(by_hand, exact)
 print(f"expected cost {expected:.3f} nats; its gradient, a row a layer:\n{exact.numpy().round(3)}")
 
@@ -152,7 +152,7 @@ surrogate = (value * sample.log_prob).mean()  # its gradient is the estimate
 (by_hand,) = torch.autograd.grad(surrogate, dist.logits)
 
 generator = torch.Generator().manual_seed(SEED)  # the same draws again
-by_name = estimators.Reinforce(baseline="none")(cost, dist, DRAWS, generator).gradient
+by_name = gradient_estimators.Reinforce(baseline="none")(cost, dist, DRAWS, generator).gradient
 assert torch.allclose(by_hand, by_name)
 print(f"layer 1, exact:                    {exact[0].numpy().round(2)}")
 print(f"layer 1, REINFORCE from {DRAWS} draws: {by_name[0].numpy().round(2)}")
@@ -195,7 +195,7 @@ def quality(estimates, exact=exact):
 # %%
 for name in ("none", "running-mean"):
     for added in (0, 10):
-        q = quality(trial(estimators.Reinforce(name), lambda weights, a=added: cost(weights) + a))
+        q = quality(trial(gradient_estimators.Reinforce(name), lambda weights, a=added: cost(weights) + a))
         print(f"baseline {name:12}  cost + {added:2}:  worst z {q['worst z']:.1f}, variance {q['variance']:6.1f}")
 lk.course.reveal("p3.1", "same mean, larger spread, unless a baseline takes the constant away again")
 
@@ -232,7 +232,7 @@ sample = dist.sample(DRAWS, TEMPERATURE, torch.Generator().manual_seed(SEED))
 (by_hand,) = torch.autograd.grad(cost(sample.soft).mean(), dist.logits)
 
 generator = torch.Generator().manual_seed(SEED)  # the same draws again
-by_name = estimators.GumbelSoftmax(TEMPERATURE)(cost, dist, DRAWS, generator).gradient
+by_name = gradient_estimators.GumbelSoftmax(TEMPERATURE)(cost, dist, DRAWS, generator).gradient
 assert torch.allclose(by_hand, by_name)
 print(f"layer 1, exact:                         {exact[0].numpy().round(2)}")
 print(f"layer 1, Gumbel-Softmax from {DRAWS} draws: {by_name[0].numpy().round(2)}")
@@ -245,7 +245,7 @@ lk.course.predict(
 )
 
 # %%
-gumbel, reinforce = trial(estimators.GumbelSoftmax(TEMPERATURE)), trial(estimators.Reinforce())
+gumbel, reinforce = trial(gradient_estimators.GumbelSoftmax(TEMPERATURE)), trial(gradient_estimators.Reinforce())
 q = quality(gumbel)
 print(f"variance of a draw {q['variance']:.1f}; REINFORCE with a baseline {quality(reinforce)['variance']:.1f}")
 print(f"distance from the exact gradient {q['bias']:.1%}; noise alone would make about {q['noise']:.1%}")
@@ -291,7 +291,7 @@ slope = lambda term: torch.autograd.grad(term, dist.logits, retain_graph=True)[0
 parts = {name: slope(term) for name, term in terms.items()}
 
 generator = torch.Generator().manual_seed(SEED)  # the same draws again
-by_name = estimators.Unas(TEMPERATURE)(cost, dist, DRAWS, generator).gradient
+by_name = gradient_estimators.Unas(TEMPERATURE)(cost, dist, DRAWS, generator).gradient
 assert torch.allclose(sum(parts.values()), by_name)
 for name, part in {**parts, "sum, as Unas gives it": by_name, "exact": exact}.items():
     print(f"{name:21} layer 1: {part[0].numpy().round(2)}")
@@ -303,18 +303,18 @@ print(f"the two relaxed draws differ by at most {(sample.soft - sample.soft_give
 
 
 # %%
-class NoCorrection(estimators.Unas):
+class NoCorrection(gradient_estimators.Unas):
     """Terms (i) and (iii) only."""
 
     def __call__(self, cost, dist, n, generator, control=None):
         sample = dist.sample(n, self.temperature, generator)
         value, relaxed = cost(sample.hard), (control or cost)(sample.soft)
         surrogate = ((value - relaxed).detach() * sample.log_prob + relaxed).mean()
-        return estimators.Estimate(torch.autograd.grad(surrogate, dist.logits)[0], value.mean().item())
+        return gradient_estimators.Estimate(torch.autograd.grad(surrogate, dist.logits)[0], value.mean().item())
 
 
 # %% tags=["keep_output"]
-without, unas = trial(NoCorrection(TEMPERATURE)), trial(estimators.Unas(TEMPERATURE))
+without, unas = trial(NoCorrection(TEMPERATURE)), trial(gradient_estimators.Unas(TEMPERATURE))
 shown = {"Gumbel-Softmax": gumbel, "UNAS without (ii)": without, "UNAS": unas}
 lk.plots.picture(
     lk.plots.gradient_bias(shown, exact),
@@ -372,10 +372,10 @@ def wrong(weights):
     return 4.0 * (weights * matrices[0, :, :5, 0].T).sum((-1, -2))  # has nothing to do with the cost
 
 
-truth = estimators.exact_gradient(with_deadline, dist)
+truth = gradient_estimators.exact_gradient(with_deadline, dist)
 zero = lambda weights: 0 * weights.sum((-1, -2))
 for name, control in {"the smooth part": cost, "zero": zero, "wrong": wrong}.items():
-    q = quality(trial(estimators.Unas(TEMPERATURE), with_deadline, control), truth)
+    q = quality(trial(gradient_estimators.Unas(TEMPERATURE), with_deadline, control), truth)
     print(f"control = {name:16} worst z {q['worst z']:.1f}   variance {q['variance']:6.1f}")
 
 # %% [markdown]
@@ -388,16 +388,16 @@ for name, control in {"the smooth part": cost, "zero": zero, "wrong": wrong}.ite
 
 # %% tags=["keep_output"]
 unchanging = {
-    "REINFORCE, no baseline": quality(trial(estimators.Reinforce("none"))),
+    "REINFORCE, no baseline": quality(trial(gradient_estimators.Reinforce("none"))),
     "REINFORCE": quality(reinforce),  # neither has a temperature
 }
 
 
 def compare(temperature):
     return unchanging | {
-        "Gumbel-Softmax": quality(trial(estimators.GumbelSoftmax(temperature))),
-        "REBAR, scale 0.7": quality(trial(estimators.Rebar(temperature, scale=0.7))),
-        "UNAS": quality(trial(estimators.Unas(temperature))),
+        "Gumbel-Softmax": quality(trial(gradient_estimators.GumbelSoftmax(temperature))),
+        "REBAR, scale 0.7": quality(trial(gradient_estimators.Rebar(temperature, scale=0.7))),
+        "UNAS": quality(trial(gradient_estimators.Unas(temperature))),
     }
 
 
@@ -490,9 +490,9 @@ def rough(weights):
     return F.cross_entropy(h @ readout, target.expand(len(h)), reduction="none")
 
 
-for name, rival in (("REINFORCE", estimators.Reinforce()), ("UNAS", estimators.Unas(TEMPERATURE))):
+for name, rival in (("REINFORCE", gradient_estimators.Reinforce()), ("UNAS", gradient_estimators.Unas(TEMPERATURE))):
     smooth, uneven = trial(rival), trial(rival, rough)
-    on_rough = quality(uneven, estimators.exact_gradient(rough, dist))["variance"]
+    on_rough = quality(uneven, gradient_estimators.exact_gradient(rough, dist))["variance"]
     print(f"{name:10} variance {quality(smooth)['variance']:5.1f} on the first cost, {on_rough:5.1f} on the rough one")
 
 # %% [markdown]
@@ -562,7 +562,7 @@ for name, estimates in {**shown, "REINFORCE": reinforce}.items():
 # draws nothing, and differentiates the mixture at the probabilities themselves.
 
 # %%
-stand = lk.estimator_bench.load()  # recorded
+stand = lk.benches.estimators.load()  # recorded
 honest, biased = ([row for row in stand if row.unbiased is kind] for kind in (True, False))
 worst = max(honest, key=lambda row: row.worst_z)
 print(f"{len(stand)} rows on {len({row.problem for row in stand})} problems")

@@ -431,7 +431,7 @@ print(f"rank correlation of {len(some)} networks: {rho:.2f}")
 
 # %% tags=["keep_output"]
 names = [name for name in lk.latency.shipped_tables() if name.startswith("cpu-amd")]
-beside = {name.split("/")[1]: {s.name: s for s in lk.additivity.recorded(name)} for name in names}
+beside = {name.split("/")[1]: {s.name: s for s in lk.latency.additivity.recorded(name)} for name in names}
 predictors = ["measured again", "sum of parts", "scaled sum", "ridge", "table and pairs"]
 within = {name: [of[kind].within_10 for kind in predictors] for name, of in beside.items()}
 columns = [kind.replace(" ", "\n") for kind in predictors]
@@ -441,7 +441,7 @@ lk.plots.picture(ax, "Share of networks predicted within 10 %, five ways, for th
 # %%
 gpu = "gpu-nvidia-h200"
 graphs = [f"{s}-torch-cuda-graph-b{n}" for s in ("five_layer", "mobile-tiny") for n in (1, 64)]
-beside |= {name: {s.name: s for s in lk.additivity.recorded(f"{gpu}/{name}")} for name in graphs}
+beside |= {name: {s.name: s for s in lk.latency.additivity.recorded(f"{gpu}/{name}")} for name in graphs}
 for name, of in beside.items():
     sums, counts = (of[kind].spearman for kind in ("sum of parts", "multiply-accumulates"))
     print(f"{name:32} rank correlation: sum of parts {sums:5.2f}, multiply-accumulates {counts:5.2f}")
@@ -510,7 +510,7 @@ lk.plots.picture(ax, "Rank correlation of six recorded tables over the 243 archi
 # %%
 letters = {"conv5x5": "5", "conv3x3": "3", "maxpool3x3": "p"}
 labels = ["".join(letters[op] for op in a.ops) for a in space]
-flips = lk.flips.flips_of(recorded, list(space), labels)
+flips = lk.latency.flips.flips_of(recorded, list(space), labels)
 for left, right in ((0, 1), (2, 3), (0, 2), (1, 3), (2, 4), (2, 5)):
     names = " and ".join(flips.sides[i].name for i in (left, right))
     print(f"{names}: {flips.share(left, right):4.0%} of all pairs swap")

@@ -92,7 +92,7 @@ lk.course.check("e5.1", l_gen)
 
 # %% [markdown]
 # On the untrained supernet both losses are near that of guessing, ln 10 = 2.3 nats for ten classes, and there is no
-# gap yet. `lk.objectives.generalisation_loss` is the exercise, by name.
+# gap yet. `lk.estimators.costs.generalisation_loss` is the exercise, by name.
 
 # %%
 architecture = space.architecture("conv3x3-maxpool3x3-conv3x3-maxpool3x3-conv3x3")
@@ -102,7 +102,7 @@ for part in (data.train, data.valid):
     images, labels = next(part.batches(128, torch.Generator().manual_seed(SEED)))
     with torch.no_grad():
         losses.append(F.cross_entropy(supernet(images, weights), labels))
-both = lk.objectives.generalisation_loss(*losses, 0.5)
+both = lk.estimators.costs.generalisation_loss(*losses, 0.5)
 print(f"L_train {losses[0]:.3f}, L_valid {losses[1]:.3f}, L_gen {both:.3f} nats")
 
 # %% [markdown]
@@ -145,8 +145,8 @@ print("latency alone would choose:", space.decode(-gradient))
 # %%
 middle = (fastest + slowest) / 2
 costs = {
-    "weight alone": lk.objectives.LatencyCost(LATENCY_WEIGHT),
-    f"with a target of {middle:.2f} ms": lk.objectives.LatencyCost(LATENCY_WEIGHT, target_ms=middle),
+    "weight alone": lk.estimators.costs.LatencyCost(LATENCY_WEIGHT),
+    f"with a target of {middle:.2f} ms": lk.estimators.costs.LatencyCost(LATENCY_WEIGHT, target_ms=middle),
 }
 ax = lk.plots.latency_costs(costs, (fastest, slowest))
 lk.plots.picture(ax, "A straight line, and a line that is zero up to the target and then rises.")
@@ -249,7 +249,7 @@ print(f"entropy {joint[0]['entropy']:.2f} -> {joint[-1]['entropy']:.2f} nats; 0 
 # what the bars would have you expect: it is a draw.
 
 # %% tags=["widget"]
-replay = lk.widgets.Replayer(lk.replays.replay_of(result.history, space))
+replay = lk.widgets.Replayer(lk.oneshot.replays.replay_of(result.history, space))
 replay.step = config.mixture_steps + config.weight_steps  # where the architecture begins to move
 replay
 
@@ -269,12 +269,12 @@ print(f"from step {back} on at weight {4 * LATENCY_WEIGHT}: {branch.architecture
 # %% [markdown]
 # ## Was it right? Look at everything
 #
-# With 243 architectures there is no need to guess. `lk.judge` takes each of them out of the supernet, re-estimates its
+# With 243 architectures there is no need to guess. `lk.evaluate` takes each of them out of the supernet, re-estimates its
 # batch norm (notebook 02) and counts its errors on validation images; architectures that begin alike share that work.
 # The cost is what the search was asked to minimise: error + weight × milliseconds.
 
 # %%
-points = lk.judge(result.supernet, space, data, table, result.config)
+points = lk.evaluate(result.supernet, space, data, table, result.config)
 
 
 def cost(point):
@@ -311,7 +311,7 @@ lk.course.predict(
 )
 
 # %%
-known = lk.truth.load("five_layer")  # recorded
+known = lk.benches.tabular.load("five_layer")  # recorded
 true_cost = known.as_cost(latency_weight=LATENCY_WEIGHT)  # test error + weight x measured milliseconds
 at_random = true_cost.values.mean().item() - true_cost.values.min().item()
 print("true regret, in points of error at this latency weight (recorded errors, measured latencies)")
@@ -372,7 +372,7 @@ print(f"for the image passes of its architecture steps {equal} could have been j
 # samples.
 
 # %%
-study = lk.runs.load_study("five_layer-glyphs")
+study = lk.benches.study.load_study("five_layer-glyphs")
 made, images = study.made, study.data
 steps = " + ".join(f"{made['config'][f'{phase}_steps']} {phase}" for phase in ("mixture", "weight", "joint"))
 print(f"recorded {made['date']}: {steps} steps, seed {made['config']['seed']}, {made['seconds']} s in all")
@@ -445,13 +445,13 @@ lk.course.predict(
 )
 
 # %% tags=["keep_output"]
-found = lk.comparison.load("five_layer-comparison")  # recorded
+found = lk.benches.comparison.load("five_layer-comparison")  # recorded
 latency = known.latency_like(found.table.card).name
-figure = lk.plots.comparison(*lk.comparison.drawn(found, known, latency))
+figure = lk.plots.comparison(*lk.benches.comparison.drawn(found, known, latency))
 lk.plots.picture(figure, "True regret of each method at four latency weights: a dot a seed, the 95 % band of a mean.")
 
 # %%
-regrets, *_ = lk.comparison.drawn(found, known, latency)  # in points, (seeds, weights) of each method
+regrets, *_ = lk.benches.comparison.drawn(found, known, latency)  # in points, (seeds, weights) of each method
 print("method              mean regret  9 in 10 within  seconds, of all four weights")
 for method, points in regrets.items():
     seconds = [row.seconds for row in found.rows if row.method == method]
@@ -475,7 +475,7 @@ lk.course.reveal("p5.3", "the least mean regret has: " + min(regrets, key=lambda
 # %%
 for method in ("exhaustive scan", "sweep", "sweep, selected"):
     chosen = [(found.latency_weights, row.ops) for row in found.rows if row.method == method]
-    print(f"{method:16} {lk.comparison.steering(known, chosen, latency)}")
+    print(f"{method:16} {lk.benches.comparison.steering(known, chosen, latency)}")
 
 # %% [markdown]
 # What a scan of the shared weights calls best realises nearly always the same weight. The sweep follows
@@ -495,15 +495,15 @@ lk.course.predict(
 )
 
 # %% tags=["keep_output"]
-by_estimator, _, unas, *_ = lk.comparison.drawn(found, known, latency, estimators=True)  # in points, (seeds, weights)
+by_estimator, _, unas, *_ = lk.benches.comparison.drawn(found, known, latency, estimators=True)  # in points, (seeds, weights)
 mean = {name: points.mean(1) for name, points in by_estimator.items()}  # of the four weights, a number a seed
 print("estimator          mean regret   p, paired with UNAS   different networks chosen, of 40")
 for name, points in by_estimator.items():
     chosen = {ops for row in found.rows if row.method == found.estimators[name] for ops in row.ops}
-    p = f"{lk.comparison.sign_flips(mean[name] - mean[unas]):.3f}" if name != unas else ""
+    p = f"{lk.stats.sign_flips(mean[name] - mean[unas]):.3f}" if name != unas else ""
     print(f"{name:18}{points.mean():8.2f}{p:>20}{len(chosen):>20}")
 worse = [name for name in mean if mean[name].mean() > mean[unas].mean()]
-clearly = [name for name in worse if lk.comparison.sign_flips(mean[name] - mean[unas]) < 0.05]
+clearly = [name for name in worse if lk.stats.sign_flips(mean[name] - mean[unas]) < 0.05]
 lk.course.reveal("p5.4", "clearly worse, p < 0.05: " + ", ".join(clearly))
 
 # %% [markdown]

@@ -42,7 +42,7 @@ import labkit as lk
 
 lk.course.start("06", seed=SEED)
 GRID, REDRAWS = (500, 200) if FAST else (5_000, 2_000)
-study = lk.runs.load_study("five_layer-glyphs")
+study = lk.benches.study.load_study("five_layer-glyphs")
 points = study.points
 print(f"{len(points)} architectures of {study.space.name}, recorded {study.made['date']} on {study.data['name']}")
 print(f"errors: one set of shared weights; latencies: table, {study.table.card}")
@@ -208,8 +208,8 @@ lk.course.predict(
 weights = [0, *np.geomspace(1e-4, 1e3, GRID)]
 visited = {min(points, key=lambda p: (p.error + weight * p.latency_ms, p.latency_ms)) for weight in weights}
 
-scene = lk.explorer.scene_of(points, study.table, "Five layers on glyphs, recorded")
-reachable, every = lk.explorer.reachable(scene), lk.explorer.frontier(scene)
+scene = lk.widgets.explorer.scene_of(points, study.table, "Five layers on glyphs, recorded")
+reachable, every = lk.widgets.explorer.reachable(scene), lk.widgets.explorer.frontier(scene)
 print(f"{len(weights)} weights choose {len(visited)} different architectures")
 print(f"by name: {len(reachable)} of the {len(every)} on the frontier can be chosen by some weight")
 lk.course.reveal("p6.2", f"{len(reachable) / len(every):.0%} of the frontier")
@@ -225,12 +225,12 @@ lk.course.reveal("p6.2", f"{len(reachable) / len(every):.0%} of the frontier")
 # A **deadline** needs no weight at all: what is late does not count, and of the rest the most accurate wins.
 
 # %% tags=["keep_output"]
-needed = lk.explorer.filling_weight(scene)  # the steepest step of the stairs
+needed = lk.widgets.explorer.filling_weight(scene)  # the steepest step of the stairs
 shares = {"any weight, no target": len(reachable) / len(every)}
 for factor in (0.03, 0.1, 0.3, 1.01):
-    found = {lk.explorer.choose(scene, factor * needed, scene.points[i].ms) for i in every}
+    found = {lk.widgets.explorer.choose(scene, factor * needed, scene.points[i].ms) for i in every}
     shares[f"targets, weight {factor * needed:.2g}"] = len(found & set(every)) / len(every)
-in_time = {lk.explorer.choose(scene, math.inf, scene.points[i].ms) for i in every}  # no price for being late
+in_time = {lk.widgets.explorer.choose(scene, math.inf, scene.points[i].ms) for i in every}  # no price for being late
 shares["deadlines"] = len(in_time & set(every)) / len(every)
 ax = lk.plots.reached(shares)
 lk.plots.picture(ax, "Share of the frontier that can be chosen: by weights a part, by targets and deadlines all.")
@@ -253,15 +253,15 @@ print(f"from a weight of {needed:.2g} error per ms on, a target chooses every fr
 #   frontier, which no real search would know.
 
 # %% tags=["keep_output"]
-known, bench = lk.truth.load(), lk.deadline_bench.load()
+known, bench = lk.benches.tabular.load(), lk.benches.deadlines.load()
 deadlines = {row.quantile: f"{row.deadline_ms:.3f}" for row in bench}
-near = {m: [row.near_best for row in bench if row.method == m] for m in lk.deadline_bench.METHODS}
+near = {m: [row.near_best for row in bench if row.method == m] for m in lk.benches.deadlines.METHODS}
 ax = lk.plots.shares(near, list(deadlines.values()), "searches in time and within a point of the best (%)")
 ax.set_xlabel(f"deadline (ms, {known.latency().card.runtime} on {known.latency().card.device})")
 lk.plots.picture(ax, "Five ways to ask for ten deadlines: only a deadline with a memory finds nearly the best at each.")
 
 # %%
-print(lk.deadline_bench.to_text(bench, lk.deadline_bench.summaries(known, bench)))
+print(lk.benches.deadlines.to_text(bench, lk.benches.deadlines.summaries(known, bench)))
 print("(ten deadlines have at most ten best networks: who always finds them finds no more of the front than those)")
 
 # %% [markdown]
@@ -277,7 +277,7 @@ print("(ten deadlines have at most ten best networks: who always finds them find
 # chosen by none, small grey dots are beaten. The table below it is the chosen architecture, layer by layer.
 
 # %% tags=["keep_output"]
-HTML(lk.explorer.static_picture(scene))
+HTML(lk.widgets.explorer.static_picture(scene))
 
 # %% [markdown]
 # And now by hand. Focus the slider and use the arrow keys (Home and End go to the ends), or drag it, or choose the
@@ -358,8 +358,8 @@ lk.course.predict(
 )
 
 # %% tags=["keep_output"]
-tiny = lk.comparison.load("mobile-tiny-comparison")  # recorded
-costs, weights, ours, what, says = lk.comparison.drawn(tiny)  # in points, (seeds, weights) of each method
+tiny = lk.benches.comparison.load("mobile-tiny-comparison")  # recorded
+costs, weights, ours, what, says = lk.benches.comparison.drawn(tiny)  # in points, (seeds, weights) of each method
 figure = lk.plots.comparison(costs, weights, ours, what, says)
 lk.plots.picture(figure, "Test error + weight x ms of each method at four latency weights: a dot a seed.")
 
@@ -369,7 +369,7 @@ print(f"test error + weight x ms, points, mean of {len(costs[ours])} seeds; p of
 print("weight    ours" + "".join(f"{rival:>24}" for rival in rivals))
 for w, weight in enumerate(weights):
     mine = costs[ours][:, w]
-    told = (f"{costs[r][:, w].mean():.1f} (p {lk.comparison.sign_flips(costs[r][:, w] - mine):.3f})" for r in rivals)
+    told = (f"{costs[r][:, w].mean():.1f} (p {lk.stats.sign_flips(costs[r][:, w] - mine):.3f})" for r in rivals)
     print(f"{weight:6g}  {mine.mean():6.1f}" + "".join(f"{text:>24}" for text in told))
 means = {method: values.mean(0) for method, values in costs.items()}
 ahead = [weight for w, weight in enumerate(weights) if means[ours][w] < min(means[rival][w] for rival in rivals)]

@@ -46,7 +46,7 @@ import torch
 import labkit as lk
 
 lk.course.start("07", seed=SEED)
-study = lk.runs.load_study("five_layer-glyphs")
+study = lk.benches.study.load_study("five_layer-glyphs")
 data = lk.data.glyphs(3_000, 1_000, 2_000, seed=SEED) if FAST else lk.data.glyphs(seed=SEED)
 recipe = lk.TrainConfig(epochs=5, batch_size=32, seed=SEED) if FAST else lk.TrainConfig(seed=SEED)
 SECONDS = 0.3 if FAST else 1.0  # for each thing timed
@@ -112,7 +112,7 @@ lk.course.reveal("p7.1", f"{test_error:.1%} against {chosen.error:.1%} on the sh
 
 # %%
 folder = tempfile.TemporaryDirectory()
-path = lk.export.to_onnx(network, Path(folder.name, "chosen.onnx"))
+path = lk.deploy.to_onnx(network, Path(folder.name, "chosen.onnx"))
 model = onnx.load(path)
 print(f"{path.name}: {path.stat().st_size / 1024:.0f} KiB, opset {model.opset_import[0].version}")
 print("  ->  ".join(node.op_type for node in model.graph.node))
@@ -171,18 +171,18 @@ for size in (1, 2, 5):
         expected = network.eval()(images)
     difference = (run(images) - expected).abs().max()
     print(f"batch {size}: logits {tuple(expected.shape)}, largest difference {difference:.1e}")
-worst = lk.export.parity(network, run, data.test)
-print(f"by name, relative: {worst:.1e}; tolerated in float32: {lk.export.TOLERANCE:.0e}")
+worst = lk.deploy.parity(network, run, data.test)
+print(f"by name, relative: {worst:.1e}; tolerated in float32: {lk.deploy.TOLERANCE:.0e}")
 
 # %% [markdown]
 # ## Where did my layer go?
 #
 # The file is only half of the way. Before ONNX Runtime runs a graph it *compiles* it: it swallows activations and sums
-# into the convolution before them, and lays the pixels out as the processor likes them. `lk.fusion.fusions` reads the
+# into the convolution before them, and lays the pixels out as the processor likes them. `lk.runtimes.fusion.fusions` reads the
 # graph that is left and says of each layer which node does its work now.
 
 # %%
-fused = lk.fusion.fusions(network, torch.zeros(2, *study.space.image))
+fused = lk.runtimes.fusion.fusions(network, torch.zeros(2, *study.space.image))
 print(f"{len({row.layer for row in fused})} layers of PyTorch, {len({row.node for row in fused})} nodes that compute")
 
 # %% tags=["keep_output"]
@@ -193,7 +193,7 @@ lk.plots.picture(ax, "Layers of PyTorch, and the node of the compiled graph that
 lk.widgets.switch(
     "layer",
     {f"{row.layer} ({row.kind})": row for row in fused},
-    lambda row: lk.fusion.as_html(fused, row.node),
+    lambda row: lk.runtimes.fusion.as_html(fused, row.node),
 )
 
 # %% [markdown]
@@ -204,7 +204,7 @@ lk.widgets.switch(
 # %% [markdown]
 # ## The race
 #
-# `lk.export.benchmark` gives every runtime the same images, warm-up and number of threads, and times them *in turn*
+# `lk.deploy.benchmark` gives every runtime the same images, warm-up and number of threads, and times them *in turn*
 # with each other (notebook 04). The first row, eager PyTorch, is the baseline; *channels last* is eager too, with the
 # same numbers laid out pixel by pixel. Half the time is **2.0x faster**; twice
 # the time is **2.0x slower**, never "0.5x faster". A runtime that is not here has a row too, and the row says why.
@@ -219,13 +219,13 @@ lk.course.predict(
 # %%
 torch.set_num_threads(THREADS)
 races = {
-    size: lk.export.benchmark(network, data.test, batch_size=size, seconds=SECONDS, onnx_model=content)
+    size: lk.deploy.benchmark(network, data.test, batch_size=size, seconds=SECONDS, onnx_model=content)
     for size in (1, 32)
 }
 for row in races[1]:
     print(row)
 engine = {row.name: row for row in races[1]}["onnxruntime"]
-lk.course.reveal("p7.2", lk.export.speedup_text(engine.speedup))
+lk.course.reveal("p7.2", lk.deploy.speedup_text(engine.speedup))
 
 # %% tags=["keep_output"]
 ax = lk.plots.race(races[1])
@@ -267,7 +267,7 @@ lk.course.predict(
 )
 
 # %%
-bits = lk.export.benchmark(
+bits = lk.deploy.benchmark(
     network, data.test, runtimes=("onnxruntime",), precisions=("fp32", "int8"), batch_size=32, seconds=SECONDS,
     onnx_model=content, calibration=data.train,
 )  # fmt: skip
@@ -275,11 +275,11 @@ for row in bits:
     print(row)
 full, eight = bits[1:]
 images = lk.data.standardise(data.valid.pixels)  # the test images have said what they were kept for
-run = lk.export.compile(network, "onnxruntime", "int8", example=images[:2], calibration=data.train)
+run = lk.deploy.compile(network, "onnxruntime", "int8", example=images[:2], calibration=data.train)
 right = (run(images).argmax(-1) == data.valid.labels).float().mean().item()
 print(f"validation error in INT8 {1 - right:.1%}, in float32 {lk.error(network, data.valid):.1%}")
 ratio = full.measurement.measured_ms / eight.measurement.measured_ms
-lk.course.reveal("p7.3", f"INT8 is {lk.export.speedup_text(ratio)} than float32 in the same runtime")
+lk.course.reveal("p7.3", f"INT8 is {lk.deploy.speedup_text(ratio)} than float32 in the same runtime")
 
 # %% [markdown]
 # Parity is looser here on purpose: a logit may be off by a few percent, for what counts is the class. The recipe
@@ -292,7 +292,7 @@ lk.course.reveal("p7.3", f"INT8 is {lk.export.speedup_text(ratio)} than float32 
 # on the two cores that its card names.
 
 # %%
-recorded_races, made = lk.deploy_bench.load("mobile-tiny")
+recorded_races, made = lk.benches.deploy.load("mobile-tiny")
 print(f"recorded {made['date']}: {recorded_races[0].architecture}")
 for race in recorded_races:
     print(f"\nbatch {race.batch_size}, on {race.rows[0].measurement.card.device}")
@@ -309,7 +309,7 @@ for race in recorded_races:
 # And a GPU? The next network was searched in the same space for an H200, by its own latency table:
 
 # %%
-on_gpu, made = lk.deploy_bench.load("gpu-nvidia-h200/mobile-tiny")
+on_gpu, made = lk.benches.deploy.load("gpu-nvidia-h200/mobile-tiny")
 print(f"recorded {made['date']}: {on_gpu[0].architecture}")
 for race in on_gpu:
     print(f"\nbatch {race.batch_size}, on {race.rows[0].measurement.card.device}")
@@ -332,18 +332,18 @@ for race in on_gpu:
 # flavour can *build* them anywhere. So what is shown here is a real builder at work, and no word about speed.
 
 # %%
-recorded, made = lk.engine_bench.load()
+recorded, made = lk.benches.engines.load()
 flavour = "tensorrt-rtx"
-if flavour in lk.tensorrt_engines.installed():
+if flavour in lk.runtimes.tensorrt_engines.installed():
     print("built here and now:")
-    rows = lk.engine_bench.builds(network, data.train, models=("fp32", "fp16", "u8s8", "s8s8"), flavour=flavour)
+    rows = lk.benches.engines.builds(network, data.train, models=("fp32", "fp16", "u8s8", "s8s8"), flavour=flavour)
 else:
-    print(f"{flavour} is not installed here ({lk.tensorrt_engines.EXTRAS[flavour]}); recorded {made['date']}:")
+    print(f"{flavour} is not installed here ({lk.runtimes.tensorrt_engines.EXTRAS[flavour]}); recorded {made['date']}:")
     rows = [row for row in recorded if row.space == "five_layer"]
 for row in rows:
     print(row)
 print("layers after fusion, and milliseconds: not recorded yet; that needs a GPU that the flavour supports")
-print("here:", lk.tensorrt_engines.unavailable(flavour) or "such a GPU is present")
+print("here:", lk.runtimes.tensorrt_engines.unavailable(flavour) or "such a GPU is present")
 
 # %% [markdown]
 # **How fast is it, then?** NVIDIA's article on UNAS reports TensorRT as more than 6 times as fast as PyTorch in FP32
@@ -408,7 +408,7 @@ different = study.table.card.differences(here.card)
 print(f"the search's table was recorded in other conditions: {', '.join(different) or 'another day only'}")
 ratio = whole[kind].measured_ms / here.table_ms(chosen.architecture)
 print(f"here and now, {kind}: the whole takes {ratio:.2f} times the sum of its parts")
-print(f"ONNX Runtime against eager: {lk.export.speedup_text(engine.speedup)}")
+print(f"ONNX Runtime against eager: {lk.deploy.speedup_text(engine.speedup)}")
 
 # %% [markdown]
 # The last three bars were taken here, with the same threads and the same batch, so they may be divided by each other.

@@ -8,8 +8,8 @@ import statistics
 import numpy as np
 import pytest
 
-from labkit import explorer
-from labkit.explorer import Scene, ScenePoint
+from labkit.widgets import explorer
+from labkit.widgets.explorer import Scene, ScenePoint
 
 pytestmark = pytest.mark.browser
 

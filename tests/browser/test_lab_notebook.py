@@ -6,8 +6,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from labkit.explorer import Scene, ScenePoint
 from labkit.widgets import explore
+from labkit.widgets.explorer import Scene, ScenePoint
 
 pytestmark = [pytest.mark.browser, pytest.mark.notebooks]
 
@@ -18,7 +18,7 @@ SOURCES = (
     """
 import numpy as np
 from labkit import widgets
-from labkit.explorer import Scene, ScenePoint
+from labkit.widgets.explorer import Scene, ScenePoint
 
 rng = np.random.default_rng(0)
 points = []
@@ -37,7 +37,7 @@ switch
 """,
     "print('python has', chosen.selection, chosen.architecture)",
     """
-from labkit.flips import Flips, Side
+from labkit.latency.flips import Flips, Side
 
 labels = tuple(f"net{i}" for i in range(30))
 up, down = tuple(1.0 + i for i in range(30)), tuple(40.0 - i for i in range(30))
@@ -46,7 +46,7 @@ flips
 """,
     "print('flips', flips.chosen, flips.swapped)",
     """
-from labkit.replays import Replay
+from labkit.oneshot.replays import Replay
 
 slots = (("a", "b"), ("a", "b"))
 row = lambda t: {"phase": "joint", "loss": 2 - t, "expected_ms": 0.1, "sampled": [0, 1], "probs": [1 - t, t, 0.5, 0.5]}

@@ -1,0 +1,11 @@
+from . import comparison as comparison
+from . import deadlines as deadlines
+from . import deploy as deploy
+from . import engines as engines
+from . import estimators as estimators
+from . import optimize as optimize
+from . import step as step
+from . import study as study
+from . import supernet as supernet
+from . import sweep as sweep
+from . import tabular as tabular

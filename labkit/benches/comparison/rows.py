@@ -1,0 +1,127 @@
+"""What a comparison is made of: a line a method and seed, and what training made of what was chosen. As a file too."""
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from labkit import spaces
+from labkit.benches.tabular.table import Truth
+from labkit.latency.table import LatencyTable
+from labkit.networks.parallel import Job
+from labkit.spaces import SearchSpace
+from labkit.system import storage
+from labkit.system.errors import InputError
+
+KIND, SCHEMA = "comparison", 1
+SWEEP, OURS = "sweep", "sweep, selected"
+SELECTED = "random, selected"  # our second stage after a random search: the rival "random-selected"
+SHARED = ("random", "evolution", "local-search")  # rivals on the sweep's weights; "nsga2" too where Optuna is
+SCRATCH, SCAN = "random from scratch", "exhaustive scan"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a method chose with one seed, an architecture a latency weight, and what all of that cost."""
+
+    method: str
+    seed: int
+    ops: tuple[str, ...]
+    judged: int  # architectures that it looked at
+    passes: float  # image passes
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """The rows of all methods and seeds, and what training made of what they chose."""
+
+    space: SearchSpace
+    table: LatencyTable
+    latency_weights: tuple[float, ...]
+    asked: dict[str, Any]  # data and configs: what a later run must repeat to go on
+    made: dict[str, Any]
+    rows: tuple[Row, ...] = ()
+    # Rows as of a truth table, without one; the seed is the search's. Those of chosen networks have a test accuracy.
+    trained: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Once each, in the order in which they were run."""
+        return tuple(dict.fromkeys(row.method for row in self.rows))
+
+    @property
+    def estimators(self) -> dict[str, str]:
+        """The method of each estimator of which there are sweeps: ours, then the others."""
+        others = [m.removeprefix(f"{SWEEP}, ") for m in self.methods if m.startswith(f"{SWEEP}, ") and m != OURS]
+        own = {self.asked["search"]["estimator"]: SWEEP} if SWEEP in self.methods else {}
+        return own | {name: f"{SWEEP}, {name}" for name in others}
+
+    def costs(self, method: str, truth: Truth | None = None, latency: str | None = None) -> np.ndarray:
+        """(seeds, weights) test error + weight * ms of what `method` chose, as fractions, in the order of the seeds.
+
+        Milliseconds are measured ones where the truth is known, else the table's. Without a truth the networks must
+        have been trained: InputError where some are `missing`.
+        """
+        rows = sorted((row for row in self.rows if row.method == method), key=lambda row: row.seed)
+        if truth is None and (lacking := replace(self, rows=tuple(rows)).missing()):
+            raise InputError(
+                f"{len(lacking)} networks that {method!r} chose are not trained yet: go on with the comparison, or "
+                "look at its `whole_seeds`"
+            )
+        if truth is not None:
+            error, ms = truth.error.tolist(), truth.ms(latency).tolist()
+            place = {str(architecture): i for i, architecture in enumerate(truth.space)}
+            point = lambda ops, seed: (error[place[ops]], ms[place[ops]])
+        else:
+            wrong = {job: 1 - accuracy for job, accuracy in self._tested().items()}
+            point = lambda ops, seed: (wrong[ops, seed], self.table.table_ms(self.space.architecture(ops)))
+        pairs = [[point(ops, row.seed) for ops in row.ops] for row in rows]
+        return np.array([[e + w * t for (e, t), w in zip(line, self.latency_weights)] for line in pairs])
+
+    def missing(self) -> list[Job]:
+        """Chosen networks that were not tested yet: once for each seed that chose them."""
+        done = self._tested()
+        wanted = dict.fromkeys((ops, row.seed) for row in self.rows for ops in row.ops)
+        return [Job(self.space.architecture(ops), seed) for ops, seed in wanted if (ops, seed) not in done]
+
+    def whole_seeds(self) -> "Comparison":
+        """The rows of those seeds alone whose chosen networks were all trained."""
+        lacking = {job.seed for job in self.missing()}
+        return replace(self, rows=tuple(row for row in self.rows if row.seed not in lacking))
+
+    def _tested(self) -> dict[tuple[str, int], float]:
+        """Test accuracy by architecture and seed."""
+        return {(row["ops"], row["seed"]): row["test_accuracy"] for row in self.trained if "test_accuracy" in row}
+
+
+def save(found: Comparison, path: str | Path) -> Path:
+    """One readable JSON file."""
+    value = {
+        "kind": KIND,
+        "schema": SCHEMA,
+        "space": {"name": found.space.name, "classes": found.space.classes, "digest": found.space.digest},
+        "latency_weights": list(found.latency_weights),
+        "asked": found.asked,
+        "made": found.made,
+        "trained": list(found.trained),
+        "table": found.table.to_json(),
+    }
+    return storage.write_json(path, value, [asdict(row) for row in found.rows])
+
+
+def load(path: str | Path) -> Comparison:
+    """A comparison that `save` wrote. A bare name is looked up in `data/results`."""
+    path = storage.result_file(path)
+    value = storage.read_json(path, KIND, SCHEMA)
+    try:
+        space = spaces.by_name(value["space"]["name"], value["space"]["classes"])
+        if space.digest != value["space"]["digest"]:
+            raise InputError(f"{path} is of another {space.name} ({value['space']['digest']})")
+        rows = tuple(Row(**{**row, "ops": tuple(row["ops"])}) for row in value["rows"])
+        table = LatencyTable.from_json(value["table"])
+        weights = tuple(value["latency_weights"])
+        return Comparison(space, table, weights, value["asked"], value["made"], rows, tuple(value["trained"]))
+    except (KeyError, TypeError) as problem:
+        raise InputError(f"{path} is a damaged comparison: {type(problem).__name__} {problem}") from None

@@ -1,0 +1,254 @@
+"""The rows of a comparison, made: a sweep a seed, its second stage, and rivals that pay for what they use."""
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
+from dataclasses import asdict, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from labkit.benches.comparison.rows import OURS, SCAN, SCRATCH, SELECTED, SHARED, SWEEP, Comparison, Row, load, save
+from labkit.benches.record import in_sittings
+from labkit.benches.tabular.table import Truth
+from labkit.benches.tabular.timing import LARGEST
+from labkit.blackbox.loop import METHODS
+from labkit.data import ImageSet
+from labkit.latency.table import LatencyTable
+from labkit.networks.parallel import Job, train_all
+from labkit.networks.supernet import Supernet
+from labkit.networks.training import TrainConfig
+from labkit.oneshot.baselines import reuse_search
+from labkit.oneshot.config import TRAINED_ONCE, SearchConfig, SelectionConfig
+from labkit.oneshot.run import SearchRun
+from labkit.oneshot.searching import SearchResult, sweep
+from labkit.oneshot.selection import select
+from labkit.pareto import Point
+from labkit.spaces import SearchSpace
+from labkit.system.checkpoints import Checkpoints
+from labkit.system.errors import InputError, unknown
+
+
+def compare(
+    space: SearchSpace,
+    data: ImageSet,
+    table: LatencyTable,
+    latency_weights: Sequence[float],
+    out: str | Path,
+    *,
+    config: SearchConfig = SearchConfig(),
+    selection: SelectionConfig = SelectionConfig(),
+    training: TrainConfig,
+    seeds: int = 10,
+    rivals: Sequence[str] = ("random-selected", *SHARED),
+    estimators: Sequence[str] = (),
+    truth: Truth | None = None,
+    made: dict[str, Any] | None = None,
+    workers: int | None = None,
+    on_row: Callable[[Row], None] = lambda row: None,
+) -> Comparison:
+    """Every method with every seed. `out` is written after each; a later call goes on from there.
+
+    Args:
+        training: how chosen networks, and those of the search from scratch, are trained.
+        rivals: methods of `blackbox.METHODS` that search on the sweep's shared weights, and "random-selected".
+        estimators: names in `estimators.ESTIMATORS`: sweeps of the same first weights that follow these, with as many
+            joint steps as come to the same image passes.
+        truth: of the same images; without one every chosen network is trained, `workers` at once.
+    """
+    if seeds < 2 or not latency_weights:
+        raise InputError(f"a comparison needs two seeds and a latency weight; got {seeds} and {len(latency_weights)}")
+    for rival in rivals:
+        if rival not in (known := ("random-selected", *METHODS)):
+            raise unknown("rivals are", rival, known)
+    rivals = [SELECTED if name == "random-selected" else name for name in rivals]
+    for estimator in estimators:
+        _following(config, estimator)  # refuses an unknown one
+    if truth is not None and truth.recipe["data"]["digest"] != data.digest:
+        raise InputError(f"the truth was made on {truth.recipe['data']['name']}: hand over the same images")
+    asked = {
+        "data": data.card(),
+        "search": asdict(config),
+        "selection": asdict(selection),
+        "training": asdict(training),
+    }
+    out = Path(out)
+    found = _resumed(out, Comparison(space, table, tuple(latency_weights), asked, made or {}))
+    notes = _Notes(found, out, workers or os.cpu_count() or 1, on_row)
+    trainer = partial(train_all, space=space, images=data, config=training, workers=notes.cores)
+    for seed in range(seeds):
+        _one_seed(seed, notes, data, replace(config, seed=seed), selection, rivals, estimators, truth, trainer)
+        if truth is None and (jobs := notes.found.missing()):
+            for trained in trainer(jobs, test=True):
+                notes.train(trained)
+    with suppress(OSError):  # not empty: of another comparison
+        _checkpoints(out).rmdir()
+    return notes.found
+
+
+def _checkpoints(out: Path) -> Path:
+    """Folder of the sweeps that are under way."""
+    return out.with_suffix(".checkpoints")
+
+
+class _Notes:
+    """The comparison so far, on the disk after every line."""
+
+    def __init__(self, found: Comparison, out: Path, cores: int, on_row: Callable[[Row], None]):
+        self.found, self.out, self.cores, self.on_row = found, out, cores, on_row
+
+    def row(self, row: Row) -> None:
+        self.found = replace(self.found, rows=(*self.found.rows, row))
+        save(self.found, self.out)
+        self.on_row(row)
+
+    def train(self, trained: dict[str, Any]) -> None:
+        job = lambda row: (row["ops"], row["seed"])
+        others = [row for row in self.found.trained if job(row) != job(trained)]
+        self.found = replace(self.found, trained=(*others, trained))
+        save(self.found, self.out)
+
+
+def _one_seed(seed, notes, data, config, selection, rivals, estimators, truth, trainer) -> None:
+    """The rows of one seed that are not noted yet. Its sweep is made, or goes on, only if one of them needs it."""
+    found = notes.found
+    done = {row.method: row for row in found.rows if row.seed == seed}
+    wanted = [SWEEP, OURS, *rivals, SCRATCH, *[SCAN] * (found.space.size <= LARGEST)]
+    followed = {f"{SWEEP}, {estimator}": estimator for estimator in estimators}
+    wanted += followed
+    if not set(wanted) - set(done):
+        return
+    checkpoints = Checkpoints(_checkpoints(notes.out) / f"seed-{seed}", every=50)
+    supernet = Supernet(found.space, seed=seed)
+    weights = found.latency_weights
+    swept = cache(lambda: sweep(supernet, data, found.table, weights, config, checkpoints=checkpoints))
+    again = lambda **how: reuse_search(swept(), data, found.table, seed=seed, **how)
+    second = partial(select, data=data, table=found.table, config=selection, trained={}, workers=notes.cores)
+    for method in wanted:
+        if method in done:
+            continue
+        if method == SWEEP:
+            results = swept()
+        elif method == OURS:
+            results = second(swept())
+        elif method == SELECTED:
+            results = second(again())  # at the sweep's cost, and the second stage's own
+        elif method == SCRATCH:
+            results = _from_scratch(notes, supernet, config, truth, trainer, done[OURS].seconds)
+        elif method in followed:
+            steps = _joint_steps_at_equal_cost(supernet, data, found.table, config, followed[method])
+            other = replace(_following(config, followed[method]), joint_steps=steps)
+            results = sweep(supernet, data, found.table, weights, other)
+        elif method == SCAN:
+            results = again(budget=float("inf"))
+        else:
+            results = again(method=method, budget=done[OURS].passes)
+        done[method] = _row(method, seed, results)
+        notes.row(done[method])
+    checkpoints.clear()
+
+
+def _following(config: SearchConfig, estimator: str) -> SearchConfig:
+    """The same search by another estimator; the scale of a control is ours alone."""
+    return replace(config, estimator=estimator, control_scale=1.0)
+
+
+def _joint_steps_at_equal_cost(supernet, data, table, config, estimator) -> int:
+    """As many joint steps of another estimator as cost what the config's own do, by one step of each."""
+
+    def passes(name: str) -> float:
+        small = {"mixture_steps": 0, "weight_steps": 0, "joint_steps": 1, "batch_size": 2 * config.architectures}
+        one = replace(_following(config, name), **small)
+        return SearchRun(supernet, data, one, table).advance().passes
+
+    return max(1, round(config.joint_steps * passes(config.estimator) / passes(estimator)))
+
+
+def _row(method: str, seed: int, results: Sequence[SearchResult]) -> Row:
+    looked_at = {point.architecture for result in results for point in result.judged}
+    passes, seconds = round(sum(r.passes for r in results)), round(sum(r.seconds for r in results), 1)
+    return Row(method, seed, tuple(str(r.architecture) for r in results), len(looked_at), passes, seconds)
+
+
+def _from_scratch(notes, supernet, config, truth, trainer, seconds) -> tuple[SearchResult, ...]:
+    """Random architectures trained from scratch for `seconds`, in as many processes as there are cores.
+
+    One sample serves all weights, judged on validation images. Where the same training is on record it is looked up.
+    The chosen are trained once more to be tested: the same networks, by the same seed, whose weights nobody kept.
+    """
+    space, table = notes.found.space, notes.found.table
+    order = space.sample(1_000, torch.Generator().manual_seed(config.seed))
+    jobs = [Job(architecture, config.seed) for architecture in dict.fromkeys(order)]
+    if truth is None:
+        rows = _in_time(jobs, notes, trainer, seconds)
+        some = [space.architecture(row["ops"]) for row in rows]
+        points = [Point(a, 1 - row["valid_accuracy"], table.table_ms(a), "trained") for a, row in zip(some, rows)]
+        spent = sum(row["seconds"] for row in rows) / notes.cores
+    else:
+        some = [job.architecture for job in jobs[: affordable(truth, seconds, notes.cores)]]
+        error = truth.valid_error[:, config.seed % truth.seeds].tolist()
+        points, spent = [Point(a, error[space.index(a)], table.table_ms(a), "trained") for a in some], seconds
+    images, training = notes.found.asked["data"], notes.found.asked["training"]
+    passes = len(points) * (3 * images["train"] * training["epochs"] + images["valid"])
+    weights = notes.found.latency_weights
+    share, logits = 1 / len(weights), torch.zeros(space.mask.shape)
+    cheapest = lambda w: min(points, key=lambda p: p.error + w * p.latency_ms)
+    return tuple(
+        SearchResult(config, cheapest(w), logits, (), supernet, share * passes, share * spent, tuple(points), SCRATCH)
+        for w in weights
+    )
+
+
+def _in_time(jobs, notes, trainer, seconds) -> list[dict[str, Any]]:
+    """Rows of what can be trained in `seconds` of all cores, with what was trained before a stop; at least one."""
+    waiting = {(str(job.architecture), job.seed): job for job in jobs}
+    rows = [row for row in notes.found.trained if waiting.pop((row["ops"], row["seed"]), None)]
+    left = seconds * notes.cores - sum(row["seconds"] for row in rows)
+    if left > 0 or not rows:
+        with closing(trainer(list(waiting.values()))) as training:
+            for row in training:
+                notes.train(row)
+                rows.append(row)
+                left -= row["seconds"]
+                if left <= 0:
+                    break
+    return rows
+
+
+def affordable(truth: Truth, seconds: float, cores: int) -> int:
+    """Networks of the truth's recipe that can be trained in `seconds`, one a core, by the median of its records."""
+    return min(truth.space.size, max(1, int(cores * seconds / truth.seconds.median().item())))
+
+
+# --- going on ----------------------------------------------------------------------------------------------
+
+
+def _resumed(out: Path, fresh: Comparison) -> Comparison:
+    if not out.exists():
+        return fresh
+    old = load(out)
+    same = {
+        "space": old.space.digest == fresh.space.digest,
+        "latency table": old.table.to_json() == LatencyTable.from_json(fresh.table.to_json()).to_json(),
+        "latency weights": old.latency_weights == fresh.latency_weights,
+        **{
+            name: _plain(_ADDED.get(name, {}) | old.asked.get(name, {})) == _plain(value)
+            for name, value in fresh.asked.items()
+        },
+    }
+    if different := [name for name, kept in same.items() if not kept]:
+        raise InputError(f"{out} is of another comparison ({', '.join(different)} differ): name another file")
+    return replace(old, made=in_sittings(old.made, len(old.rows), fresh.made))
+
+
+# What a file of an earlier version lacks: settings whose default is what it did, or that name what it did.
+_ADDED = {"search": asdict(SearchConfig()), "selection": asdict(SelectionConfig()) | TRAINED_ONCE}
+
+
+def _plain(value: Any) -> Any:
+    """As it comes back from JSON."""
+    if isinstance(value, dict):
+        return {key: _plain(v) for key, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value

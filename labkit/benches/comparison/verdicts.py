@@ -1,0 +1,134 @@
+"""What the rows of a comparison show: verdicts in pairs of seeds, regrets, bands, and whether the weight steers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from labkit.benches.comparison.rows import OURS, Comparison
+from labkit.benches.tabular.table import Truth
+from labkit.stats import band, sign_flips
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether `ours` is better than `rival` at one latency weight, in pairs of the same seed."""
+
+    latency_weight: float
+    rival: str
+    ours: str
+    gain: float  # mean of (rival's cost - ours), as a fraction
+    low: float  # of the 95 % bootstrap interval of that mean
+    high: float
+    p: float  # two-sided, sign flips
+    n: int
+
+    @property
+    def better(self) -> bool:
+        """A gain with p below .05."""
+        return self.gain > 0 and self.p < 0.05
+
+    @property
+    def answer(self) -> str:
+        return "yes" if self.better else "no, it is worse" if self.gain < 0 and self.p < 0.05 else "not shown"
+
+    def __str__(self) -> str:
+        return (
+            f"weight {self.latency_weight:g}: {self.ours} beats {self.rival}: {self.answer}, by {100 * self.gain:+.2f} "
+            f"points ({100 * self.low:+.2f} to {100 * self.high:+.2f}), p = {self.p:.3f}, n = {self.n}"
+        )
+
+
+def verdicts(
+    found: Comparison, truth: Truth | None = None, latency: str | None = None, ours: str = OURS
+) -> tuple[Verdict, ...]:
+    """`ours` against every other method at every weight; none against a rival of fewer seeds, nor on one seed."""
+    own = found.costs(ours, truth, latency)
+    told = []
+    for rival in found.methods:
+        if rival == ours:
+            continue
+        other = found.costs(rival, truth, latency)
+        if other.shape != own.shape or len(own) < 2:
+            continue
+        for w, gains in zip(found.latency_weights, (other - own).T):
+            low, high = band(gains)
+            told.append(Verdict(w, rival, ours, float(gains.mean()), low, high, sign_flips(gains), len(gains)))
+    return tuple(told)
+
+
+def regrets(found: Comparison, method: str, truth: Truth, latency: str | None = None) -> np.ndarray:
+    """(seeds, weights) how much more what `method` chose costs than the best architecture there is, as fractions."""
+    best = [truth.as_cost(latency_weight=w, latency=latency).values.min().item() for w in found.latency_weights]
+    return found.costs(method, truth, latency) - np.array(best)
+
+
+MEDIAN, NINETIETH = 0.01, 0.025  # true regret, as fractions: what a search may lose, and at its worst but a tenth
+
+
+def bars(
+    found: Comparison, truth: Truth, latency: str | None = None, method: str = OURS
+) -> tuple[tuple[str, bool], ...]:
+    """What is asked of the true regret of `method`, a sentence a weight and one of all, and whether it holds.
+
+    () where no seed has it.
+    """
+    if method not in found.methods:
+        return ()
+    lost, told = regrets(found, method, truth, latency), []
+    by_weight = {f"weight {w:g}": values for w, values in zip(found.latency_weights, lost.T)}
+    for where, values in (by_weight | {"all weights": lost}).items():
+        median, ninetieth = np.quantile(values, (0.5, 0.9))
+        sentence = (
+            f"{where}, {method}: true regret {100 * median:.2f} points in the median, at most {100 * MEDIAN:g}; "
+            f"{100 * ninetieth:.2f} at the 90th percentile, at most {100 * NINETIETH:g}"
+        )
+        told.append((sentence, bool(median <= MEDIAN and ninetieth <= NINETIETH)))
+    return tuple(told)
+
+
+@dataclass(frozen=True)
+class Steering:
+    """How the weight that a choice is worth in truth follows the one that was asked for."""
+
+    slope: float  # of the logarithms: 1 follows it one to one, 0 not at all
+    low: float  # of the 95 % bootstrap interval over seeds
+    high: float
+    n: int  # seeds
+
+    def __str__(self) -> str:
+        return (
+            f"choices follow the latency weight with a slope of {self.slope:.2f} ({self.low:.2f} to {self.high:.2f}; "
+            f"1 is one to one, 0 not at all), n = {self.n}"
+        )
+
+
+def steering(
+    truth: Truth,
+    chosen: Sequence[tuple[Sequence[float], Sequence[str]]],
+    latency: str | None = None,
+    resamples: int = 500,
+) -> Steering | None:
+    """Of latency weights and what was chosen for them, a pair a seed; None where no choice tells its weight.
+
+    Weights of 0, and choices at the ends of the front, say nothing and are left out.
+    """
+    worth: dict[str, float | None] = {}
+    for ops in {ops for _, several in chosen for ops in several}:
+        worth[ops] = truth.realised_weight(truth.space.architecture(ops), latency)
+    logs = [
+        np.log([(w, worth[ops]) for w, ops in zip(*pair) if w > 0 and worth[ops] is not None]).reshape(-1, 2)
+        for pair in chosen
+    ]
+
+    def slope(seeds: Sequence[int]) -> float:
+        asked, realised = np.concatenate([logs[i] for i in seeds]).T
+        return np.polyfit(asked, realised, 1)[0] if len(set(asked)) > 1 else np.nan
+
+    whole = slope(range(len(logs)))
+    if np.isnan(whole):
+        return None
+    draws = np.random.default_rng(0).integers(0, len(logs), (resamples, len(logs)))
+    low, high = np.nanquantile([slope(draw) for draw in draws], (0.025, 0.975))
+    return Steering(float(whole), float(low), float(high), len(logs))
+

@@ -1,0 +1,134 @@
+"""A searched network in everything that can run it here, at several batch sizes: what a deployment is worth."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from labkit.data import ImageSet
+from labkit.deploy.export import RuntimeRow, benchmark, speedup_text
+from labkit.latency.measuring import macs_per_ms
+from labkit.networks.complexity import count
+from labkit.networks.supernet import Network
+from labkit.runtimes.onnx_export import onnx_bytes
+from labkit.runtimes.registry import runtimes
+from labkit.system import storage
+from labkit.system.errors import InputError
+
+KIND, SCHEMA = "deploy bench", 1
+BATCH_SIZES = (1, 64)
+COMPILED = ("onnxruntime", "openvino", "tensorrt", "tensorrt-rtx")  # what a network is deployed in
+
+
+@dataclass(frozen=True)
+class Race:
+    """Every runtime in every precision that it takes, one network, one batch size."""
+
+    space: str
+    architecture: str
+    batch_size: int
+    rows: tuple[RuntimeRow, ...]
+    floor_ms: float | None = None  # of its arithmetic at the device's own best rate, `latency.macs_per_ms`
+
+    def fastest(self, precision: str) -> RuntimeRow | None:
+        """The fastest compiled runtime of a precision that computes the same; None where there is none."""
+        fit = [r for r in self.rows if r.name in COMPILED and r.precision == precision and r.computes_the_same]
+        return max(fit, key=lambda row: row.speedup, default=None)
+
+    def row(self, name: str, precision: str) -> RuntimeRow | None:
+        """The timed row of a runtime; None where there is none."""
+        return next((r for r in self.rows if (r.name, r.precision) == (name, precision) and r.measurement), None)
+
+
+def race(
+    network: Network,
+    data: ImageSet,
+    *,
+    batch_sizes: Sequence[int] = BATCH_SIZES,
+    device: str | torch.device = "cpu",
+    seconds: float = 0.5,
+    engines: str | Path | None = None,
+    on_race: Callable[[Race], None] | None = None,
+) -> tuple[Race, ...]:
+    """Race `network` on `device`: timed in turn on test images, calibrated on training images, parity beside each time.
+
+    A runtime that is not here, or not for this device, is one row with the reason.
+    """
+    if min(batch_sizes, default=0) < 1:
+        raise InputError(f"batches have at least one image; got {list(batch_sizes)}")
+    image = tuple(data.test.pixels.shape[1:])
+    model = onnx_bytes(network, torch.zeros(2, *image))
+    macs, rates, races = count(network, image).macs, [macs_per_ms(device)], []
+    for batch_size in batch_sizes:
+        rows = benchmark(
+            network,
+            data.test,
+            runtimes=_for(torch.device(device).type),
+            precisions=None,
+            batch_size=batch_size,
+            seconds=seconds,
+            device=device,
+            onnx_model=model,
+            calibration=data.train,
+            engines=engines,
+        )
+        rates.append(macs_per_ms(device))  # what disturbs the machine makes it slower only: the best moment counts
+        floor_ms = batch_size * macs / max(rates)
+        races.append(Race(network.space.name, str(network.architecture), batch_size, rows, floor_ms))
+        if on_race is not None:
+            on_race(races[-1])
+    return tuple(races)
+
+
+def to_text(races: Sequence[Race]) -> str:
+    lines = []
+    for one in races:
+        lines += [f"{one.space} {one.architecture}, batch {one.batch_size}", *(f"  {row}" for row in one.rows)]
+        eager = one.row("torch", "fp32")
+        if one.floor_ms is not None and eager is not None:
+            times = eager.measurement.measured_ms / one.floor_ms
+            lines.append(
+                f"  its arithmetic at the rate of a large convolution in fp32: {one.floor_ms:.2g} ms, {times:.1f}x"
+            )
+        for precision in ("fp32", "int8"):
+            best, layout = one.fastest(precision), one.row("torch-channels-last", "fp32")
+            if best is None:
+                continue
+            beside = f", {speedup_text(best.speedup / layout.speedup)} than channels last" if layout else ""
+            lines.append(f"  {precision}: {best.label} is {speedup_text(best.speedup)} than eager{beside}")
+    return "\n".join(lines)
+
+
+def to_json(races: Sequence[Race]) -> list[dict[str, Any]]:
+    """A record a row of each race, so that a file of them has a line a row."""
+    names = ("space", "architecture", "batch_size", "floor_ms")
+    return [{**{name: getattr(one, name) for name in names}, **row.to_json()} for one in races for row in one.rows]
+
+
+def load(source: str | Path = "mobile-tiny") -> tuple[tuple[Race, ...], dict[str, Any]]:
+    """The races of a bench that was saved, and what made it: a file, or the name of a shipped one.
+
+    Of several devices it is the first by name; "gpu-nvidia-h200/mobile-tiny" names the device too.
+    """
+    path = Path(source)
+    if not path.exists() and path.suffix != ".json":
+        shipped = {f"{file.parent.name}/{file.stem}": file for file in (storage.DATA / "deploy").glob("*/*.json")}
+        path = shipped.get(storage.of_a_device(sorted(shipped), path.as_posix()) or "", path)
+    value = storage.read_json(path, KIND, SCHEMA)
+    try:
+        about = lambda row: (row["space"], row["architecture"], row["batch_size"], row.get("floor_ms"))
+        races = (
+            Race(*key, tuple(RuntimeRow.from_json(row) for row in rows), floor_ms)
+            for (*key, floor_ms), rows in groupby(value["rows"], about)
+        )
+        return tuple(races), value["made"]
+    except (KeyError, TypeError, AttributeError, InputError) as problem:
+        raise InputError(f"{path} is a damaged deploy bench: {type(problem).__name__} {problem}") from None
+
+
+def _for(device: str) -> tuple[str, ...]:
+    """Runtimes for this kind of device, and those that say why they are not here."""
+    return tuple(entry.name for entry in runtimes() if device in entry.devices or entry.name in COMPILED)

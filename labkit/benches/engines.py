@@ -1,0 +1,92 @@
+"""What TensorRT builds of a searched network in each precision, how long that takes, and what it refuses.
+
+TensorRT-RTX builds on any machine, so this can be shown where no engine can run. It says nothing of speed: the
+milliseconds of an engine, and the layers it is made of after fusion, need its GPU.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from labkit.data import Images, standardise
+from labkit.deploy.export import CALIBRATION
+from labkit.networks.supernet import Network
+from labkit.runtimes.onnx_export import onnx_bytes
+from labkit.runtimes.quantisation import RECIPES, quantised
+from labkit.runtimes.tensorrt_engines import Settings, build
+from labkit.system import storage
+from labkit.system.errors import InputError
+
+KIND, SCHEMA = "engine bench", 1
+MODELS = ("fp32", "fp16", *RECIPES)
+
+
+@dataclass(frozen=True)
+class Build:
+    """One model handed to the builder. Refused, it has a reason and nothing else."""
+
+    space: str
+    architecture: str
+    model: str  # one of MODELS
+    flavour: str
+    version: str | None = None
+    onnx_bytes: int | None = None
+    plan_bytes: int | None = None
+    layers: int | None = None  # of the network, before fusion
+    seconds: float | None = None
+    refused: str | None = None
+
+    def __str__(self) -> str:
+        name = f"{self.space:12} {self.model:5}"
+        if self.refused:
+            return f"{name} refused: {self.refused}"
+        return (
+            f"{name} {self.plan_bytes / 1024:6.0f} KiB from {self.onnx_bytes / 1024:5.0f} KiB of ONNX, "
+            f"{self.layers:3} layers, built in {self.seconds:.1f} s ({self.flavour} {self.version})"
+        )
+
+
+def builds(
+    network: Network, images: Images, *, models: Sequence[str] = MODELS, flavour: str = "tensorrt-rtx"
+) -> tuple[Build, ...]:
+    """Build `network` in each of `models`; `images` calibrate those of eight bits."""
+    unknown = [model for model in models if model not in MODELS]
+    if unknown:
+        raise InputError(f"models are {', '.join(MODELS)}; got {unknown[0]!r}")
+    ranges = standardise(images.pixels[:CALIBRATION])
+    full = onnx_bytes(network, ranges[:2])
+    rows = []
+    for name in models:
+        if name in RECIPES:
+            model = quantised(full, ranges, name)
+        else:
+            model = full if name == "fp32" else onnx_bytes(network, ranges[:2], dtype="float16")
+        about = (network.space.name, str(network.architecture), name, flavour)
+        try:
+            engine = build(model, Settings(), flavour=flavour)
+        except InputError as problem:
+            rows.append(Build(*about, onnx_bytes=len(model), refused=str(problem)))
+            continue
+        seconds = round(engine.seconds, 2)
+        rows.append(Build(*about, engine.version, len(model), len(engine.plan), engine.layers, seconds))
+    return tuple(rows)
+
+
+def as_expected(rows: Iterable[Build]) -> bool:
+    """Everything is built but the model that is quantised for ONNX Runtime, which is refused with the remedy."""
+    return all("s8s8" in (row.refused or "") if row.model == "u8s8" else row.refused is None for row in rows)
+
+
+def to_json(rows: Iterable[Build]) -> list[dict[str, Any]]:
+    return [asdict(row) for row in rows]
+
+
+def load(source: str | Path = "engines") -> tuple[tuple[Build, ...], dict[str, Any]]:
+    """The builds of a bench that was saved, and what made it: a file, or the name of a shipped one."""
+    path = storage.result_file(source)
+    value = storage.read_json(path, KIND, SCHEMA)
+    try:
+        return tuple(Build(**row) for row in value["rows"]), value["made"]
+    except (KeyError, TypeError) as problem:
+        raise InputError(f"{path} is a damaged engine bench: {type(problem).__name__} {problem}") from None

@@ -1,0 +1,426 @@
+"""Every gradient estimator on the witness stand: bias with its error bar, variance and price, on problems whose
+gradient is enumerated exactly.
+
+In shapes: S slots, K candidates, N draws of a call.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from labkit.benches.tabular import table as truth
+from labkit.estimators.costs import Deadline, TabularCost
+from labkit.estimators.distributions import ArchDistribution
+from labkit.estimators.gradient_estimators import (
+    ClosedForm,
+    Cost,
+    DartsSoftmax,
+    Estimate,
+    Estimator,
+    FittedUnas,
+    GumbelSoftmax,
+    Reinforce,
+    StraightThrough,
+    Unas,
+    exact_gradient,
+)
+from labkit.networks.parallel import one_thread
+from labkit.spaces import Edge, SearchSpace, five_layer
+from labkit.system import storage
+from labkit.system.errors import InputError
+
+KIND, SCHEMA = "estimator bench", 1
+DRAWS = 2_000  # of a call; the variance of a single draw follows from that of the calls
+SUSPICIOUS = 4.0  # standard errors: beyond it an estimator is called biased, once a larger sample has agreed
+FAR = 10.0  # standard errors: what a negative control has to be off by
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """An expected cost whose exact gradient can be enumerated."""
+
+    name: str
+    space: SearchSpace
+    cost: Cost
+    control: Cost  # differentiable; the cost itself where that is
+    multilinear: Cost | None = None  # a control whose mean is in closed form, where there is one
+    spread: float = 0.5  # standard deviation of the logits at which the gradient is taken
+
+    def dist(self, softening: float = 0.0) -> ArchDistribution:
+        """Where the gradient is taken: float64, the same random logits every time."""
+        dist = ArchDistribution(self.space, softening).double()
+        noise = torch.randn(dist.logits.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        with torch.no_grad():
+            dist.logits.copy_(self.spread * noise)
+        return dist
+
+
+# --- problems -----------------------------------------------------------------------------------------------
+
+
+def toy_space(layers: int = 3) -> SearchSpace:
+    """Layers of four candidates: 64 architectures when there are three."""
+    candidates = ("skip", "conv3x3", "conv5x5", "maxpool3x3")
+    edges = tuple(Edge(4, 4, slot=s) for s in range(layers))
+    return SearchSpace("toy", (candidates,) * layers, edges, (4, 8, 8), 3, "flat")
+
+
+def toy_network(*, residual: bool, seed: int = 0) -> Cost:
+    """Cross-entropy of a small mixed network on four examples, as a function of op weights (N, 3, 4).
+
+    Each layer is the weighted sum of the identity and three tanh layers; with `residual` it is added to its input,
+    which makes mixtures resemble the architectures that they mix.
+    """
+    draw = torch.Generator().manual_seed(seed)
+    normal = lambda *shape: torch.randn(*shape, generator=draw, dtype=torch.float64)
+    matrices, read = 1.5 * normal(3, 3, 6, 6) / 6**0.5, 2 * normal(6, 3)
+    x, labels = normal(4, 6), torch.tensor([0, 1, 2, 1])
+
+    def cost(weights: Tensor) -> Tensor:
+        h = x.to(weights).expand(len(weights), -1, -1)
+        for layer in range(3):
+            outputs = [h, *(torch.tanh(h @ matrix) for matrix in matrices[layer].to(weights))]
+            mixed = sum(weights[:, layer, k, None, None] * output for k, output in enumerate(outputs))
+            h = h + mixed if residual else mixed
+        losses = F.cross_entropy((h @ read.to(weights)).flatten(0, 1), labels.repeat(len(weights)), reduction="none")
+        return losses.reshape(len(weights), -1).mean(-1)
+
+    return cost
+
+
+def trap() -> Problem:
+    """Two candidates that are poor alone and excellent blended, beside a planted optimum under a latency target.
+
+    Candidates of a slot: a slow one, the planted one, and the two of the trap. A blend of those two earns a bonus that
+    no architecture ever gets, since an architecture has one of them at most. The slow candidate pays in the last slot
+    only, and the target leaves room for one of it: that one, with the planted candidate elsewhere, is the optimum.
+    """
+    error = torch.tensor([[0.4, 0.2, 0.5, 0.6]] * 3 + [[-0.4, 0.2, 0.5, 0.6]], dtype=torch.float64)
+    ms = torch.tensor([3.0, 1.0, 1.0, 1.0], dtype=torch.float64)
+    space = toy_space(4)
+
+    def cost(weights: Tensor) -> Tensor:
+        alone = (weights * error.to(weights)).sum((-1, -2))
+        blended = 8.0 * (weights[:, :, 2] * weights[:, :, 3]).sum(-1)
+        late = ((weights * ms.to(weights)).sum((-1, -2)) - 6.0).clamp_min(0)
+        return alone - blended + 0.5 * late
+
+    return Problem("mixture trap", space, cost, cost, spread=0.0)
+
+
+def toy_problems() -> tuple[Problem, ...]:
+    """Made up: two toy networks and the mixture trap."""
+    product, residual = toy_network(residual=False), toy_network(residual=True)
+    return (
+        Problem("toy network", toy_space(), product, product),
+        Problem("toy network, residual", toy_space(), residual, residual),
+        trap(),
+    )
+
+
+def table_problems(known: truth.Truth, latency_weight: float = 0.5) -> tuple[Problem, ...]:
+    """Real: measured latencies with the sum of parts as their control, and error plus latency of a truth table."""
+    space, timed = known.space, known.latency()
+    scale = 1 / (timed.measured_ms.max() - timed.measured_ms.min()).item()  # all latencies within one unit
+    measured = TabularCost(space, scale * timed.measured_ms)
+    table = TabularCost(space, scale * known.ms(by="table"))
+    target = measured.values.mean()
+    hinge = lambda ms: (ms - target).clamp_min(0)
+    late = TabularCost(space, hinge(table.values))
+    deadline, width = Deadline(target.item()), 0.05
+    both = known.as_cost(latency_weight=latency_weight)
+    return (
+        Problem("measured latency", space, measured, table, table),
+        Problem("measured latency, hinge", space, lambda z: hinge(measured(z)), lambda w: hinge(table(w)), late),
+        Problem(
+            "measured latency, deadline",
+            space,
+            lambda z: deadline.penalty(measured(z)),
+            lambda w: deadline.smooth_penalty(table(w), width),
+            TabularCost(space, deadline.penalty(table.values)),
+        ),
+        Problem("truth table", space, both, both, both),
+    )
+
+
+# --- estimators ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An estimator of the bench, and what is known of it beforehand."""
+
+    name: str
+    make: Callable[[float], Estimator]  # temperature -> a fresh estimator
+    unbiased: bool
+    tempered: bool = True  # whether the temperature matters
+    relaxes: bool = True  # whether it runs every candidate, forward and backward
+    evaluates: bool = True  # whether it runs the one-hot architecture as well
+    multilinear: bool = False  # whether its control must be multilinear
+    own_control: bool = False  # whether the cost must be its own control, so differentiable
+
+    def fits(self, problem: Problem) -> bool:
+        """Whether `problem` has the control that this estimator needs."""
+        if self.multilinear and problem.multilinear is None:
+            return False
+        return problem.control is problem.cost or not self.own_control
+
+
+@dataclass(frozen=True)
+class NoCorrection:
+    """Negative control: UNAS without term (ii), the derivative of the conditional relaxation. Biased."""
+
+    temperature: float = 0.4
+
+    def __call__(self, cost, dist, n, generator, control=None) -> Estimate:
+        sample = dist.sample(n, self.temperature, generator)
+        with torch.no_grad():
+            value = cost(sample.hard)
+        relaxed = (control or cost)(sample.soft)
+        surrogate = (value - relaxed).detach() * sample.log_prob + relaxed
+        return Estimate(torch.autograd.grad(surrogate.mean(), dist.logits)[0], value.mean().item())
+
+
+ENTRIES = (
+    Entry("REINFORCE, no baseline", lambda t: Reinforce("none"), True, tempered=False, relaxes=False),
+    Entry("REINFORCE, running mean", lambda t: Reinforce("running-mean"), True, tempered=False, relaxes=False),
+    Entry("REINFORCE, leave-one-out", lambda t: Reinforce("leave-one-out"), True, tempered=False, relaxes=False),
+    Entry("Gumbel-Softmax", GumbelSoftmax, False, evaluates=False),
+    Entry("straight-through", StraightThrough, False, evaluates=False),
+    Entry("DARTS softmax", lambda t: DartsSoftmax(), False, tempered=False, evaluates=False),
+    Entry("REBAR, fitted scale", FittedUnas, True, own_control=True),  # where UNAS with a fitted scale is the same
+    Entry("UNAS", Unas, True),
+    Entry("UNAS, fitted scale", FittedUnas, True),
+    Entry("closed form", lambda t: ClosedForm(), True, tempered=False, relaxes=False, multilinear=True),
+    Entry("UNAS without (ii)", NoCorrection, False),
+)
+
+
+def skipping(control: Cost, below: float = 0.05) -> Cost:
+    """Negative control: candidates of little weight are left out of the mixture, which saves time and biases."""
+    return lambda weights: control(weights * (weights >= below))
+
+
+# --- measuring ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one estimator did on one problem."""
+
+    problem: str
+    estimator: str
+    unbiased: bool  # by its derivation
+    temperature: float | None
+    softening: float
+    samples: int
+    bias: float  # |mean - exact| / |exact|
+    noise: float  # what that would be, on average, by chance alone
+    worst_z: float  # largest deviation of a logit from the exact gradient, in standard errors
+    z: tuple[tuple[float, ...], ...]  # (S, K), each logit's
+    variance: float  # trace of the covariance of a single draw's estimate
+    passes: float  # forward passes of one architecture that a draw costs; a backward is two
+    seconds_per_draw: float  # here, in calls of DRAWS
+    scale: float | None = None  # of the control, where it was fitted
+
+    @property
+    def variance_seconds(self) -> float:
+        """Variance after one second of draws: the smaller, the better the estimator for its time."""
+        return self.variance * self.seconds_per_draw
+
+
+def measure(
+    problem: Problem,
+    entry: Entry,
+    *,
+    temperature: float = 0.4,
+    softening: float = 0.0,
+    samples: int = 400_000,
+    seed: int = 1,
+) -> Row:
+    """Hold `entry` against the exact gradient of `problem`.
+
+    Among hundreds of logits one lies four standard errors off by chance now and then. So an unbiased estimator under
+    suspicion is measured again, with other and four times as many draws: a bias doubles its z, a chance does not.
+    """
+    row = _measure(problem, entry, temperature, softening, samples, seed)
+    if entry.unbiased and row.worst_z >= SUSPICIOUS:
+        row = _measure(problem, entry, temperature, softening, 4 * samples, seed + 1)
+    return row
+
+
+def _measure(problem: Problem, entry: Entry, temperature, softening, samples, seed) -> Row:
+    dist = problem.dist(softening)
+    exact = exact_gradient(problem.cost, dist)
+    control = problem.multilinear if entry.multilinear else problem.control
+    estimator = entry.make(temperature)
+    calls = max(2, samples // DRAWS)
+    generator = torch.Generator().manual_seed(seed)
+    started = time.perf_counter()
+    estimates = torch.stack([estimator(problem.cost, dist, DRAWS, generator, control).gradient for _ in range(calls)])
+    seconds = time.perf_counter() - started
+    size, deviation = exact.norm().item(), estimates.mean(0) - exact
+    error = estimates.std(0) / calls**0.5
+    # A logit whose estimate never varies is either exact to rounding (z = 0) or off for certain.
+    floor = 1e-9 * max(size, 1e-12)
+    z = torch.where(deviation.abs() <= floor, 0.0, deviation / error.clamp_min(floor))
+    mixed = problem.space.mask.sum().item() / len(problem.space.slots)
+    return Row(
+        problem=problem.name,
+        estimator=entry.name,
+        unbiased=entry.unbiased,
+        temperature=temperature if entry.tempered else None,
+        softening=softening,
+        samples=calls * DRAWS,
+        bias=deviation.norm().item() / size,
+        noise=error.norm().item() / size,
+        worst_z=z.abs().max().item(),
+        z=tuple(tuple(round(x, 2) for x in line) for line in z.tolist()),
+        variance=DRAWS * estimates.var(0).sum().item(),
+        passes=entry.evaluates + 3 * mixed * entry.relaxes,
+        seconds_per_draw=seconds / (calls * DRAWS),
+        scale=round(estimator.scale, 4) if isinstance(estimator, FittedUnas) else None,
+    )
+
+
+def bench(
+    over: Iterable[Problem],
+    *,
+    temperatures: Sequence[float] = (0.1, 0.2, 0.4, 1.0, 2.0),
+    softenings: Sequence[float] = (0.0, 0.08),
+    samples: int = 400_000,
+    done: Iterable[Row] = (),
+    on_row: Callable[[Row], None] | None = None,
+) -> tuple[Row, ...]:
+    """Every estimator on every problem, at every temperature that it has and every softening.
+
+    `done` rows are kept and not repeated; `on_row` is called with the others.
+    """
+    kept = {(row.problem, row.estimator, row.temperature, row.softening): row for row in done}
+    rows = []
+    for problem in over:
+        for entry, temperature, softening in _grid(problem, temperatures, softenings):
+            place = (problem.name, entry.name, temperature if entry.tempered else None, softening)
+            if place in kept:
+                rows.append(kept[place])
+                continue
+            row = measure(problem, entry, temperature=temperature, softening=softening, samples=samples)
+            rows.append(row)
+            if on_row is not None:
+                on_row(row)
+    return tuple(rows)
+
+
+def size_of(over: Iterable[Problem], temperatures: Sequence[float], softenings: Sequence[float]) -> int:
+    """How many rows `bench` will make."""
+    return sum(1 for problem in over for _ in _grid(problem, temperatures, softenings))
+
+
+def _grid(problem: Problem, temperatures, softenings) -> Iterator[tuple[Entry, float, float]]:
+    for entry in ENTRIES:
+        if not entry.fits(problem):
+            continue
+        for softening in softenings:
+            for temperature in temperatures if entry.tempered else temperatures[:1]:
+                yield entry, temperature, softening
+
+
+def skipped_row(samples: int = 4_000_000) -> Row:
+    """UNAS on the toy network with candidates below weight 0.05 left out: a bias of some per cent."""
+    toy = toy_network(residual=False)
+    problem = Problem("toy network", toy_space(), toy, skipping(toy))
+    entry = Entry("UNAS, ops below 0.05 skipped", Unas, unbiased=False)
+    return _measure(problem, entry, 0.4, 0.0, samples, 1)
+
+
+def verdicts(rows: Sequence[Row]) -> tuple[tuple[str, bool], ...]:
+    """What is asked of the estimators, a sentence each, and whether it holds of what was measured.
+
+    Every unbiased one is within the bar; every negative control that was measured on the toy is far outside it.
+    """
+    worst = max((row for row in rows if row.unbiased), key=lambda row: row.worst_z)
+    within = (
+        f"unbiased estimators: {sum(row.unbiased for row in rows)} rows, worst z {worst.worst_z:.2f} "
+        f"({worst.estimator}, {worst.problem}, {worst.samples:,} samples), below {SUSPICIOUS:g}"
+    )
+    controls = [row for row in rows if row.estimator in NEGATIVE and row.problem == "toy network" and _usual(row)]
+    return (
+        (within, worst.worst_z < SUSPICIOUS),
+        *(
+            (f"negative control {row.estimator}, {row.problem}: z {row.worst_z:.1f}, above {FAR:g}", row.worst_z > FAR)
+            for row in controls
+        ),
+    )
+
+
+def passed(rows: Sequence[Row]) -> bool:
+    """Whether all `verdicts` hold."""
+    return all(holds for _, holds in verdicts(rows))
+
+
+NEGATIVE = ("UNAS without (ii)", "Gumbel-Softmax", "UNAS, ops below 0.05 skipped")
+
+
+def _usual(row: Row) -> bool:
+    return row.softening == 0 and row.temperature == 0.4
+
+
+def milliseconds_per_estimate(draws: int = 10_000, repeats: int = 20) -> float:
+    """One UNAS estimate on a table of 243 costs, best of `repeats`, on one thread."""
+    space, generator = five_layer(), torch.Generator().manual_seed(0)
+    cost, dist = TabularCost(space, torch.rand(space.size, generator=generator)), ArchDistribution(space)
+    best = math.inf
+    with one_thread():
+        for _ in range(repeats):
+            started = time.perf_counter()
+            Unas()(cost, dist, draws, generator)
+            best = min(best, time.perf_counter() - started)
+    return 1e3 * best
+
+
+def to_text(rows: Sequence[Row]) -> str:
+    """The usual temperature, problem by problem, and the verdicts."""
+    lines = []
+    for problem in dict.fromkeys(row.problem for row in rows):
+        lines.append(
+            f"{problem}{'':{max(1, 44 - len(problem))}}bias (by chance)   worst z   variance  passes   var x s"
+        )
+        for row in rows:
+            if row.problem == problem and row.softening == 0 and row.temperature in (None, 0.4):
+                sure = row.variance > 1e-15
+                lines.append(
+                    f"  {row.estimator:28} {'' if row.unbiased else 'biased':7} {100 * row.bias:7.2f} % "
+                    f"({100 * row.noise:.2f} %) {row.worst_z if sure or row.unbiased else math.inf:9.1f} "
+                    f"{row.variance:10.3g} {row.passes:7.1f} {row.variance_seconds:9.2g}"
+                )
+    told = verdicts(rows)
+    lines += [f"{'ok  ' if holds else 'FAIL'} {sentence}" for sentence, holds in told]
+    if len(told) == 1:
+        lines.append("no negative control was asked for: they are on the toy network, temperature 0.4, softening 0")
+    return "\n".join(lines)
+
+
+def to_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    return [{**asdict(row), "variance_seconds": row.variance_seconds} for row in rows]
+
+
+def load(source: str | Path = "estimators") -> tuple[Row, ...]:
+    """The rows of a bench that was saved: a file, or the name of a shipped one."""
+    return storage.read_result(source, KIND, SCHEMA, from_json)
+
+
+def from_json(value: dict[str, Any]) -> tuple[Row, ...]:
+    """The rows of a bench that was saved."""
+    try:
+        known = {f.name for f in fields(Row)}
+        rows = [{key: x for key, x in row.items() if key in known} for row in value["rows"]]
+        return tuple(Row(**{**row, "z": tuple(map(tuple, row["z"]))}) for row in rows)
+    except (KeyError, TypeError, AttributeError) as problem:
+        raise InputError(f"a damaged estimator bench: {type(problem).__name__} {problem}") from None

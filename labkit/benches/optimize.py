@@ -1,0 +1,319 @@
+"""Is a method of black-box search better than its rivals? Every method on tables whose exact front is known.
+
+The share of the exact front's hypervolume that was found after so many calls, over many seeds. What is planted has a
+known share of its variance in interactions, so that a model of parts alone cannot pass for a search.
+"""
+
+import functools
+import math
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from labkit.benches.tabular.table import Truth
+from labkit.blackbox.gaussian_process import Array, Rows
+from labkit.blackbox.loop import LIBRARY, METHODS, optimize
+from labkit.pareto import hypervolume
+from labkit.spaces import Architecture, Choices
+from labkit.system.errors import InputError
+from labkit.system.processes import as_finished, workers_for
+
+OWN = tuple(method for method in METHODS if method not in LIBRARY)
+CALLS = (50, 100, 200)
+KIND, SCHEMA = "optimize bench", 1
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A black box that is known everywhere."""
+
+    name: str
+    space: Choices
+    costs: Array  # (A, 2) error and milliseconds, in the order in which the space is iterated
+    worst: tuple[float, float]
+
+    def __call__(self, architecture: Architecture) -> tuple[float, float]:
+        error, ms = self.costs[self.space.index(architecture)]
+        return float(error), float(ms)
+
+    def share(self, costs: Array) -> float:
+        """Hypervolume of `costs` (N, 2) over that of the exact front."""
+        return hypervolume(costs, self.worst) / self.hypervolume
+
+    @functools.cached_property
+    def hypervolume(self) -> float:
+        """Of the exact front."""
+        return hypervolume(self.costs, self.worst)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a method found on a table, a number a seed."""
+
+    table: str
+    method: str
+    calls: int
+    shares: tuple[float, ...]  # of the exact hypervolume
+
+    @property
+    def median(self) -> float:
+        """The median share over the seeds."""
+        return statistics.median(self.shares)
+
+
+@dataclass(frozen=True)
+class DeadlineRow:
+    """What a method found on a table within the median latency, a number a seed."""
+
+    table: str
+    method: str
+    calls: int
+    deadline_ms: float
+    regrets: tuple[float | None, ...]  # error fraction above the best in time; None where nothing in time was found
+
+    @property
+    def mean(self) -> float:
+        """Of the regrets; infinite if a seed found nothing in time."""
+        return math.inf if None in self.regrets else statistics.fmean(self.regrets)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What the default method has to reach after so many calls, as medians over seeds."""
+
+    calls: int
+    each: float  # share of the exact hypervolume on every table
+    mean: float  # and in the mean of the tables
+
+
+BARS = (Bar(50, 0.83, 0.90), Bar(100, 0.89, 0.95), Bar(200, 0.95, 0.975))
+LARGE = 10_000  # architectures from which on a tie with the best rival is not enough
+MOST_REGRET = 0.002  # error fraction, in the mean of the seeds
+
+
+def planted(slots: int = 7, candidates: int = 4, interactions: float = 0.3, seed: int = 0) -> Table:
+    """A made-up table of candidates**slots architectures, of which accurate ones are mostly slow.
+
+    Args:
+        interactions: share of the variance, of both costs before they are bent, that no sum of parts explains.
+    """
+    if not 0 <= interactions <= 1:
+        raise InputError(f"a share of the variance is between 0 and 1; got {interactions}")
+    rng = np.random.default_rng(seed)
+    shape = (candidates,) * slots
+    rows = np.stack(np.unravel_index(np.arange(candidates**slots), shape), 1)
+    good, other = (_surface(rows, shape, interactions, rng) for _ in range(2))
+    error = 0.05 + 0.65 * (1 - good) ** 2  # most are poor, and a few stand out
+    ms = 1 + 4 * (0.7 * good + 0.3 * other)
+    space = Choices(f"planted-{slots}x{candidates}", tuple(tuple(f"o{k}" for k in range(candidates)) for _ in shape))
+    worst = (0.7, float(ms.max()))
+    return Table(
+        f"planted {candidates}^{slots}, {interactions:.0%} interactions", space, np.stack([error, ms], 1), worst
+    )
+
+
+def _surface(rows: Rows, shape: tuple[int, ...], interactions: float, rng: np.random.Generator) -> Array:
+    """(A,) values from 0 to 1: a sum of parts, and pairs and triples of slots without one."""
+    slots = len(shape)
+    parts = sum(rng.normal(size=shape[s])[rows[:, s]] for s in range(slots))
+    together = sum(
+        rng.normal(size=tuple(shape[s] for s in some))[tuple(rows[:, s] for s in some)]
+        for some in [
+            *((s, s + 1) for s in range(slots - 1)),
+            *(rng.choice(slots, 3, replace=False) for _ in range(slots)),
+        ]
+    )
+    together = together.reshape(shape) - together.mean()
+    for s in range(slots):  # what a sum of parts could explain is taken out
+        others = tuple(axis for axis in range(slots) if axis != s)
+        together = together - together.mean(others, keepdims=True)
+    unit = lambda values: (values - values.mean()) / values.std()
+    both = (1 - interactions) ** 0.5 * unit(parts) + interactions**0.5 * unit(together.reshape(-1))
+    return (both - both.min()) / (both.max() - both.min())
+
+
+def of_truth(known: Truth) -> tuple[Table, ...]:
+    """The truth table under each of its devices."""
+    guess = 1 - 1 / known.space.classes
+    return tuple(
+        Table(
+            f"truth, {timed.name}",
+            known.space,
+            np.stack([known.error.numpy(), timed.measured_ms.numpy()], 1),
+            (guess, timed.measured_ms.max().item()),
+        )
+        for timed in known.latencies
+    )
+
+
+def made_up() -> tuple[Table, ...]:
+    """Tables of 16,384 architectures with a tenth, a third and most of their variance in interactions."""
+    return tuple(planted(7, 4, share, seed) for seed, share in enumerate((0.1, 0.3, 0.6)))
+
+
+def check(methods: Sequence[str], seeds: int = 1, calls: Sequence[int] = CALLS) -> None:
+    """Refuse, before hours of work, what cannot be measured."""
+    if not methods or set(methods) - set(METHODS) or seeds < 1 or min(calls, default=0) < 1:
+        raise InputError(
+            f"methods are {', '.join(METHODS)}, and seeds and calls at least 1; got {list(methods)}, "
+            f"{seeds} seeds, {list(calls)} calls"
+        )
+
+
+def bench(
+    tables: Iterable[Table],
+    methods: Sequence[str] = OWN,
+    *,
+    seeds: int = 50,
+    calls: Sequence[int] = CALLS,
+    done: Iterable[Row] = (),
+    on_row: Callable[[Row], None] | None = None,
+    workers: int | None = 1,
+) -> tuple[Row, ...]:
+    """Every method on every table with every seed; `done` rows are kept and not repeated.
+
+    Args:
+        workers: processes for the seeds of a row; None for one a core.
+    """
+    check(methods, seeds, calls)
+    kept = {(row.table, row.method, row.calls): row for row in done}
+    rows = []
+    for table in tables:
+        for method in methods:
+            if all((table.name, method, n) in kept for n in calls):
+                rows += [kept[table.name, method, n] for n in calls]
+                continue
+            found = _of_seeds(table, method, max(calls), seeds, workers)
+            for n in calls:
+                rows.append(Row(table.name, method, n, tuple(round(table.share(costs[:n]), 5) for costs in found)))
+                if on_row is not None:
+                    on_row(rows[-1])
+    return tuple(rows)
+
+
+def bench_deadlines(
+    tables: Iterable[Table],
+    methods: Sequence[str] = OWN,
+    *,
+    seeds: int = 50,
+    calls: int = max(CALLS),
+    done: Iterable[DeadlineRow] = (),
+    on_row: Callable[[DeadlineRow], None] | None = None,
+    workers: int | None = 1,
+) -> tuple[DeadlineRow, ...]:
+    """Every method asked for the least error within the median latency of each table; `done` rows are kept.
+
+    Args:
+        workers: as `bench` has them.
+    """
+    check(methods, seeds, [calls])
+    kept = {(row.table, row.method): row for row in done}
+    rows = []
+    for table in tables:
+        deadline = float(np.median(table.costs[:, 1]))
+        best = table.costs[table.costs[:, 1] <= deadline, 0].min()
+        for method in methods:
+            if (table.name, method) in kept:
+                rows.append(kept[table.name, method])
+                continue
+            regrets = []
+            for found in _of_seeds(table, method, calls, seeds, workers, deadline):
+                in_time = found[found[:, 1] <= deadline, 0]
+                regrets.append(round(float(in_time.min() - best), 6) if len(in_time) else None)
+            rows.append(DeadlineRow(table.name, method, calls, deadline, tuple(regrets)))
+            if on_row is not None:
+                on_row(rows[-1])
+    return tuple(rows)
+
+
+def verdicts(
+    tables: Sequence[Table], rows: Sequence[Row], within: Sequence[DeadlineRow], method: str = "model"
+) -> tuple[tuple[str, bool], ...]:
+    """What is asked of `method`, a sentence each, and whether it holds of what was measured."""
+    size = {table.name: table.space.size for table in tables}
+    at = {(row.table, row.method, row.calls): row.median for row in rows}
+    rivals = list(dict.fromkeys(row.method for row in rows if row.method != method))
+    told = []
+    for bar in BARS:
+        own = {name: at[name, method, bar.calls] for name in size if (name, method, bar.calls) in at}
+        if not own:
+            continue
+        least, mean = min(own.values()), statistics.fmean(own.values())
+        told.append(
+            (f"{bar.calls} calls: share on the worst table {least:.3f}, at least {bar.each}", least >= bar.each)
+        )
+        told.append((f"{bar.calls} calls: share in the mean {mean:.3f}, at least {bar.mean}", mean >= bar.mean))
+        for name in own if rivals else ():
+            best, rival = max((at[name, rival, bar.calls], rival) for rival in rivals)
+            ahead = own[name] > best or (own[name] == best and size[name] < LARGE)
+            relation = "above" if size[name] >= LARGE else "not below"
+            told.append((f"{bar.calls} calls, {name}: {own[name]:.3f} {relation} {rival}'s {best:.3f}", ahead))
+    for row in within:
+        if row.method == method:
+            sentence = f"{row.calls} calls, {row.table}: mean regret in time {100 * row.mean:.2f} points"
+            told.append((f"{sentence}, at most {100 * MOST_REGRET:.1f}", row.mean <= MOST_REGRET))
+    return tuple(told)
+
+
+def _of_seeds(
+    table: Table, method: str, calls: int, seeds: int, workers: int | None, deadline_ms: float | None = None
+) -> list[Array]:
+    """`_costs` of every seed, in their order."""
+    workers = workers_for(seeds, workers)
+    if workers == 1:
+        return [_costs(table, method, calls, seed, deadline_ms) for seed in range(seeds)]
+    of = functools.partial(_numbered, table, method, calls, deadline_ms)
+    return [costs for _, costs in sorted(as_finished(of, range(seeds), workers), key=lambda pair: pair[0])]
+
+
+def _numbered(table: Table, method: str, calls: int, deadline_ms: float | None, seed: int) -> tuple[int, Array]:
+    return seed, _costs(table, method, calls, seed, deadline_ms)
+
+
+def _costs(table: Table, method: str, calls: int, seed: int, deadline_ms: float | None = None) -> Array:
+    """(N, 2) in the order of the calls."""
+    found = optimize(
+        table.space, table, calls=calls, worst=table.worst, method=method, seed=seed, deadline_ms=deadline_ms
+    )
+    return np.array([trial.costs for trial in found.trials])
+
+
+def to_text(rows: Sequence[Row], within: Sequence[DeadlineRow], told: Sequence[tuple[str, bool]]) -> str:
+    """Median share of the hypervolume, a line a table and method, a column a number of calls; means; verdicts."""
+    calls = list(dict.fromkeys(row.calls for row in rows))
+    head = f"{'table':36} {'method':18}" + "".join(f"{n:>8}" for n in calls)
+    at = {(row.table, row.method, row.calls): row.median for row in rows}
+    pairs = list(dict.fromkeys((row.table, row.method) for row in rows))
+    line = lambda name, method, values: f"{name:36} {method:18}" + "".join(f"{x:8.3f}" for x in values)
+    lines = [line(name, method, [at[name, method, n] for n in calls]) for name, method in pairs]
+    for method in dict.fromkeys(row.method for row in rows):
+        of = [[at[name, method, n] for name, other in pairs if other == method] for n in calls]
+        lines.append(line("mean of all tables", method, map(statistics.fmean, of)))
+    for row in within:
+        lines.append(
+            f"{row.table:36} {row.method:18}{100 * row.mean:8.2f} points of regret within {row.deadline_ms:.3g} ms"
+        )
+    if not told:
+        lines.append("nothing was judged: model, which the bars are for, is not among the methods")
+    lines += [f"{'ok  ' if holds else 'FAIL'} {sentence}" for sentence, holds in told]
+    return "\n".join([head, *lines])
+
+
+def to_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    return [asdict(row) | {"median": row.median} for row in rows]
+
+
+def deadlines_to_json(rows: Iterable[DeadlineRow]) -> list[dict[str, Any]]:
+    return [asdict(row) for row in rows]
+
+
+def from_json(value: dict[str, Any]) -> tuple[tuple[Row, ...], tuple[DeadlineRow, ...]]:
+    """The rows of a bench that was saved, and those within a deadline."""
+    try:
+        rows = tuple(Row(r["table"], r["method"], r["calls"], tuple(r["shares"])) for r in value["rows"])
+        return rows, tuple(DeadlineRow(**{**row, "regrets": tuple(row["regrets"])}) for row in value["within"])
+    except (KeyError, TypeError) as problem:
+        raise InputError(f"a damaged optimize bench: {type(problem).__name__} {problem}") from None

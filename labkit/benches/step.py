@@ -1,0 +1,339 @@
+"""How fast is a step of the search? Ours beside the same mathematics written the obvious way, and beside the floor.
+
+A full UNAS step: two one-hot passes forward, two relaxed passes forward and backward (a training and a validation
+batch), a step of the logits and a step of the weights.
+"""
+
+import copy
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial, reduce
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
+
+from labkit.data import ImageSet, ShuffledBatches
+from labkit.estimators.costs import generalisation_loss
+from labkit.estimators.distributions import ArchDistribution
+from labkit.latency.cards import Timing
+from labkit.latency.measuring import macs_per_ms
+from labkit.latency.stopwatch import time_interleaved
+from labkit.latency.table import LatencyTable
+from labkit.networks.complexity import count
+from labkit.networks.supernet import MixedOp, Supernet, frozen_statistics, seeded
+from labkit.oneshot.config import SearchConfig
+from labkit.oneshot.run import TEMPERATURE, SearchRun
+from labkit.spaces import SearchSpace
+from labkit.spaces.depthwise import DepthwiseConv2d
+from labkit.system import malloc
+from labkit.system.errors import InputError
+
+KIND, SCHEMA = "step bench", 1
+AXES = {"candidates": "candidates a slot, at most", "slots": "layers", "batch_size": "batch size"}  # of a Row
+RECORDED_BY = 64  # steps, after which hardly a candidate has not been drawn: a one-hot pass records what it meets
+
+
+class ObviousStep:
+    """The oracle: the formula as it stands, every candidate run and added up in turn, in PyTorch's own layout.
+
+    So both relaxed passes are held until L_gen is known, and the weights' gradient is a way back of its own.
+    One call is one step; `architecture` and `weights` are the gradients that it followed.
+    """
+
+    def __init__(self, supernet: Supernet, data: ImageSet, config: SearchConfig, table: LatencyTable):
+        self.supernet, self.config, self.table = plain(supernet), config, table
+        self.parameters = list(self.supernet.parameters())
+        self.dist = ArchDistribution(supernet.space).to(self.parameters[0])
+        self.optimizer = torch.optim.AdamW(self.parameters, config.weight_lr, weight_decay=config.weight_decay)
+        self.logit_optimizer = torch.optim.Adam(self.dist.parameters(), config.logit_lr)
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.train_batches = ShuffledBatches(data.train, config.batch_size, self.generator, data.augment)
+        self.valid_batches = ShuffledBatches(data.valid, config.batch_size, self.generator)
+        self.steps = 0
+
+    def __call__(self) -> None:
+        with seeded(self.config.seed + self.steps):
+            train, valid = next(self.train_batches), next(self.valid_batches)
+        self.gradients(train, valid)
+        (latency,) = torch.autograd.grad(
+            self.config.latency_cost(self.table(self.dist.probs()[None])).sum(), self.dist.logits
+        )
+        self.dist.logits.grad = self.architecture + self.config.nats_per_error * latency
+        self.logit_optimizer.step()
+        for parameter, gradient in zip(self.parameters, self.weights):
+            parameter.grad = gradient
+        nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
+        self.optimizer.step()
+        self.steps += 1
+
+    def gradients(self, train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor]) -> None:
+        """Set `architecture` (S, K), in nats, and `weights`, one a parameter, from two batches."""
+        self.supernet.train()
+        sample = self.dist.sample(1, TEMPERATURE, self.generator)
+        with torch.no_grad(), frozen_statistics(self.supernet):
+            drawn = generalisation_loss(
+                self._loss(train, sample.hard), self._loss(valid, sample.hard), self.config.gap_weight
+            )
+        # Equal in value to the relaxed sample; its slope is that of the estimator's two pathwise terms.
+        at = sample.soft - sample.soft_given_hard + sample.soft_given_hard.detach()
+        train_loss = self._loss(train, at)
+        with frozen_statistics(self.supernet):
+            valid_loss = self._loss(valid, at)
+        relaxed = generalisation_loss(train_loss, valid_loss, self.config.gap_weight)
+        surrogate = ((drawn - relaxed).detach() * sample.log_prob + relaxed).sum()
+        (self.architecture,) = torch.autograd.grad(surrogate, self.dist.logits, retain_graph=True)
+        self.weights = torch.autograd.grad(train_loss, self.parameters)
+
+    def _loss(self, batch: tuple[Tensor, Tensor], weights: Tensor) -> Tensor:
+        images, labels = batch
+        return F.cross_entropy(self._forward(images, weights[0]), labels)
+
+    def _forward(self, x: Tensor, weights: Tensor) -> Tensor:
+        relaxed = weights.requires_grad
+        for edge, module in zip(self.supernet.space.edges, self.supernet.body):
+            if isinstance(module, MixedOp):
+                each = zip(weights[edge.slot], module.ops)
+                x = reduce(torch.add, [w * op(x) for w, op in each if relaxed or w != 0])
+            else:
+                x = module(x)
+        return self.supernet.head(x)
+
+
+def plain(supernet: Supernet) -> Supernet:
+    """A copy with PyTorch's own convolutions in place of ours."""
+    supernet = copy.deepcopy(supernet)
+    for name, ours in list(supernet.named_modules()):
+        if isinstance(ours, DepthwiseConv2d):
+            theirs = nn.Conv2d(
+                ours.in_channels,
+                ours.out_channels,
+                ours.kernel_size,
+                ours.stride,
+                ours.padding,
+                groups=ours.groups,
+                bias=False,
+            )
+            theirs.weight = ours.weight
+            supernet.set_submodule(name, theirs)
+    return supernet
+
+
+class OurStep:
+    """A joint step of `searching.search`, as it is: on a GPU from recordings of it."""
+
+    def __init__(self, supernet: Supernet, data: ImageSet, config: SearchConfig, table: LatencyTable):
+        endless = replace(config, mixture_steps=0, weight_steps=0, joint_steps=10**9)
+        self.run = SearchRun(supernet, data, endless, table)
+
+    def __call__(self) -> None:
+        self.run.advance(self.run.step + 1)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison under one set of conditions."""
+
+    space: str
+    origin: str  # the space that it is cut from, by `fewer` or `shorter`; itself where it is whole
+    candidates: int  # of a slot, at most
+    slots: int
+    batch_size: int
+    threads: int
+    obvious: Timing  # of a step, in ms
+    ours: Timing
+    obvious_bytes: int  # allocated at most at one time during a step, beyond what was there before
+    our_bytes: int
+    floor_ms: float  # the convolutions' arithmetic alone, at the rate of the machine's own best convolution
+
+    @property
+    def speedup(self) -> float:
+        """How many of our steps fit into an obvious one."""
+        return self.obvious.best_ms / self.ours.best_ms
+
+    @property
+    def memory(self) -> float:
+        """What ours allocates as a share of what the obvious one does."""
+        return self.our_bytes / self.obvious_bytes
+
+    @property
+    def to_the_floor(self) -> float:
+        return self.ours.best_ms / self.floor_ms
+
+
+def measure(
+    spaces: Sequence[SearchSpace],
+    data: ImageSet,
+    table_of: Callable[[SearchSpace], LatencyTable],
+    *,
+    batch_sizes: Sequence[int] = (64,),
+    candidates: Sequence[int] = (),
+    layers: Sequence[int] = (),
+    seconds: float = 10.0,
+    device: str | torch.device = "cpu",
+    on_row: Callable[[Row], None] | None = None,
+) -> list[Row]:
+    """Both steps in turn, for every space and batch size; also for the last space cut to `candidates` and to `layers`.
+
+    PyTorch hands freed memory back to the system, and ours keeps it (`memory.keep_freed`). That cannot be undone inside
+    a process, so the obvious step has it too: what it is worth is not part of the ratio.
+    """
+    if not batch_sizes or min(batch_sizes) < 2:
+        raise InputError(f"a step needs batches of at least 2 images; got {list(batch_sizes)}")
+    if not spaces:
+        raise InputError("a step is one of a search in some space: name at least one")
+    if cells := [space.name for space in spaces if not space.is_chain]:
+        raise InputError(f"the step written the obvious way is that of a chain; got {', '.join(cells)}")
+    last = spaces[-1]
+    cut = [fewer(last, n) for n in candidates] + [shorter(last, n) for n in layers]
+    origins = {space: space.name for space in spaces} | dict.fromkeys(cut, last.name)
+    malloc.keep_freed()
+    data, rate, rows = data.to(device), macs_per_ms(device), []
+    for space, batch_size in itertools.product(origins, batch_sizes):
+        config, supernet = SearchConfig(batch_size=batch_size), Supernet(space).to(device)
+        steps = [make(supernet, data, config, table_of(space)) for make in (ObviousStep, OurStep)]
+        recorded = torch.device(device).type == "cuda"
+        # Recordings are made in the first steps and keep memory from then on, so on a GPU those steps are what counts.
+        first = [peak_bytes(partial(_steps, step, n), device) for step, n in zip(steps, (2, RECORDED_BY)) if recorded]
+        timings = time_interleaved(steps, device=device, seconds=seconds, rounds=8)
+        peaks = first or [peak_bytes(step, device) for step in steps]
+        rows.append(
+            Row(
+                space.name,
+                origins[space],
+                space.mask.shape[1],
+                len(space.slots),
+                batch_size,
+                torch.get_num_threads(),
+                *timings,
+                *peaks,
+                batch_size * step_macs(supernet) / rate,
+            )
+        )
+        if on_row is not None:
+            on_row(rows[-1])
+    return rows
+
+
+def _steps(step: Callable[[], None], n: int) -> None:
+    for _ in range(n):
+        step()
+
+
+class _Mixture(nn.Module):
+    """The supernet as a network of images alone, so that its work can be counted."""
+
+    def __init__(self, supernet: Supernet):
+        super().__init__()
+        self.supernet = supernet
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights = self.supernet.space.mask.float() / self.supernet.space.mask.sum(-1, keepdim=True)
+        return self.supernet(x, weights[None])
+
+
+def step_macs(supernet: Supernet) -> float:
+    """Multiply-accumulates of a step, an image: two one-hot passes, and the relaxed ones with what they send back.
+
+    Backward, a layer does its work again for the slope in its input, and again for the slope in its weights; the
+    validation pass needs only the first. A one-hot pass is counted as the share that it has of the candidates.
+    """
+    mixed = count(_Mixture(copy.deepcopy(supernet).cpu()), supernet.space.image).macs
+    return mixed * (3 + 2) + 2 * mixed / supernet.mixed_passes
+
+
+def peak_bytes(call: Callable[[], object], device: str | torch.device = "cpu") -> int:
+    """How far beyond where it began the memory of tensors on `device` rises during `call`."""
+    if torch.device(device).type == "cuda":
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        call()
+        return torch.cuda.max_memory_allocated(device) - before
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as prof:
+        call()
+    events = [event for event in prof.profiler.kineto_results.events() if event.name() == "[memory]"]
+    changes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
+    return max(itertools.accumulate(changes), default=0)
+
+
+@dataclass(frozen=True)
+class Growth:
+    """How our step's time grows along one axis, all else the same."""
+
+    origin: str
+    along: str  # a key of AXES
+    at: tuple[int, ...]  # rising
+    ms: tuple[float, ...]
+    to_the_floor: tuple[float, ...]
+
+    @property
+    def power(self) -> float:
+        """Of a line through the logarithms: 1 is in proportion, below it there is a price that every step pays."""
+        return float(np.polyfit(np.log(self.at), np.log(self.ms), 1)[0])
+
+    def __str__(self) -> str:
+        listed = lambda values, form: ", ".join(format(value, form) for value in values)
+        return (
+            f"{self.origin}, {AXES[self.along]} {listed(self.at, 'd')}: {listed(self.ms, '.0f')} ms, "
+            f"{listed(self.to_the_floor, '.1f')} times the floor, as power {self.power:.2f}"
+        )
+
+
+def growth(rows: Sequence[Row]) -> tuple[Growth, ...]:
+    """A line for each space, axis and setting of the others where `rows` differ along that axis alone."""
+    found = []
+    for along in AXES:
+        fixed = [name for name in ("origin", "threads", *AXES) if name != along]
+        lines: dict[tuple, dict[int, Row]] = {}
+        for row in rows:
+            lines.setdefault(tuple(getattr(row, name) for name in fixed), {})[getattr(row, along)] = row
+        for (origin, *_), line in lines.items():
+            if len(line) > 1:
+                at, along_it = zip(*sorted(line.items()))
+                ms = tuple(row.ours.best_ms for row in along_it)
+                found.append(Growth(origin, along, at, ms, tuple(row.to_the_floor for row in along_it)))
+    return tuple(found)
+
+
+def to_text(rows: Sequence[Row]) -> str:
+    """A line a row, and one for each axis along which the rows show how the time grows."""
+    lines = [f"{'space':14} slots  most candidates  batch  obvious ms   ours ms  faster  memory  to the floor"]
+    for r in rows:
+        lines.append(
+            f"{r.space:14} {r.slots:5}  {r.candidates:15}  {r.batch_size:5}  {r.obvious.best_ms:10.0f}  "
+            f"{r.ours.best_ms:8.0f}  {r.speedup:5.2f}x  {r.memory:5.2f}x  {r.to_the_floor:11.1f}x"
+        )
+    return "\n".join([*lines, *map(str, growth(rows))])
+
+
+def to_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    ratios = lambda row: {name: round(getattr(row, name), 3) for name in ("speedup", "memory", "to_the_floor")}
+    return [asdict(row) | ratios(row) for row in rows]
+
+
+def growth_to_json(lines: Iterable[Growth]) -> list[dict[str, Any]]:
+    return [asdict(line) | {"power": round(line.power, 3)} for line in lines]
+
+
+def fewer(space: SearchSpace, candidates: int) -> SearchSpace:
+    """The same space with at most so many candidates a slot: how a step's time grows with them."""
+    if candidates < 1:
+        raise InputError(f"a slot keeps at least one candidate; got {candidates}")
+    return replace(space, name=f"{space.name}-{candidates}", slots=tuple(slot[:candidates] for slot in space.slots))
+
+
+def shorter(space: SearchSpace, layers: int) -> SearchSpace:
+    """The same chain, its head after so many layers with a choice: how a step's time grows with them.
+
+    What it keeps are the first ones, which are narrower and see more pixels: of the floor that is part, so the ratio to
+    it compares better than the time.
+    """
+    if not 1 <= layers <= len(space.slots):
+        raise InputError(f"{space.name} has 1 to {len(space.slots)} layers to keep; got {layers}")
+    slots = space.slots[:layers]
+    edges = itertools.takewhile(lambda edge: edge.slot is None or edge.slot < layers, space.edges)
+    return replace(space, name=f"{space.name}-{layers}-layers", slots=slots, edges=tuple(edges))

@@ -1,0 +1,162 @@
+"""How well do shared weights rank? Supernets trained and judged in several ways, held against the truth table.
+
+In shapes: A architectures in the order in which the space is iterated.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+
+from labkit.benches.tabular.report import top_quarter
+from labkit.benches.tabular.table import Truth
+from labkit.data import ImageSet
+from labkit.networks.supernet import Supernet
+from labkit.oneshot.config import SearchConfig
+from labkit.oneshot.evaluation import shared_errors
+from labkit.oneshot.run import SearchRun
+from labkit.oneshot.searching import learning_passes
+from labkit.stats import Agreement, agreement
+from labkit.system import storage
+from labkit.system.errors import InputError
+
+SAMPLES = ("one-hot", "relaxed")
+STATISTICS = ("running", "re-estimated")
+KIND, SCHEMA = "supernet bench", 1
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Every architecture's validation error on one set of shared weights."""
+
+    sample: str  # what the weights were trained on, see searching.train_shared
+    statistics: str  # of batch norm while judging, see judging.shared_errors
+    seed: int
+    errors: tuple[float, ...]  # A
+    weights: str = "last"  # or "averaged" over the last steps
+    passes: float = 0.0  # image passes of the training
+
+    def agreement(self, known: Truth, *, top: bool = False) -> Agreement:
+        """Kendall's tau between this order and the true one, of all or inside the truth's top quarter."""
+        if len(self.errors) != known.space.size:
+            raise InputError(f"the scan has {len(self.errors)} errors, the truth {known.space.size} architectures")
+        rows = top_quarter(known) if top else slice(None)
+        return agreement(torch.tensor(self.errors)[rows].tolist(), known.error[rows].tolist())
+
+    def regret(self, known: Truth) -> float:
+        """True error of what the scan thinks best, above the least there is."""
+        return (known.error[int(torch.tensor(self.errors).argmin())] - known.error.min()).item()
+
+
+def measure(
+    known: Truth,
+    data: ImageSet,
+    config: SearchConfig,
+    *,
+    seeds: int = 3,
+    samples: Sequence[str] = SAMPLES,
+    statistics: Sequence[str] = STATISTICS,
+    equal_cost: bool = False,
+    done: Iterable[Scan] = (),
+    on_scan: Callable[[Scan], None] | None = None,
+) -> tuple[Scan, ...]:
+    """Train a supernet a seed and way, and scan the whole space on it with each kind of statistics.
+
+    Args:
+        data: the images that the truth was made of.
+        config: mixture steps, then weight and joint steps on samples: as many as a search has. Where it averages
+            weights, both those and the last ones are scanned.
+        samples: ways to train, see `SearchConfig.learns_on`; "relaxed*3" for three times as many steps on samples.
+        equal_cost: each has as many steps on samples as cost what those on relaxed ones do.
+        done: scans of an earlier call with the same arguments, which are kept and not made again.
+    """
+    if seeds < 1 or not samples or not statistics:
+        raise InputError(f"a supernet bench needs a seed, a way to train and one to judge; got {seeds}")
+    if data.digest != known.recipe["data"]["digest"]:
+        raise InputError(f"the truth was made on {known.recipe['data']['name']}: hand over the same images")
+    if wrong := sorted(set(statistics) - set(STATISTICS)):
+        raise InputError(f"batch-norm statistics are {' and '.join(STATISTICS)}; got {wrong[0]!r}")
+    for sample in samples:  # what is no way to train is refused before anything is trained
+        _of(config, sample, 0, Supernet(known.space), equal_cost)
+    kept = {(scan.seed, scan.sample, scan.weights, scan.statistics): scan for scan in done}
+    both = ("last", "averaged") if config.weight_average else ("last",)
+    scans = []
+    for seed, sample in itertools.product(range(seeds), samples):
+        asked = [(seed, sample, weights, how) for weights, how in itertools.product(both, statistics)]
+        if all(key in kept for key in asked):
+            scans += [kept[key] for key in asked]
+            continue
+        supernet = Supernet(known.space, seed=seed)
+        run = SearchRun(supernet, data, _of(config, sample, seed, supernet, equal_cost)).advance()
+        run.bar.close()
+        for _, _, weights, how in asked:
+            trained = run.learnt if weights == "averaged" else run.supernet
+            errors = shared_errors(trained, known.space, data, config, statistics=how)
+            rounded = tuple(round(error, 6) for error in errors)
+            scans.append(Scan(sample, how, seed, rounded, weights, round(run.passes)))
+            if on_scan is not None:
+                on_scan(scans[-1])
+    return tuple(scans)
+
+
+def _of(config: SearchConfig, sample: str, seed: int, supernet: Supernet, equal_cost: bool) -> SearchConfig:
+    """The config of one way, all of whose steps after the mixture are of the weights."""
+    name, _, times = sample.partition("*")
+    if times and not times.isdecimal():
+        raise InputError(f"a way to train is a name, or a name times whole steps such as relaxed*3; got {sample!r}")
+    own = replace(config, weights_on=name, seed=seed)
+    steps = (config.weight_steps + config.joint_steps) * int(times or 1)
+    if equal_cost:
+        ratio = learning_passes(supernet, replace(own, weights_on="relaxed")) / learning_passes(supernet, own)
+        steps = round(steps * ratio)
+    return replace(own, weight_steps=steps, joint_steps=0)
+
+
+def to_text(known: Truth, scans: Iterable[Scan]) -> str:
+    """Agreement with the truth, a line a scan, and the means of the seeds."""
+    scans = tuple(scans)
+    head = f"{'weights trained on':20} {'weights':9} {'batch norm':13} seed   {f'tau, all {known.space.size}':22}"
+    lines = [f"{head} tau, top quarter"]
+    for scan in scans:
+        everywhere, top = str(scan.agreement(known)), str(scan.agreement(known, top=True))
+        lines.append(f"{scan.sample:20} {scan.weights:9} {scan.statistics:13} {scan.seed:4}   {everywhere:22} {top}")
+    return "\n".join(lines + _means(known, scans))
+
+
+def _means(known: Truth, scans: Iterable[Scan]) -> list[str]:
+    """Of the seeds, a line a way that has several."""
+    ways: dict[tuple[str, str, str], list[Scan]] = {}
+    for scan in scans:
+        ways.setdefault((scan.sample, scan.weights, scan.statistics), []).append(scan)
+    lines = []
+    for (sample, weights, how), several in ways.items():
+        if len(several) > 1:
+            everywhere, top = (fmean(s.agreement(known, top=t).tau for s in several) for t in (False, True))
+            regret = fmean(s.regret(known) for s in several)
+            cost = fmean(s.passes for s in several)
+            lines.append(
+                f"{sample:20} {weights:9} {how:13} mean   {everywhere:<22.3f} {top:.3f}; its best is "
+                f"{100 * regret:.2f} points above the least error, {cost:,.0f} image passes"
+            )
+    return lines
+
+
+def to_json(scans: Iterable[Scan]) -> list[dict[str, Any]]:
+    return [asdict(scan) for scan in scans]
+
+
+def load(source: str | Path = "supernet") -> tuple[Scan, ...]:
+    """The scans of a bench that was saved: a file, or the name of a shipped one."""
+    return storage.read_result(source, KIND, SCHEMA, from_json)
+
+
+def from_json(value: dict[str, Any]) -> tuple[Scan, ...]:
+    """The scans of a bench that was saved."""
+    try:
+        return tuple(Scan(**{**row, "errors": tuple(row["errors"])}) for row in value["rows"])
+    except (KeyError, TypeError) as problem:
+        raise InputError(f"a damaged supernet bench: {type(problem).__name__} {problem}") from None

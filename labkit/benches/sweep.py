@@ -1,0 +1,122 @@
+"""What does sharing cost, and does a latency weight mean what it says?
+
+One sweep of latency weights beside a search for each of them, and a sweep that minimises error itself beside one that
+minimises cross-entropy; all judged by the truth table.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from statistics import mean
+from typing import Any
+
+from labkit.benches.comparison import steering
+from labkit.benches.tabular.table import Truth
+from labkit.data import ImageSet
+from labkit.latency.table import LatencyTable
+from labkit.networks.supernet import Supernet
+from labkit.oneshot.config import SearchConfig
+from labkit.oneshot.searching import SearchResult, search, sweep
+from labkit.pareto import Frontier
+from labkit.system.errors import InputError
+
+ONE, BY_ERROR, EACH = WAYS = ("one sweep", "one sweep, by error", "a search each")
+KIND, SCHEMA = "sweep bench", 2
+# Error fraction per ms: from one end of the front to the other.
+LATENCY_WEIGHTS = (0.0, 0.3, 0.8, 1.5, 2.5, 7.0, 14.0, 50.0)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one way found with one seed, an architecture a latency weight."""
+
+    way: str
+    seed: int
+    latency_weights: tuple[float, ...]
+    architectures: tuple[str, ...]
+    passes: float  # image passes, of all of it
+    seconds: float
+
+    def share(self, known: Truth, latency: str | None = None) -> float:
+        """Of the exact front's hypervolume, by trained error and measured latency: what these architectures reach."""
+        points = known.points(latency)
+        worst = max(p.error for p in points), max(p.latency_ms for p in points)
+        found = [points[known.space.index(known.space.architecture(ops))] for ops in self.architectures]
+        return Frontier.of(found).hypervolume(worst) / Frontier.of(points).hypervolume(worst)
+
+
+def measure(
+    known: Truth,
+    data: ImageSet,
+    table: LatencyTable,
+    config: SearchConfig,
+    *,
+    latency_weights: Sequence[float] = LATENCY_WEIGHTS,
+    seeds: int = 5,
+    done: Iterable[Row] = (),
+    on_row: Callable[[list[Row]], None] | None = None,
+) -> list[Row]:
+    """Every way with every seed; `done` rows are kept and not repeated.
+
+    Args:
+        data: the images that the truth was made of.
+        on_row: called with all rows so far after each, to save them.
+    """
+    if seeds < 1 or not latency_weights:
+        raise InputError(f"a sweep bench needs a seed and a latency weight; got {seeds} and {len(latency_weights)}")
+    if data.digest != known.recipe["data"]["digest"]:
+        raise InputError(f"the truth was made on {known.recipe['data']['name']}: hand over the same images")
+    rows = list(done)
+    finished = {(row.way, row.seed) for row in rows}
+    for seed, way in itertools.product(range(seeds), WAYS):
+        if (way, seed) in finished:
+            continue
+        found = _found(way, Supernet(known.space, seed=seed), data, table, latency_weights, replace(config, seed=seed))
+        passes, seconds = sum(result.passes for result in found), sum(result.seconds for result in found)
+        ops = tuple(str(result.architecture) for result in found)
+        rows.append(Row(way, seed, tuple(latency_weights), ops, passes, round(seconds, 1)))
+        if on_row is not None:
+            on_row(rows)
+    return rows
+
+
+def _found(way, supernet, data, table, latency_weights, config) -> Sequence[SearchResult]:
+    if way in (ONE, BY_ERROR):
+        task_cost = "error" if way == BY_ERROR else config.task_cost
+        return sweep(supernet, data, table, latency_weights, replace(config, task_cost=task_cost))
+    return [search(supernet, data, table, replace(config, latency_weight=weight)) for weight in latency_weights]
+
+
+def to_text(known: Truth, rows: Sequence[Row], latency: str | None = None) -> str:
+    """A line a row, then one sweep beside a search each, and how the choices of every way follow the weight."""
+    lines = [f"{'way':20} seed  {'of the front':>12}  {'image passes':>12}  seconds"]
+    for row in rows:
+        share = row.share(known, latency)
+        lines.append(f"{row.way:20} {row.seed:4}  {share:12.1%}  {row.passes:12,.0f}  {row.seconds:7.0f}")
+    one, each = ({row.seed: row for row in rows if row.way == way} for way in (ONE, EACH))
+    both = sorted(set(one) & set(each))
+    if both:
+        ratios = [one[s].share(known, latency) / each[s].share(known, latency) for s in both]
+        cost = mean(one[s].passes * len(each[s].architectures) / each[s].passes for s in both)
+        lines.append(
+            f"over {len(both)} seeds one sweep reaches {mean(ratios):.1%} of what a search each reaches "
+            f"({min(ratios):.1%} to {max(ratios):.1%}), for the cost of {cost:.2f} searches"
+        )
+    for way in WAYS:
+        chosen = [(row.latency_weights, row.architectures) for row in rows if row.way == way]
+        if chosen and (followed := steering(known, chosen, latency)) is not None:
+            lines.append(f"{way}: {followed}")
+    return "\n".join(lines)
+
+
+def to_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    return [asdict(row) for row in rows]
+
+
+def from_json(value: dict[str, Any]) -> list[Row]:
+    """The rows of a bench that was saved."""
+    try:
+        lists = ("architectures", "latency_weights")
+        return [Row(**{**row, **{name: tuple(row[name]) for name in lists}}) for row in value["rows"]]
+    except (KeyError, TypeError) as problem:
+        raise InputError(f"a damaged sweep bench: {type(problem).__name__} {problem}") from None

@@ -1,0 +1,107 @@
+"""Train every architecture of a space, several seeds each; what was done before is not done again."""
+
+import random
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+
+import labkit.data
+from labkit.benches.tabular.table import KIND, SCHEMA, Truth
+from labkit.benches.tabular.timing import LARGEST
+from labkit.networks.parallel import Job, train_all
+from labkit.networks.training import RECIPE, TrainConfig
+from labkit.spaces import SearchSpace
+from labkit.system import storage
+from labkit.system.device import device_name, today, versions
+from labkit.system.errors import InputError
+
+
+def build(
+    folder: str | Path,
+    space: SearchSpace,
+    *,
+    data_name: str = "glyphs-hard",
+    data_seed: int = 0,
+    seeds: int = 3,
+    config: TrainConfig = RECIPE,
+    workers: int | None = None,
+    command: str = "",
+    progress: bool = False,
+) -> int:
+    """Train what `folder` lacks of `space`, `seeds` times each; how many networks were trained now.
+
+    A row is on the disk as soon as it is done; a later call trains the others.
+    """
+    if space.size > LARGEST:
+        raise InputError(f"{space.name} has {space.size:,} architectures; at most {LARGEST:,} can all be trained")
+    if seeds < 1:
+        raise InputError(f"a truth table needs at least one seed; got {seeds}")
+    folder = storage.writable_folder(folder)
+    images = labkit.data.by_name(data_name, seed=data_seed)
+    recipe = {
+        "data": {**images.card(), "made_by": {"name": data_name, "seed": data_seed}},
+        "training": {key: value for key, value in asdict(config).items() if key != "seed"},
+    }
+    _open(folder, space, recipe, seeds, command)
+    path = folder / "trained.jsonl"
+    rows = storage.resume_lines(path)
+    done = {(row["ops"], row["seed"]) for row in rows}
+    jobs = [job for job in _jobs(space, seeds) if (str(job.architecture), job.seed) not in done]
+    with tqdm(total=space.size * seeds, initial=len(rows), disable=not progress, desc="truth", mininterval=1) as bar:
+        with closing(train_all(jobs, space, images, config, workers, test=True)) as trained:
+            for row in trained:
+                storage.append_line(path, row)
+                bar.update()
+    return len(jobs)
+
+
+def retrain(truth: Truth, n: int, *, seed: int = 0, workers: int | None = None, progress: bool = False) -> list[dict]:
+    """Train `n` random rows of `truth` again; each row with its `recorded_test_accuracy` beside the new one."""
+    total = truth.space.size * truth.seeds
+    if not 1 <= n <= total:
+        raise InputError(f"{truth.space.name} has {total} trained networks to sample from; got {n}")
+    made_by = truth.recipe["data"]["made_by"]
+    images = labkit.data.by_name(made_by["name"], seed=made_by["seed"])
+    if images.digest != truth.recipe["data"]["digest"]:
+        raise InputError(
+            f"the images of {made_by['name']} differ here from those of the truth table ({images.digest}, then "
+            f"{truth.recipe['data']['digest']}): other fonts or versions"
+        )
+    jobs = random.Random(seed).sample(_jobs(truth.space, truth.seeds), n)
+    config = TrainConfig(**truth.recipe["training"])
+    rows = []
+    for row in tqdm(
+        train_all(jobs, truth.space, images, config, workers, test=True),
+        total=n,
+        disable=not progress,
+        desc="retrain",
+    ):
+        place = truth.space.index(truth.space.architecture(row["ops"]))
+        rows.append({**row, "recorded_test_accuracy": 1 - truth.test_error[place, row["seed"]].item()})
+    return rows
+
+
+def _jobs(space: SearchSpace, seeds: int) -> list[Job]:
+    """All seeds of an architecture together, the architectures in random order: what is done is a fair sample."""
+    order = list(space)
+    random.Random(0).shuffle(order)
+    return [Job(architecture, seed) for architecture in order for seed in range(seeds)]
+
+
+def _open(folder: Path, space: SearchSpace, recipe: dict[str, Any], seeds: int, command: str) -> None:
+    """Write the manifest of a new table, or check that an old one is of the same recipe; more seeds may be asked."""
+    path = folder / "manifest.json"
+    made = {"command": command, "device": device_name(), "versions": versions(), "date": today()}
+    if path.exists():
+        old = storage.read_json(path, KIND, SCHEMA)
+        if old.get("space", {}).get("digest") != space.digest or old.get("recipe") != recipe:
+            raise InputError(
+                f"{folder} holds a truth table of another space or recipe: name another folder, or delete that one"
+            )
+        seeds, made = max(seeds, old["seeds"]), old["made"]
+    name = {"name": space.name, "classes": space.classes, "digest": space.digest}
+    manifest = {"kind": KIND, "schema": SCHEMA, "space": name, "seeds": seeds, "recipe": recipe, "made": made}
+    storage.write_json(path, manifest)

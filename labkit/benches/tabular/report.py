@@ -1,0 +1,194 @@
+"""Is a truth table good enough to judge by? Agreement of the seeds, ties, and what a latency weight can reach."""
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from labkit.benches.tabular.table import Timed, Truth
+from labkit.pareto import Frontier, supported
+from labkit.stats import Agreement, agreement
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One demand on the table."""
+
+    name: str
+    value: float
+    bar: float
+    at_least: bool
+    unit: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.value >= self.bar if self.at_least else self.value <= self.bar)
+
+    def __str__(self) -> str:
+        sign = "at least" if self.at_least else "at most"
+        mark = "ok  " if self.passed else "FAIL"
+        return f"{mark} {self.name}: {self.value:.3g}{self.unit} ({sign} {self.bar:g}{self.unit})"
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """An architecture with the uncertainty of its place."""
+
+    architecture: str
+    error: float  # mean over the seeds
+    half_width: float  # of the 95 % interval of that mean
+    tied_with_best: bool  # whether the best one's lead is within the 95 % interval of their difference
+
+
+@dataclass(frozen=True)
+class FrontReport:
+    """The exact Pareto front under one card, and the share of it that each way of asking can reach."""
+
+    latency: str
+    card: str
+    size: int
+    by_weight: int  # reached by some latency weight: the corners of the lower convex hull
+    by_hinge: int  # by some target at the steepest weight that any corner of the hull needs
+    by_deadline: int  # by some deadline
+    pooling_first: bool  # whether pooling < 3x3 < 5x5 holds, in the mean over all architectures, in every slot
+
+
+def top_quarter(truth: Truth) -> Tensor:
+    """Indices of the best quarter by mean test error, best first."""
+    return truth.error.argsort()[: math.ceil(truth.space.size / 4)]
+
+
+def quartiles(truth: Truth) -> list[float]:
+    """Accuracy of the worst, the three quartiles and the best architecture, as fractions."""
+    return (1 - truth.error).quantile(torch.linspace(0, 1, 5, dtype=torch.float64)).tolist()
+
+
+def bars(truth: Truth) -> tuple[Bar, ...]:
+    """What a table must reach before anything is judged by it. Accuracies in points, hundredths of the images."""
+    top, error = top_quarter(truth), truth.error
+    pairs = list(itertools.combinations(range(truth.seeds), 2))
+    between = lambda rows: [_tau(truth.test_error[rows, a], truth.test_error[rows, b]).tau for a, b in pairs]
+    everywhere, at_the_top = between(slice(None)), between(top)
+    spread = 100 * truth.test_error.std(1).median().item() if truth.seeds > 1 else math.nan
+    return (
+        Bar("rank agreement of two seeds (Kendall tau, lowest pair)", min(everywhere, default=math.nan), 0.85, True),
+        Bar("the same inside the top quarter", min(at_the_top, default=math.nan), 0.5, True),
+        Bar("standard deviation over seeds, median architecture", spread, 0.7, False, " points"),
+        Bar("range of accuracy", 100 * (error.max() - error.min()).item(), 50, True, " points"),
+        Bar("range inside the top quarter", 100 * (error[top[-1]] - error[top[0]]).item(), 4, True, " points"),
+    )
+
+
+def repeat_bar(truth: Truth, rows: Sequence[dict[str, Any]]) -> Bar:
+    """How far networks trained again (`truth.retrain`) are from the table, against twice the noise of a seed.
+
+    On the machine and versions that made the table they agree to the bit; elsewhere rounding leads to another of the
+    results that a seed could have had.
+    """
+    apart = [100 * (row["test_accuracy"] - row["recorded_test_accuracy"]) for row in rows]
+    places = [truth.space.index(truth.space.architecture(row["ops"])) for row in rows]
+    noise = 100 * truth.test_error[places].var(1).mean().sqrt().item()
+    difference = float(np.sqrt(np.mean(np.square(apart))))
+    return Bar("trained again, root mean square difference", difference, max(2 * noise, 0.5), False, " points")
+
+
+def ranked(truth: Truth) -> tuple[Ranked, ...]:
+    """All architectures, best first, with their ties. The noise of a seed is pooled over the top quarter."""
+    noise = truth.test_error[top_quarter(truth)].var(1).mean().sqrt().item() if truth.seeds > 1 else math.nan
+    of_mean = noise / truth.seeds**0.5
+    best = truth.error.min().item()
+    names = list(map(str, truth.space))
+    return tuple(
+        Ranked(names[i], error, 1.96 * of_mean, error - best < 1.96 * 2**0.5 * of_mean)
+        for i in truth.error.argsort().tolist()
+        for error in (truth.error[i].item(),)
+    )
+
+
+def fronts(truth: Truth) -> tuple[FrontReport, ...]:
+    """One report a card."""
+    return tuple(_front(truth, timed) for timed in truth.latencies)
+
+
+def _front(truth: Truth, timed: Timed) -> FrontReport:
+    front = list(truth.frontier(timed.name))
+    corners = supported(Frontier.of(front))
+    steepest = max(
+        ((a.error - b.error) / (b.latency_ms - a.latency_ms) for a, b in itertools.pairwise(corners)), default=0.0
+    )
+    error, ms = truth.error.numpy(), timed.measured_ms.numpy()
+    places = {(p.error, p.latency_ms) for p in front}
+    reached = lambda cost: _reached(places, error, ms, cost)
+    targets = [p.latency_ms for p in front]
+    return FrontReport(
+        latency=timed.name,
+        card=str(timed.card),
+        size=len(front),
+        by_weight=len(corners),
+        by_hinge=len(set().union(*(reached(error + steepest * np.maximum(ms - t, 0)) for t in targets))),
+        by_deadline=len(set().union(*(reached(np.where(ms <= t, error, 1.0)) for t in targets))),
+        pooling_first=bool(_in_order(truth, timed)),
+    )
+
+
+def _reached(places: set[tuple[float, float]], error, ms, cost) -> set[tuple[float, float]]:
+    """The frontier points among the cheapest under `cost`; of equals the fastest."""
+    cheapest = min(range(len(cost)), key=lambda i: (cost[i], ms[i]))
+    return places & {(float(error[cheapest]), float(ms[cheapest]))}
+
+
+def _in_order(truth: Truth, timed: Timed) -> bool:
+    """Whether the mean latency rises from each slot's last candidate to its first, as five_layer lists them."""
+    ms = timed.measured_ms.reshape([len(slot) for slot in truth.space.slots])
+    for s in range(ms.ndim):
+        means = ms.movedim(s, 0).flatten(1).mean(1)
+        if not (means[1:] < means[:-1]).all():
+            return False
+    return True
+
+
+def to_json(truth: Truth) -> dict[str, Any]:
+    every, order, cards = bars(truth), ranked(truth), fronts(truth)
+    return {
+        "schema": 1,
+        "passed": all(bar.passed for bar in every),
+        "space": truth.space.name,
+        "architectures": truth.space.size,
+        "seeds": truth.seeds,
+        "data": truth.recipe["data"],
+        "accuracy_quartiles": [round(q, 4) for q in quartiles(truth)],
+        "bars": [{**asdict(bar), "passed": bar.passed} for bar in every],
+        "ranking": [asdict(row) for row in order],
+        "fronts": [asdict(front) for front in cards],
+        "core_hours": round(truth.seconds.sum().item() / 3600, 2),
+    }
+
+
+def to_text(truth: Truth) -> str:
+    order, cards = ranked(truth), fronts(truth)
+    tied = [row for row in order if row.tied_with_best]
+    lines = [
+        f"{truth.space.name}: {truth.space.size} architectures x {truth.seeds} seeds, "
+        f"{truth.seconds.sum().item() / 3600:.1f} core hours, made {truth.made['date']}",
+        "accuracy, quartiles (%): " + " / ".join(f"{100 * q:.1f}" for q in quartiles(truth)),
+        *map(str, bars(truth)),
+        f"best: {order[0].architecture}, error {100 * order[0].error:.2f} +- {100 * order[0].half_width:.2f} %; "
+        f"{len(tied) - 1} others are tied with it: {', '.join(row.architecture for row in tied[1:4])}"
+        + (" ..." if len(tied) > 4 else ""),
+    ]
+    for front in cards:
+        lines.append(
+            f"{front.latency}: front of {front.size}; reached by a weight {front.by_weight}, by a hinge at the "
+            f"steepest of those weights {front.by_hinge}, by a deadline {front.by_deadline}; pooling < 3x3 < 5x5 "
+            f"{'in every layer' if front.pooling_first else 'NOT in every layer'} ({front.card})"
+        )
+    return "\n".join(lines)
+
+
+def _tau(a: Iterable[float], b: Iterable[float]) -> Agreement:
+    return agreement(np.asarray(a), np.asarray(b))

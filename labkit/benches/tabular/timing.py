@@ -1,0 +1,55 @@
+"""Time every architecture of a space end to end, under the conditions of a latency table."""
+
+from labkit import spaces
+from labkit.benches.tabular.table import Timed
+from labkit.latency.measuring import measure
+from labkit.latency.table import LatencyTable
+from labkit.networks.supernet import derive
+from labkit.spaces import SearchSpace
+from labkit.system.device import threads
+from labkit.system.errors import InputError
+
+LARGEST = 5_000  # architectures; beyond that training all of them is no longer an afternoon
+
+
+def time_all(
+    space: SearchSpace,
+    table: LatencyTable,
+    *,
+    seconds: float = 0.15,
+    rounds: int = 15,
+    device: str = "cpu",
+) -> Timed:
+    """Every architecture end to end under the conditions of `table`, in turn with each other."""
+    table.check(space)
+    card = table.card
+    with threads(card.threads):
+        measured = measure(
+            [derive(space, architecture) for architecture in space],
+            space.image,
+            runtime=card.runtime,
+            batch_size=card.batch_size,
+            dtype=card.dtype,
+            device=device,
+            seconds=seconds,
+            rounds=rounds,
+        )
+    name = f"{card.runtime}-b{card.batch_size}" + f"-{card.dtype}" * (card.dtype != "float32")
+    timings = tuple(m.timing for m in measured)
+    return Timed(name, measured[0].card, timings, tuple(map(table.table_ms, space)))
+
+
+def table_of(space: SearchSpace, timed: Timed) -> LatencyTable:
+    """The shipped table whose sums stand beside these latencies."""
+    device, _, kind = timed.name.rpartition("/")
+    name = f"{space.name}-{kind}"
+    return LatencyTable.load(f"{device}/{name}" if device else name)
+
+
+def space_of(table: LatencyTable) -> SearchSpace:
+    """The space that `table` was measured for, with as many classes as it has here by default."""
+    space = spaces.by_name(table.space)
+    table.check(space)
+    if space.size > LARGEST:
+        raise InputError(f"{space.name} has {space.size:,} architectures; at most {LARGEST:,} can all be timed")
+    return space

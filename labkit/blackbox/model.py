@@ -1,0 +1,221 @@
+"""Proposals by a model of the cost: Bayesian optimisation whose candidates come from policies.
+
+In shapes: N trials, S slots, K candidates, J objectives (1 or 2), P policies, M candidates for the next trial.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labkit.blackbox.gaussian_process import Array, GaussianProcess, Rows
+from labkit.blackbox.proposer import BLOCK, INITIAL, POLICIES, Goal, balanced, fresh, mutations, parents, uniform
+from labkit.pareto import front
+from labkit.spaces import Choices
+
+
+class Model:
+    """Bayesian optimisation over factorised choices: not UNAS, but what is best when few calls are to be had.
+
+    A Gaussian process an objective. Candidates come from policies, annealed on random weightings of the two posterior
+    means, and from mutations of the front; of five trials two go to the largest expected gain in hypervolume, two to
+    the best that a weighting finds, and one to a mutation that no model has approved.
+    """
+
+    def __init__(self, space: Choices, goal: Goal, seed: int):
+        self.space, self.goal, self.seed = space, goal, seed
+        self.mask = space.mask.numpy()
+        self._block: tuple[int, _Fitted] | None = None
+        self._kernels: tuple[tuple[float, float], ...] = ()  # correlation and noise of each objective
+        self._fitted_at = 0
+
+    def propose(self, rows: Rows, costs: Array) -> Rows:
+        n = len(rows)
+        rng = np.random.default_rng((self.seed, n))
+        first = min(INITIAL, self.space.size)
+        if n < first:
+            return balanced(self.mask, first, np.random.default_rng(self.seed))[n:]
+        start = first + (n - first) // BLOCK * BLOCK
+        goal, costs = (self.goal, costs) if self.goal.deadline is None else in_logarithms(self.goal, costs, start)
+        if self._block is None or self._block[0] != start:
+            self._refit(last_fit(first, start), rows, costs, goal)
+            fitted = _Fitted.of(rows[:start], costs[:start], goal, self._kernels, self.mask, (self.seed, start))
+            self._block = start, fitted
+        fitted = self._block[1].with_trials(rows, costs)
+        seen = set(map(bytes, rows))
+        best = parents(rows, fitted.costs, goal, most=5)
+        turn = (n - first) % BLOCK
+        if turn == BLOCK - 1:
+            mutated = fresh(mutations(best, self.mask, 64, rng), seen)
+            if len(mutated):
+                return mutated[:1]
+        pools = [fitted.drawn(rng, 16), mutations(best, self.mask, 160, rng), uniform(self.mask, 32, rng)]
+        candidates = fresh(np.concatenate(pools), seen)
+        while not len(candidates):  # hardly any is left
+            candidates = fresh(uniform(self.mask, 256, rng), seen)
+        merit = fitted.gain(candidates) if turn % 2 == 0 else fitted.promise(candidates, rng)
+        return candidates[[int(merit.argmax())]]
+
+    def _refit(self, at: int, rows: Rows, costs: Array, goal: Goal) -> None:
+        """Correlations and noises by the trials before `at`, unless that is what they are."""
+        if self._fitted_at != at:
+            clipped = np.minimum(costs[:at], goal.box(costs[:at]))
+            models = [GaussianProcess.fit(rows[:at], column) for column in clipped.T]
+            self._kernels, self._fitted_at = tuple((m.rho, m.noise) for m in models), at
+
+
+def in_logarithms(goal: Goal, costs: Array, start: int) -> tuple[Goal, Array]:
+    """The same search within a deadline, with errors on a scale that tells the small ones apart.
+
+    Only the least error counts, and most trials are far from it: on the plain scale a surrogate spends itself on how
+    bad the bad ones are. The logarithm is that of the excess over the least of the trials before `start`, and a tenth
+    of what the median exceeds it by.
+    """
+    least, middle = costs[:start, 0].min(), np.median(costs[:start, 0])
+    small = 0.1 * (middle - least) + 1e-12
+    # A trial since then may lie below the least: it counts as half the small excess until the next start.
+    bent = lambda error: np.log(np.maximum(error - least + small, small / 2))
+    worst = tuple(None if bound is None else float(bent(bound)) for bound in goal.worst[:1])
+    return replace(goal, worst=(*worst, *goal.worst[1:])), np.stack([bent(costs[:, 0]), costs[:, 1]], 1)
+
+
+def last_fit(first: int, now: int) -> int:
+    """The latest not after `now` of: first, then a fifth more each time. Correlations settle, and fits grow dear."""
+    while (later := first + max(BLOCK, first // 5)) <= now:
+        first = later
+    return first
+
+
+@dataclass(frozen=True, eq=False)
+class _Fitted:
+    """Surrogates of each objective, and policies that are good under random weightings of them."""
+
+    goal: Goal
+    rows: Rows
+    costs: Array  # clipped to the box: how bad a bad one is says little about good ones
+    models: tuple[GaussianProcess, ...]
+    box: Array  # (J,)
+    policies: Array  # (P, S, K)
+
+    @classmethod
+    def of(
+        cls,
+        rows: Rows,
+        costs: Array,
+        goal: Goal,
+        kernels: tuple[tuple[float, float], ...],
+        mask: NDArray[np.bool_],
+        seed: tuple[int, int],
+    ) -> "_Fitted":
+        rng, box = np.random.default_rng(seed), goal.box(costs)
+        clipped = np.minimum(costs, box)
+        models = tuple(GaussianProcess.given(rows, y, *kernel) for y, kernel in zip(clipped.T, kernels))
+        made = cls(goal, rows, clipped, models, box, np.empty(0))
+        weights = made.weightings(POLICIES, rng)
+        return cls(goal, rows, clipped, models, box, anneal(models, weights / made.ranges, mask, rng))
+
+    def with_trials(self, rows: Rows, costs: Array) -> "_Fitted":
+        """The same correlations and policies, with all trials seen."""
+        if len(rows) == len(self.rows):
+            return self
+        clipped = np.minimum(costs, self.box)
+        models = tuple(GaussianProcess.given(rows, y, m.rho, m.noise) for m, y in zip(self.models, clipped.T))
+        return _Fitted(self.goal, rows, clipped, models, self.box, self.policies)
+
+    @property
+    def ranges(self) -> Array:
+        """(J,) what each objective spans between the best trial and the box."""
+        return np.maximum(self.box - self.costs.min(0), 1e-12)
+
+    def weightings(self, n: int, rng: np.random.Generator) -> Array:
+        """(n, J) that sum to 1, spread over all compromises."""
+        if self.costs.shape[1] == 1:
+            return np.ones((n, 1))
+        share = (rng.permutation(n) + rng.random(n)) / n
+        return np.stack([share, 1 - share], 1)
+
+    def drawn(self, rng: np.random.Generator, each: int) -> Rows:
+        """`each` rows of every policy."""
+        cumulative = self.policies.cumsum(-1)
+        throws = rng.random((each, *self.policies.shape[:2], 1))
+        picked = (throws > cumulative[None] / cumulative[None, ..., -1:]).sum(-1)
+        return picked.reshape(-1, self.policies.shape[1])
+
+    def gain(self, rows: Rows) -> Array:
+        """(M,) expected improvement: of the hypervolume, of a single objective, or of the error in time."""
+        predicted = [model.predict(rows) for model in self.models]
+        if self.goal.deadline is not None:
+            in_time = self.costs[self.costs[:, 1] <= self.goal.deadline, 0]
+            likely = _normal_cdf((self.goal.deadline - predicted[1][0]) / predicted[1][1])
+            return likely * (_improvement(*predicted[0], in_time.min()) if len(in_time) else 1.0)
+        if len(predicted) == 1:
+            return _improvement(*predicted[0], self.costs.min())
+        return expected_hypervolume_gain(*predicted, self.costs[front(self.costs)], self.box)
+
+    def promise(self, rows: Rows, rng: np.random.Generator) -> Array:
+        """(M,) how good the posterior means are under one random weighting, or in time."""
+        means = np.stack([model.predict(rows)[0] for model in self.models], 1)
+        if self.goal.deadline is not None:
+            return -means[:, 0] - 10 * self.ranges[0] * (means[:, 1] > self.goal.deadline)
+        return -(means / self.ranges) @ self.weightings(POLICIES, rng)[0]
+
+
+def anneal(
+    models: Iterable[GaussianProcess], weights: Array, mask: NDArray[np.bool_], rng: np.random.Generator
+) -> Array:
+    """(P, S, K) policies, each of low expected cost under its row of `weights` (P, J), found slot by slot.
+
+    Given the other slots, the expected posterior mean is linear in a slot's probabilities, so the best ones at a
+    temperature are a softmax of exact means: no draw is needed. The temperature falls.
+    """
+    models, policies = tuple(models), np.repeat((mask / mask.sum(1, keepdims=True))[None], len(weights), 0)
+    hot = [(m.rows[:, :, None] == np.arange(mask.shape[1])).astype(float) for m in models]  # (N, S, K)
+    parts = [m.agreement(policies) for m in models]  # (P, S, N)
+    duals = [weights[:, j, None] * m.scale * m.alpha for j, m in enumerate(models)]  # (P, N)
+    size = sum(np.abs(weights[:, j]) * m.scale for j, m in enumerate(models))[:, None]  # (P, 1) of a usual difference
+    for temperature in np.geomspace(0.5, 0.02, 6):
+        for s in rng.permutation(len(mask)):
+            cost = np.zeros((len(weights), mask.shape[1]))
+            for j, model in enumerate(models):
+                rest = duals[j] * parts[j].prod(1) / parts[j][:, s]
+                cost += (1 - model.rho) * (rest @ hot[j][:, s])
+            logits = np.where(mask[s], -cost / (temperature * size), -np.inf)
+            chance = np.exp(logits - logits.max(1, keepdims=True))
+            policies[:, s] = chance / chance.sum(1, keepdims=True)
+            for j, model in enumerate(models):
+                parts[j][:, s] = model.rho + (1 - model.rho) * (policies[:, s] @ hot[j][:, s].T)
+    return policies
+
+
+def expected_hypervolume_gain(
+    first: tuple[Array, Array], second: tuple[Array, Array], front: Array, box: Array
+) -> Array:
+    """(M,) expected growth of the area that the front dominates inside the box, for independent normal costs.
+
+    The area that the front leaves free is cut into strips along the first cost, in each of which the second has one
+    bound. A point at (a, b) fills (u' - max(u, a))+ (bound - b)+ of the strip from u to u', and the two factors are
+    independent, each with an expectation in closed form.
+
+    Args:
+        first, second: means and standard deviations (M,) of the two costs.
+        front: (F, 2) in rising order of the first cost.
+    """
+    inside = front[(front < box).all(1)]
+    edges = np.minimum(np.append(inside[:, 0], box[0]), box[0])  # right ends of the strips
+    bounds = np.append(box[1], inside[:, 1])
+    below = _improvement(first[0][:, None], first[1][:, None], edges)  # (M, strips), from minus infinity to each edge
+    widths = np.diff(below, axis=1, prepend=0.0)
+    return (widths * _improvement(second[0][:, None], second[1][:, None], bounds)).sum(1)
+
+
+def _improvement(mean: Array, spread: Array, than: Array | float) -> Array:
+    """E[(than - y)+] of a normal y."""
+    z = (than - mean) / spread
+    return spread * (z * _normal_cdf(z) + np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi))
+
+
+def _normal_cdf(z: Array) -> Array:
+    from scipy.special import ndtr  # here, so that `import labkit` stays light
+
+    return ndtr(z)

@@ -1,0 +1,139 @@
+"""What a notebook needs of a course: a start, predictions, instant checks.
+
+None of it raises on a learner's mistake and none of it waits for an answer, so a notebook runs from top to bottom for
+the stuck learner and for a headless run alike.
+"""
+
+import json
+import os
+import shutil
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from labkit.course import exercises, headless
+from labkit.course.exercises.checkers import Wrong
+from labkit.latency.stopwatch import NoisyMachine
+from labkit.system import storage
+from labkit.system.device import device_name
+from labkit.system.errors import InputError
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What `check` shows."""
+
+    exercise: str
+    passed: bool
+    message: str
+
+    def _repr_html_(self) -> str:
+        mark, colour = ("✓ right", "#007A5A") if self.passed else ("✗ not yet", "#B34700")
+        return f'<p><b style="color:{colour}">{mark} ({self.exercise})</b>: {escape(self.message)}</p>'
+
+    def __repr__(self) -> str:
+        return f"{'right' if self.passed else 'not yet'} ({self.exercise}): {self.message}"
+
+
+def check(exercise: str, answer: Any) -> Verdict:
+    """Judge an answer at once. Never raises for a wrong answer: it says what to look at, and the notebook goes on."""
+    checkers = exercises.CHECKERS
+    if exercise not in checkers:
+        raise InputError(f"exercises are {', '.join(sorted(checkers))}; got {exercise!r}")
+    try:
+        verdict = Verdict(exercise, True, checkers[exercise](answer))
+    except Wrong as hint:
+        verdict = Verdict(exercise, False, str(hint))
+    except Exception as problem:  # a learner's function may raise anything, and the notebook must go on
+        verdict = Verdict(exercise, False, f"your answer raised {type(problem).__name__}: {problem}")
+    _remember("checks", exercise, verdict.passed)
+    return verdict
+
+
+def start(notebook: str, *, seed: int = 0) -> None:
+    """Say what this machine is. Call it in the set-up cell."""
+    begun = time.perf_counter()
+    warnings.formatwarning = _as_a_note
+    device = device_name("cuda" if torch.cuda.is_available() else "cpu")
+    print(f"labkit, notebook {notebook}, seed {seed}")
+    threads = torch.get_num_threads()
+    print(f"{device}, {threads} thread{'s' * (threads != 1)}, torch {torch.__version__}")
+    print(f"ready in {time.perf_counter() - begun:.1f} s")
+
+
+_usual_format = warnings.formatwarning
+
+
+def _as_a_note(message: Warning | str, category: type[Warning], *where: Any, **line: Any) -> str:
+    """A machine that is not quiet is news for the learner, without the file and line that saw it."""
+    return (
+        f"note: {message}\n" if issubclass(category, NoisyMachine) else _usual_format(message, category, *where, **line)
+    )
+
+
+def copy_notebooks(folder: str | Path = "work") -> list[Path]:
+    """Copy the notebooks that `folder` lacks, and return all of the learner's there; those that are there stay."""
+    folder = storage.writable_folder(folder)
+    copies = [folder / notebook.name for notebook in headless.notebooks()]
+    for copy in copies:
+        if not copy.exists():
+            shutil.copyfile(storage.NOTEBOOKS / copy.name, copy)
+    return copies
+
+
+def predict(prediction: str, question: str, options: Sequence[str]):
+    """Ask for a guess before the cell that answers it. The notebook goes on without one.
+
+    Returns the question as radio buttons; `reveal` then sets the guess beside what happened.
+    """
+    import ipywidgets
+
+    radio = ipywidgets.RadioButtons(options=list(options), value=None, description="", layout={"width": "auto"})
+    radio.observe(lambda change: _remember("predictions", prediction, change["new"]), "value")
+    asked = f"<b>Predict ({prediction}).</b> {escape(question)}"
+
+    class Question(ipywidgets.VBox):
+        def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict, dict]:
+            """With the question as HTML, for readers without a kernel."""
+            bundle = super()._repr_mimebundle_(**kwargs)
+            data, about = bundle if isinstance(bundle, tuple) else (bundle, {})
+            choices = "".join(f"<li>{escape(option)}</li>" for option in options)
+            return {**data, "text/html": f"<p>{asked}</p><ul>{choices}</ul>"}, about
+
+    return Question([ipywidgets.HTML(asked), radio])
+
+
+def reveal(prediction: str, outcome: str) -> None:
+    """Print what happened beside the guess made in `predict`."""
+    guess = _progress().get("predictions", {}).get(prediction)
+    said = "You made no prediction." if guess is None else f"You predicted: {guess}."
+    print(f"{said} The run says: {outcome}.")
+
+
+def progress_file() -> Path:
+    """Where guesses and passed checks are kept: a file of the learner's own, never sent anywhere."""
+    folder = Path.home() / ".cache" / "labkit" if storage.INSTALLED else storage.ROOT / "work"
+    return Path(os.environ.get("LABKIT_PROGRESS") or folder / "progress.json")
+
+
+def _progress() -> dict[str, dict[str, Any]]:
+    try:
+        value = json.loads(progress_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}  # nothing yet, or a file that was cut short: the course goes on without it
+    return value if isinstance(value, dict) else {}
+
+
+def _remember(kind: str, key: str, value: Any) -> None:
+    progress = _progress()
+    progress.setdefault(kind, {})[key] = value
+    try:
+        storage.write_json(progress_file(), progress)
+    except (InputError, OSError):
+        pass  # a read-only course folder costs the memory, not the lesson

@@ -1,0 +1,14 @@
+from .closed_loop import ClosedLoop as ClosedLoop
+from .closed_loop import along_the_frontier as along_the_frontier
+from .closed_loop import close as close
+from .compiling import compile as compile
+from .compiling import first_usable as first_usable
+from .export import RuntimeRow as RuntimeRow
+from .export import accuracy_drop as accuracy_drop
+from .export import benchmark as benchmark
+from .export import parity as parity
+from .export import speedup_text as speedup_text
+from .export import to_onnx as to_onnx
+from .precisions import PRECISIONS as PRECISIONS
+from .precisions import TOLERANCE as TOLERANCE
+from .precisions import TOLERANCES as TOLERANCES

@@ -1,0 +1,236 @@
+"""The loop closed: what a search believed of its frontier, and what the deployed runtime says of the same networks.
+
+In shapes: N architectures.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from labkit.data import ImageSet
+from labkit.latency.cards import Card, Measurement
+from labkit.latency.measuring import measure
+from labkit.latency.table import LatencyTable
+from labkit.networks.supernet import Network, Supernet, derive
+from labkit.oneshot.config import SearchConfig
+from labkit.oneshot.evaluation import evaluate
+from labkit.pareto import Point, non_dominated
+from labkit.runtimes import tensorrt_engines
+from labkit.runtimes.fusion import Fused, fusions
+from labkit.runtimes.onnx_export import onnx_bytes
+from labkit.runtimes.registry import GRAPH
+from labkit.spaces import Architecture, SearchSpace
+from labkit.stats import Agreement, agreement
+from labkit.system.errors import InputError
+
+SCAN = 300  # architectures that are judged to find a frontier; a space no larger is judged whole
+LEAST = 3
+
+
+@dataclass(frozen=True, eq=False)
+class ClosedLoop:
+    """Architectures along a frontier by three clocks."""
+
+    points: tuple[Point, ...]  # N: error on shared weights, milliseconds by the search's table
+    eager: tuple[Measurement, ...]  # N: whole, in eager PyTorch
+    compiled: tuple[Measurement, ...]  # N: whole, in the runtime that is deployed
+    table_card: Card
+    fused: tuple[Fused, ...] = ()  # what became of the chosen network's layers in the graph that ONNX Runtime compiles
+    engine_layers: tuple[str, ...] = ()  # of the chosen network in TensorRT, after fusion; () in other runtimes
+
+    @property
+    def unlike(self) -> tuple[str, ...]:
+        """Names of the conditions in which the table and the compiled runtime's clock differ."""
+        return self.table_card.differences(self.compiled[0].card)
+
+    @property
+    def nodes(self) -> int:
+        """How many nodes of the compiled graph do the work of the layers in `fused`."""
+        return len({row.node for row in self.fused})
+
+    @cached_property
+    def ms(self) -> dict[str, np.ndarray]:
+        """Clock -> (N,) milliseconds."""
+        whole = lambda measurements: np.array([m.measured_ms for m in measurements])
+        table = np.array([point.latency_ms for point in self.points])
+        return {"table": table, "eager": whole(self.eager), "compiled": whole(self.compiled)}
+
+    def agreement(self, one: str, other: str) -> Agreement:
+        """Do two clocks ("table", "eager", "compiled") put the architectures in the same order?"""
+        return agreement(self.ms[one], self.ms[other])
+
+    @property
+    def front(self) -> tuple[int, ...]:
+        """Places of the points that nothing beats when the compiled runtime's clock counts."""
+        return self._front("compiled")
+
+    @property
+    def believed(self) -> tuple[int, ...]:
+        """The same by the table."""
+        return self._front("table")
+
+    def _front(self, clock: str) -> tuple[int, ...]:
+        errors = torch.tensor([point.error for point in self.points], dtype=torch.float64)
+        costs = torch.stack([errors, torch.from_numpy(self.ms[clock])], 1)
+        return tuple(int(i) for i in non_dominated(costs).nonzero()[:, 0])
+
+    @property
+    def misled(self) -> tuple[tuple[int, int], ...]:
+        """Pairs (a, b) of which the table calls a the faster and the compiled runtime b; the worst mistake first.
+
+        Only where the compiled latencies are surely apart: by more than both their spreads.
+        """
+        table, compiled = self.ms["table"], self.ms["compiled"]
+        spread = np.array([m.timing.spread_ms for m in self.compiled])
+        pairs = [
+            (compiled[a] - compiled[b], a, b)
+            for a in range(len(table))
+            for b in range(len(table))
+            if table[a] < table[b] and compiled[a] - compiled[b] > spread[a] + spread[b]
+        ]
+        return tuple((a, b) for _, a, b in sorted(pairs, key=lambda pair: -pair[0]))
+
+    def to_json(self) -> dict[str, Any]:
+        tau = lambda one, other: {
+            key: round(getattr(self.agreement(one, other), key), 4) for key in ("tau", "low", "high")
+        }
+        return {
+            "table_card": str(self.table_card),
+            "eager_card": self.eager[0].card.to_json(),
+            "compiled_card": self.compiled[0].card.to_json(),
+            "unlike": list(self.unlike),
+            "agreement": {
+                "table, compiled": tau("table", "compiled"),
+                "eager, compiled": tau("eager", "compiled"),
+                "table, eager": tau("table", "eager"),
+            },
+            "frontier_by_table": list(self.believed),
+            "frontier_compiled": list(self.front),
+            "misled": [list(pair) for pair in self.misled],
+            "fused": {"layers": len(self.fused), "nodes": self.nodes, "rows": [asdict(row) for row in self.fused]},
+            "engine_layers": list(self.engine_layers),
+            "architectures": [
+                {
+                    "ops": str(point.architecture),
+                    "error": point.error,
+                    **{f"{clock}_ms": float(self.ms[clock][i]) for clock in self.ms},
+                }
+                for i, point in enumerate(self.points)
+            ],
+        }
+
+
+def along_the_frontier(
+    supernet: Supernet,
+    data: ImageSet,
+    table: LatencyTable,
+    config: SearchConfig,
+    chosen: Architecture,
+    n: int = 20,
+) -> tuple[Point, ...]:
+    """`n` architectures on the frontier of error against table latency and next to it, fastest first; `chosen` is one.
+
+    Judged on the shared weights: the whole space where that is small, else `chosen`, its neighbours and random ones.
+    """
+    if n < LEAST:
+        raise InputError(f"a rank agreement needs at least {LEAST} architectures; got {n}")
+    points = evaluate(supernet, _to_judge(supernet.space, chosen, config.seed), data, table, config)
+    kept = [point for point in points if point.architecture == chosen]
+    left = [point for point in points if point.architecture != chosen]
+    while left and len(kept) < n:  # a frontier, then the frontier of what is left, and so on
+        costs = torch.tensor([[p.error, p.latency_ms] for p in left], dtype=torch.float64)
+        layer = non_dominated(costs).tolist()
+        kept += sorted((p for p, on in zip(left, layer) if on), key=lambda p: p.latency_ms)[: n - len(kept)]
+        left = [p for p, on in zip(left, layer) if not on]
+    return tuple(sorted(kept, key=lambda p: (p.latency_ms, p.error)))
+
+
+def close(
+    space: SearchSpace,
+    points: Sequence[Point],
+    table: LatencyTable,
+    *,
+    chosen: Architecture | None = None,
+    runtime: str = "onnxruntime",
+    batch_size: int | None = None,
+    seconds: float = 0.2,
+    device: str = "cpu",
+) -> ClosedLoop:
+    """Time the architectures of `points` whole, in eager PyTorch and in `runtime`, each clock in turn with itself.
+
+    Args:
+        chosen: the architecture whose layers are followed into the compiled graph.
+        batch_size: that of the table where none is given.
+    """
+    if len(points) < LEAST:
+        raise InputError(f"a rank agreement needs at least {LEAST} architectures; got {len(points)}")
+    networks = [derive(space, point.architecture).eval() for point in points]
+    batch_size = table.card.batch_size if batch_size is None else batch_size
+    condition = {"batch_size": batch_size, "device": device, "seconds": seconds}
+    timed = lambda name: tuple(measure(networks, space.image, runtime=name, **condition))
+    clocks = timed("torch"), timed(runtime)
+    if chosen is None:
+        return ClosedLoop(tuple(points), *clocks, table.card)
+    network, example = derive(space, chosen).eval(), torch.zeros(2, *space.image)
+    layers = _engine_layers(network, example, runtime.removesuffix(GRAPH), device)
+    return ClosedLoop(tuple(points), *clocks, table.card, fusions(network, example), layers)
+
+
+def to_text(loop: ClosedLoop) -> str:
+    name = loop.compiled[0].card.runtime
+    lines = [f"{'architecture':60} error %  table ms  eager ms  {name} ms"]
+    front = set(loop.front)
+    for i, point in enumerate(loop.points):
+        ms = "  ".join(f"{loop.ms[clock][i]:8.3f}" for clock in ("table", "eager", "compiled"))
+        lines.append(f"{point.architecture!s:60} {100 * point.error:7.1f}  {ms}{'  on its frontier' * (i in front)}")
+    lines += [
+        f"rank agreement with {name} (Kendall tau): table {loop.agreement('table', 'compiled')}, "
+        f"eager {loop.agreement('eager', 'compiled')}",
+        f"frontier: {len(loop.believed)} by the table, {len(front)} by {name}, "
+        f"{len(front & set(loop.believed))} on both",
+    ]
+    if loop.misled:
+        a, b = loop.misled[0]
+        ms = loop.ms["compiled"]
+        lines.append(
+            f"the table misled in {len(loop.misled)} pairs, most where it calls {loop.points[a].architecture} faster "
+            f"than {loop.points[b].architecture}: {ms[a]:.3f} and {ms[b]:.3f} ms in {name}"
+        )
+    else:
+        lines.append("the table misled in no pair whose latencies are surely apart")
+    lines += [f"table: {loop.table_card}", f"{name}: {loop.compiled[0].card}"]
+    lines.append(f"these two differ in {', '.join(loop.unlike)}" if loop.unlike else "these two are alike")
+    if loop.fused:
+        says = f"{len(loop.fused)} layers of PyTorch became {loop.nodes} nodes in ONNX Runtime, each of these into one:"
+        lines += [says, *(f"  {row}" for row in loop.fused)]
+    if loop.engine_layers:
+        lines.append(f"in {name} they are {len(loop.engine_layers)} layers: {', '.join(loop.engine_layers)}")
+    return "\n".join(lines)
+
+
+def _engine_layers(network: Network, example: Tensor, flavour: str, device: str) -> tuple[str, ...]:
+    """Names of what `network` becomes in TensorRT; () for another runtime."""
+    if flavour not in tensorrt_engines.FLAVOURS:
+        return ()
+    engine = tensorrt_engines.build(onnx_bytes(network, example), flavour=flavour)
+    return tuple(layer["Name"] for layer in tensorrt_engines.EngineRun(engine, device).layers())
+
+
+def _to_judge(space: SearchSpace, chosen: Architecture, seed: int) -> list[Architecture]:
+    if space.size <= SCAN:
+        return list(space)
+    neighbours = [
+        space.architecture((*chosen.ops[:s], op, *chosen.ops[s + 1 :]))
+        for s, slot in enumerate(space.slots)
+        for op in slot
+    ]
+    found = dict.fromkeys([chosen, *neighbours][:SCAN])
+    generator = torch.Generator().manual_seed(seed)
+    while len(found) < SCAN:
+        found.update(dict.fromkeys(space.sample(SCAN - len(found), generator)))
+    return list(found)

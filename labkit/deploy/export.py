@@ -1,0 +1,259 @@
+"""Leave PyTorch: an ONNX file, proof that it computes the same, and what it costs in each runtime."""
+
+import copy
+import math
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from labkit.data import Images, standardise
+from labkit.deploy.precisions import CALIBRATION, EIGHT_BIT, PRECISIONS, TOLERANCES
+from labkit.latency.cards import Card, Measurement, Timing
+from labkit.latency.measuring import card_of, rotating
+from labkit.latency.stopwatch import time_interleaved
+from labkit.networks.supernet import Network
+from labkit.runtimes.onnx_export import onnx_bytes
+from labkit.runtimes.registry import COMPILERS, Run, prepare, usable
+from labkit.runtimes.registry import runtime as runtime_called
+from labkit.runtimes.registry import runtimes as runtimes
+from labkit.system import processes, storage
+from labkit.system.device import ieee_float32
+from labkit.system.errors import InputError
+
+BASELINE, LAYOUT = "torch", "torch-channels-last"
+PARITY_IMAGES, PARITY_BATCHES = 10, (1, 2, 5)
+ACCURACY_IMAGES, ACCURACY_DROP = 1_000, 0.01  # images it is counted on, and the fraction of them that may be lost
+_TRIED: WeakKeyDictionary[Network, dict] = WeakKeyDictionary()  # reason against each compiler in each precision
+
+
+@dataclass(frozen=True)
+class RuntimeRow:
+    """One runtime's line in a benchmark. Without a measurement, `reason` says why and how to get one."""
+
+    name: str
+    available: bool
+    reason: str | None = None
+    parity_error: float | None = None  # largest difference from eager float32, over the largest logit
+    measurement: Measurement | None = None
+    speedup: float | None = None  # over eager float32; below 1 is a slow-down
+    precision: str = "fp32"
+    accuracy_drop: float | None = None  # see `accuracy_drop`; None where it was not counted
+
+    @property
+    def label(self) -> str:
+        """The runtime, and the precision where that is not float32."""
+        return self.name if self.precision == "fp32" else f"{self.name} {self.precision}"
+
+    @property
+    def computes_the_same(self) -> bool:
+        """Within what the precision allows, and at most a point less accurate where that was counted; NaN is not."""
+        near = self.parity_error is not None and self.parity_error <= TOLERANCES[self.precision]
+        return near and (self.accuracy_drop is None or self.accuracy_drop <= ACCURACY_DROP)
+
+    def to_json(self) -> dict[str, Any]:
+        unmeasured = dict.fromkeys(("best_ms", "median_ms", "spread_ms", "n", "card"))
+        return {
+            "name": self.name,
+            "precision": self.precision,
+            "available": self.available,
+            "reason": self.reason,
+            "parity_error": self.parity_error if self.parity_error != math.inf else None,  # JSON has no infinity
+            "accuracy_drop": self.accuracy_drop,
+            "speedup": self.speedup,
+            **(self.measurement.to_json() if self.measurement else unmeasured),
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "RuntimeRow":
+        """A row that was recorded, and whose card says so."""
+        measured = None
+        if value["card"] is not None:
+            measured = Measurement(Timing.from_json(value), Card.from_json(value["card"]).recorded())
+        kept = {name: value[name] for name in ("name", "available", "reason", "parity_error", "speedup", "precision")}
+        return cls(measurement=measured, accuracy_drop=value.get("accuracy_drop"), **kept)
+
+    def __str__(self) -> str:
+        if self.measurement is None:
+            return f"{self.label:20} {self.reason}"
+        timing = self.measurement.timing
+        change = "baseline" if self.label == BASELINE else speedup_text(self.speedup)
+        lost = "" if self.accuracy_drop is None else f", accuracy {-100 * self.accuracy_drop:+.1f} points"
+        return (
+            f"{self.label:20} best {timing.text('best')}, median {timing.text('median')} "
+            f"(spread {timing.spread_ms:.1g} ms), {change}, parity {self.parity_error:.0e}{lost}"
+        )
+
+
+def speedup_text(speedup: float) -> str:
+    """`1.8x faster`, or `1.3x slower`: a slow-down is never printed as a speed-up."""
+    return f"{speedup:.1f}x faster" if speedup >= 1 else f"{1 / speedup:.1f}x slower"
+
+
+def to_onnx(network: Network, path: str | Path, *, exporter: str = "dynamo") -> Path:
+    """Write `network` in eval mode as one checked ONNX file: weights inside, dynamic batch, no paths of this machine.
+
+    Input `images` (B, C, H, W) float32 as `data.standardise` makes them; output `logits` (B, classes).
+    """
+    import onnx
+
+    content = onnx_bytes(network, torch.zeros(2, *network.space.image), exporter=exporter)
+    onnx.checker.check_model(onnx.load_from_string(content), full_check=True)
+    return storage.write_atomically(path, lambda file: file.write_bytes(content))
+
+
+@torch.no_grad()
+def parity(network: Network, run: Run, images: Images) -> float:
+    """Largest difference of `run`'s logits from eager float32 over the largest logit: ten images in batches of 1, 2, 5.
+
+    NaN or infinite logits give infinity.
+    """
+    x, worst = standardise(images.pixels[:PARITY_IMAGES]), 0.0
+    expected = prepare(network, BASELINE, x)(x)
+    for size in PARITY_BATCHES:
+        found = torch.cat([run(batch) for batch in x.split(size)])
+        difference = ((found - expected).abs().max() / expected.abs().max()).item()
+        worst = max(worst, difference if math.isfinite(difference) else math.inf)
+    return worst
+
+
+@torch.no_grad()
+def accuracy_drop(network: Network, run: Run, images: Images) -> float:
+    """Fraction of `images` that eager float32 has right, less the fraction that `run` has right; below 0 is a gain.
+
+    Both are asked about the same images, so only those that one has right and the other has not make it unsure.
+    """
+    network, lost = copy.deepcopy(network).eval(), 0
+    for x, y in images.batches(64):  # which every engine takes
+        lost += ((network(x).argmax(-1) == y).sum() - (run(x).argmax(-1) == y).sum()).item()
+    return lost / len(images)
+
+
+@ieee_float32()
+def benchmark(
+    network: Network,
+    images: Images,
+    *,
+    runtimes: Sequence[str] = ("torch", "torch-channels-last", "onnxruntime", "tensorrt"),
+    precisions: Sequence[str] | None = ("fp32",),
+    beside: Sequence[str] = (),
+    batch_size: int = 1,
+    seconds: float = 0.5,
+    device: str | torch.device = "cpu",
+    onnx_model: bytes | None = None,
+    calibration: Images | None = None,
+    engines: str | Path | None = None,
+) -> tuple[RuntimeRow, ...]:
+    """Every runtime in every precision, in turn with the others on the same real images, so all meet like disturbances.
+
+    The baseline, eager PyTorch in NCHW and float32, is always timed and is the first row. What is not available here,
+    not in that precision or not for this network is a row with the reason. What eight bits cost in accuracy is counted
+    on the first `ACCURACY_IMAGES` images.
+
+    Args:
+        precisions: None for all that each runtime takes.
+        beside: runtimes that are timed in float32 whatever the precisions, such as "torch-channels-last": what a
+            compiled runtime owes to another layout alone.
+        calibration: real images, other than `images`, that int8 and fp8 take their ranges from.
+        engines: a folder that keeps TensorRT engines for the next time.
+    """
+    if batch_size < 1 or batch_size > len(images):
+        raise InputError(f"a batch of 1 to {len(images)} images (all there are) can be timed; got {batch_size}")
+    for precision in precisions or ():
+        if precision not in PRECISIONS:
+            raise InputError(f"precisions are {', '.join(PRECISIONS)}; got {precision!r}")
+    pairs = [(name, p) for name in runtimes for p in (_precisions(name) if precisions is None else precisions)]
+    wanted = dict.fromkeys([*((name, "fp32") for name in (BASELINE, *beside)), *pairs])
+    batches = _batches(images, batch_size).to(device)
+    x = standardise(images.pixels[: max(PARITY_BATCHES)])
+    ranges = None if calibration is None else standardise(calibration.pixels[:CALIBRATION])
+    runs: dict[tuple[str, str], Run] = {}
+    reasons: dict[tuple[str, str], str] = {}
+    lost = _lost_on_gpu(network, wanted, x) if torch.device(device).type == "cuda" else {}
+    for name, precision in wanted:
+        try:
+            usable(name, PRECISIONS[precision], device)
+        except InputError as problem:
+            entry, kind = runtime_called(name), torch.device(device).type
+            elsewhere = f"runs on {' or '.join(entry.devices)}, not on {kind}" if kind not in entry.devices else None
+            reasons[name, precision] = entry.reason or elsewhere or str(problem)
+            continue
+        if reason := lost.get((name, precision)):
+            reasons[name, precision] = reason
+            continue
+        more = {"onnx_model": onnx_model, "calibration": ranges, "engines": engines}
+        try:
+            runs[name, precision] = prepare(network, name, batches[0], dtype=PRECISIONS[precision], **more)
+        except InputError as problem:  # the others are timed all the same
+            reasons[name, precision] = str(problem)
+    timings = time_interleaved([rotating(run, batches) for run in runs.values()], device=device, seconds=seconds)
+    shape = tuple(images.pixels.shape[1:])  # of what was timed: a network that pools takes other sizes than its space's
+    card = lambda name, precision: card_of(name, batch_size, shape, device, dtype=PRECISIONS[precision])
+    measured = {key: Measurement(timing, card(*key)) for key, timing in zip(runs, timings)}
+    rows = []
+    for name, precision in wanted:
+        if (name, precision) not in runs:
+            rows.append(RuntimeRow(name, False, reasons[name, precision], precision=precision))
+            continue
+        measurement = measured[name, precision]
+        speedup = measurement.speedup_over(measured[BASELINE, "fp32"])
+        on_device = lambda x, run=runs[name, precision]: run(x.to(device)).cpu()
+        difference = parity(network, on_device, images)
+        reason = "its logits are not finite" if difference == math.inf else None
+        counted = images[:ACCURACY_IMAGES]
+        lost = accuracy_drop(network, on_device, counted) if precision in EIGHT_BIT else None
+        rows.append(RuntimeRow(name, True, reason, difference, measurement, speedup, precision, lost))
+    return tuple(rows)
+
+
+def _lost_on_gpu(
+    network: Network, wanted: Iterable[tuple[str, str]], images: Tensor
+) -> dict[tuple[str, str], str | None]:
+    """`_lost` of each compiler in each precision of `wanted`, tried side by side, and once for a network."""
+    tried = _TRIED.setdefault(network, {})
+    available = {name for name in COMPILERS if runtime_called(name).available}
+    new = [(name, precision) for name, precision in wanted if name in available and (name, precision) not in tried]
+    with ThreadPoolExecutor(max(1, len(new))) as threads:
+        tried |= zip(new, threads.map(lambda pair: _lost(network, *pair, images), new))
+    return tried
+
+
+def _lost(network: Network, name: str, precision: str, images: Tensor) -> str | None:
+    """Why a compiler cannot be trusted with this process, from a trial in another one; None where it can be."""
+    try:
+        lives = processes.survives(_trial, network, name, precision, images)
+    except Exception as problem:  # whatever a compiler raises is its row's reason, and the others are timed
+        return f"compiling it failed: {type(problem).__name__} {str(problem).splitlines()[0][:200]}"
+    if lives:
+        return None
+    # Seen on a machine whose CXX named a compiler that links libstdc++ into each library: two of them in a process,
+    # and the loaded one crashed in std::regex.
+    remedy = "; name another C++ compiler in CXX" if name == "torch-aot" else ""
+    return f"compiling or running it ended a process of its own: the other rows were timed without it{remedy}"
+
+
+@ieee_float32()
+def _trial(network: Network, name: str, precision: str, images: Tensor) -> None:
+    """Compile and run at every batch size that parity looks at."""
+    images = images.cuda()
+    run = prepare(network, name, images, dtype=PRECISIONS[precision])
+    for size in PARITY_BATCHES:
+        run(images[:size])
+    torch.cuda.synchronize()
+
+
+def _precisions(name: str) -> tuple[str, ...]:
+    """All that the runtime takes; of one that is not here one stands for all, as a row with the reason."""
+    entry = runtime_called(name)
+    return tuple(p for p, dtype in PRECISIONS.items() if dtype in entry.dtypes) if entry.available else ("fp32",)
+
+
+def _batches(images: Images, size: int, n: int = 4) -> Tensor:
+    """(n, size, C, H, W) standardised images, taken round and round."""
+    index = torch.arange(n * size) % len(images)
+    return standardise(images.pixels[index]).reshape(n, size, *images.pixels.shape[1:])

@@ -1,0 +1,13 @@
+from .cards import Card as Card
+from .cards import Measurement as Measurement
+from .cards import Timing as Timing
+from .flips import Flips as Flips
+from .flips import flips_of as flips_of
+from .measuring import card_of as card_of
+from .measuring import macs_per_ms as macs_per_ms
+from .measuring import measure as measure
+from .stopwatch import NoisyMachine as NoisyMachine
+from .stopwatch import time_interleaved as time_interleaved
+from .table import LatencyTable as LatencyTable
+from .table import shipped_table as shipped_table
+from .table import shipped_tables as shipped_tables

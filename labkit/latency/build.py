@@ -1,0 +1,169 @@
+"""A latency table for the reader's own device, and the networks timed whole that say how far to trust it.
+
+Beside the table T.json a build leaves T.additivity.json: the networks, their milliseconds, and the report on them.
+Until it is done, the parts wait in T.measuring.json and the networks timed so far in T.networks.jsonl, so a build that
+was stopped goes on from there. One too noisy to judge never replaces an older one: it becomes T.noisy.json.
+"""
+
+import os
+import statistics
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from labkit.latency import additivity, stopwatch
+from labkit.latency.additivity import Report, Timed
+from labkit.latency.cards import Card
+from labkit.latency.measuring import card_of, measure
+from labkit.latency.table import ROUNDS, LatencyTable
+from labkit.networks.supernet import derive
+from labkit.runtimes.registry import usable
+from labkit.spaces import Architecture, SearchSpace
+from labkit.system import storage
+from labkit.system.device import ieee_float32
+from labkit.system.device import threads as at_threads
+from labkit.system.errors import InputError
+
+CHUNK = 24  # networks timed in turn with each other, and with the anchors
+DRIFT = 0.03  # of the anchor: what lies within it is the anchor's own noise and is left alone
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a build left."""
+
+    path: Path  # of the table
+    table: LatencyTable
+    report: Report
+    drift: float  # largest deviation of the anchor from its median: how much the machine's speed changed on the way
+
+
+@ieee_float32()
+def build(
+    out: str | Path,
+    space: SearchSpace,
+    *,
+    runtime: str = "torch",
+    batch_size: int = 1,
+    dtype: str = "float32",
+    device: str = "cpu",
+    threads: int = 1,
+    seconds: float = 0.25,
+    rounds: int = 3 * ROUNDS,
+    fit: int = 60,
+    held_out: int = 60,
+    command: str = "",
+    progress: bool = False,
+) -> Built:
+    """Measure the parts of `space`, then `fit` + `held_out` whole networks twice over, and report.
+
+    How quiet the machine was is in what it returns (`drift`, the timings' `steady`), not in warnings on the way.
+
+    Args:
+        out: file of the table, ending in .json.
+        threads: cores that a network may use; with one, other programs and other networks disturb least.
+        seconds: of timing a part, or a network each time.
+        rounds: blocks that its seconds are cut into.
+    """
+    out = Path(out)
+    if out.suffix != ".json":
+        raise InputError(f"a latency table is a .json file; got {out.name}")
+    storage.writable_folder(out.parent)
+    usable(runtime, dtype, device)
+    timing = {"runtime": runtime, "batch_size": batch_size, "dtype": dtype, "device": device, "seconds": seconds}
+    chosen, waiting = additivity.choose(space, fit + held_out), out.with_suffix(".networks.jsonl")
+    measuring = out.with_suffix(".measuring.json")
+    with at_threads(threads), warnings.catch_warnings():
+        warnings.simplefilter("ignore", stopwatch.NoisyMachine)
+        card = card_of(runtime, batch_size, space.image, device, dtype=dtype)
+        table = _table(measuring, waiting, space, card, rounds=rounds, **timing)
+        rows = _whole(waiting, space, chosen, timing, progress)
+    timed, drift = _joined(chosen, rows)
+    report = additivity.report(space, table, timed, min(held_out, len(timed) // 2))
+    value = {
+        "kind": additivity.KIND,
+        "schema": additivity.SCHEMA,
+        "command": command,
+        "space": space.name,
+        "space_digest": space.digest,
+        **additivity.to_json(report),
+        "largest_drift": round(drift, 4),
+        "columns": ["ops", "measured_ms", "again_ms"],
+    }
+    lines = [[str(t.architecture), round(t.measured_ms, 6), round(t.again_ms, 6)] for t in timed]
+    if report.verdict == "noisy" and out.exists():
+        out = out.with_suffix(".noisy.json")
+    storage.write_json(out.with_suffix(".additivity.json"), value, rows=lines)
+    os.replace(measuring, out)
+    waiting.unlink(missing_ok=True)
+    return Built(out, table, report, drift)
+
+
+def load_networks(path: str | Path, space: SearchSpace) -> tuple[Timed, ...]:
+    """The networks of a T.additivity.json, to fit predictors to."""
+    value = storage.read_json(path, additivity.KIND, additivity.SCHEMA)
+    if value.get("space_digest") != space.digest:
+        raise InputError(f"{path} timed networks of another {space.name} ({value.get('space_digest')})")
+    try:
+        return tuple(Timed(space.architecture(ops.split("-")), ms, again) for ops, ms, again in value["rows"])
+    except (KeyError, TypeError, ValueError) as problem:
+        raise InputError(f"{path} is a damaged additivity report: {type(problem).__name__} {problem}") from None
+
+
+def _table(measuring: Path, waiting: Path, space: SearchSpace, card: Card, **timing: Any) -> LatencyTable:
+    """The parts that wait in `measuring`, when they were measured under the same conditions; else new ones."""
+    if measuring.exists():
+        table = LatencyTable.load(measuring)
+        table.check(space)
+        if unlike := table.card.differences(card):
+            raise InputError(
+                f"{measuring} was begun under other conditions ({', '.join(unlike)} differ): name another file, or "
+                f"delete it and {waiting.name}"
+            )
+        return table
+    table = LatencyTable.measure(space, **timing)
+    waiting.unlink(missing_ok=True)  # of a build whose parts are gone
+    table.save(measuring)
+    return table
+
+
+def _whole(
+    waiting: Path,
+    space: SearchSpace,
+    chosen: Sequence[Architecture],
+    timing: dict[str, Any],
+    progress: bool,
+) -> list[dict[str, Any]]:
+    """A row a chunk and pass: milliseconds of the chunk's networks and of two anchors. Finished rows are read."""
+    chunks = [chosen[i : i + CHUNK] for i in range(0, len(chosen), CHUNK)]
+    jobs = [(again, i) for again in (0, 1) for i in range(len(chunks))]
+    rows = {(row["again"], row["chunk"]): row for row in storage.resume_lines(waiting)}
+    for again, i in tqdm(jobs, disable=not progress, desc="whole networks", unit="chunk"):
+        names = [str(a) for a in chunks[i]]
+        if (again, i) in rows:
+            if rows[again, i]["ops"] != names or "anchors_ms" not in rows[again, i]:
+                raise InputError(f"{waiting} is of another build: delete it")
+            continue
+        networks = [derive(space, a) for a in (chosen[0], *chunks[i], chosen[0])]
+        first, *ms, last = (m.measured_ms for m in measure(networks, space.image, **timing))
+        row = {"again": again, "chunk": i, "ops": names, "anchors_ms": [first, last], "ms": ms}
+        storage.append_line(waiting, row)
+        rows[again, i] = row
+    return [rows[job] for job in jobs]
+
+
+def _joined(chosen: Sequence[Architecture], rows: Sequence[dict[str, Any]]) -> tuple[list[Timed], float]:
+    """Both measurements of each network, with the machine's drift divided out where both anchors show one.
+
+    One that was slowed down by itself says nothing of the others.
+    """
+    usual = statistics.median(ms for row in rows for ms in row["anchors_ms"])
+    drifts = [min((ms / usual - 1 for ms in row["anchors_ms"]), key=abs) for row in rows]
+    passes: tuple[list[float], list[float]] = ([], [])
+    for row, drift in zip(rows, drifts):
+        passes[row["again"]].extend(ms / (1 + drift if abs(drift) > DRIFT else 1.0) for ms in row["ms"])
+    return [Timed(a, *ms) for a, *ms in zip(chosen, *passes)], max(map(abs, drifts))

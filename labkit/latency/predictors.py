@@ -1,0 +1,206 @@
+"""Predictors of an architecture's end-to-end milliseconds, from its parts and from networks that were timed whole.
+
+All are called alike: `predictor(weights)` gives milliseconds (N,) of op weights (N, S, K) and is differentiable in
+them, `predictor.interval(weights)` what 90 % of new architectures should lie between.
+
+    SumOfParts   the latency table as it is
+    ScaledSum    the table's sum times a factor plus a constant: what calling a part by itself costs or saves
+    Ridge        linear in the op weights, fitted to whole networks (UNAS, section 3.3)
+    PairResidual that, plus what ridge makes of each candidate and each pair of neighbours: fusion, caches
+
+In shapes: N architectures, S slots, K candidates, F features.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from labkit.latency.table import LatencyTable
+from labkit.spaces import Architecture, SearchSpace
+from labkit.system.errors import InputError
+
+PENALTIES = tuple(10.0**k for k in range(-6, 3))  # tried by leave-one-out, in units of the features' variance
+COVERAGE = 0.9  # of an interval
+
+
+class Predictor(Protocol):
+    """Milliseconds (N,) of op weights (N, S, K), differentiable, with an interval."""
+
+    name: str
+
+    def __call__(self, weights: Tensor) -> Tensor: ...
+
+    def interval(self, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """(N,) milliseconds each: the lower and the upper end for 90 % of new architectures."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class _Predicted:
+    """What all have: an interval from the relative errors on networks that the mean had not seen."""
+
+    errors: tuple[float, float]  # low and high relative error of the interval
+
+    def interval(self, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """(N,) milliseconds each: the lower and the upper end for 90 % of new architectures."""
+        mean = self(weights)
+        return mean * (1 + self.errors[0]), mean * (1 + self.errors[1])
+
+
+@dataclass(frozen=True, eq=False)
+class SumOfParts(_Predicted):
+    """The table's sum; the timed networks only say how far off it is."""
+
+    table: LatencyTable
+    name: str = "sum of parts"
+
+    @classmethod
+    def fit(cls, table: LatencyTable, architectures: Sequence[Architecture], ms: Sequence[float]) -> "SumOfParts":
+        """With the interval that `architectures` timed whole, and their `ms`, give."""
+        measured = _checked(architectures, ms)
+        predicted = torch.tensor([table.table_ms(a) for a in architectures], dtype=torch.float64)
+        return cls(_errors(measured, predicted), table)
+
+    def __call__(self, weights: Tensor) -> Tensor:
+        return self.table(weights)
+
+
+@dataclass(frozen=True, eq=False)
+class ScaledSum(_Predicted):
+    """The table's sum on the scale of whole networks: a factor and a constant by least squares."""
+
+    table: LatencyTable
+    factor: float
+    constant: float  # ms
+    name: str = "scaled sum"
+
+    @classmethod
+    def fit(cls, table: LatencyTable, architectures: Sequence[Architecture], ms: Sequence[float]) -> "ScaledSum":
+        """To `architectures` timed whole, which took `ms`."""
+        measured = _checked(architectures, ms)
+        sums = torch.tensor([[table.table_ms(a)] for a in architectures], dtype=torch.float64)
+        found = _ridge(sums, measured, (1e-12,))  # no penalty, and no division by 0 where all sums are equal
+        errors = _errors(measured, measured - found.left_out)
+        return cls(errors, table, found.coefficients.item(), found.constant)
+
+    def __call__(self, weights: Tensor) -> Tensor:
+        return self.factor * self.table(weights) + self.constant
+
+
+@dataclass(frozen=True, eq=False)
+class Ridge(_Predicted):
+    """Linear least squares on the op weights, large coefficients penalised and the constant not (UNAS, section 3.3)."""
+
+    coefficients: Tensor  # (S, K) ms
+    constant: float  # ms
+    penalty: float
+    name: str = "ridge"
+
+    @classmethod
+    def fit(
+        cls,
+        space: SearchSpace,
+        architectures: Sequence[Architecture],
+        ms: Sequence[float],
+        penalty: float | None = None,
+    ) -> "Ridge":
+        """Fit to `ms` of whole networks; the penalty is chosen by leave-one-out unless given."""
+        measured = _checked(architectures, ms)
+        weights = _encoded(space, architectures)
+        found = _ridge(weights.flatten(1), measured, PENALTIES if penalty is None else (penalty,))
+        errors = _errors(measured, measured - found.left_out)
+        return cls(errors, found.coefficients.reshape(weights.shape[1:]), found.constant, found.penalty)
+
+    def __call__(self, weights: Tensor) -> Tensor:
+        return (weights * self.coefficients.to(weights)).sum((-1, -2)) + self.constant
+
+
+@dataclass(frozen=True, eq=False)
+class PairResidual(_Predicted):
+    """The scaled sum, corrected by what its errors on whole networks say of candidates and neighbouring pairs."""
+
+    scaled: ScaledSum
+    coefficients: Tensor  # (F,) ms
+    constant: float  # ms
+    penalty: float
+    name: str = "table and pairs"
+
+    @classmethod
+    def fit(
+        cls, space: SearchSpace, table: LatencyTable, architectures: Sequence[Architecture], ms: Sequence[float]
+    ) -> "PairResidual":
+        """To `architectures` timed whole, which took `ms`."""
+        measured = _checked(architectures, ms)
+        weights, scaled = _encoded(space, architectures), ScaledSum.fit(table, architectures, ms)
+        found = _ridge(_pairs(weights), measured - scaled(weights), PENALTIES)
+        errors = _errors(measured, measured - found.left_out)
+        return cls(errors, scaled, found.coefficients, found.constant, found.penalty)
+
+    def __call__(self, weights: Tensor) -> Tensor:
+        return self.scaled(weights) + _pairs(weights) @ self.coefficients.to(weights) + self.constant
+
+
+# --- fitting ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Fitted:
+    coefficients: Tensor  # (F,)
+    constant: float
+    penalty: float
+    left_out: Tensor  # (N,) target minus what a fit without that row predicts
+
+
+def _ridge(features: Tensor, target: Tensor, penalties: Sequence[float]) -> _Fitted:
+    """Ridge regression with a free constant; of several penalties the one with the least leave-one-out error.
+
+    A left-out residual is residual / (1 - leverage), so no fit is repeated (Allen 1974, PRESS).
+    """
+    mean, level = features.mean(0), target.mean()
+    centred = features - mean
+    left, size, right = torch.linalg.svd(centred, full_matrices=False)
+    scale = (size**2).mean().clamp_min(1e-12)
+    best = None
+    for penalty in penalties:
+        shrunk = size**2 / (size**2 + penalty * scale)
+        predicted = left @ (shrunk * (left.T @ (target - level)))
+        leverage = (left**2) @ shrunk + 1 / len(target)
+        left_out = (target - level - predicted) / (1 - leverage).clamp_min(1e-9)
+        if best is None or left_out.square().sum() < best.left_out.square().sum():
+            inverse = torch.where(size > 1e-9 * size[0], shrunk / size.clamp_min(1e-30), 0.0)
+            coefficients = right.T @ (inverse * (left.T @ (target - level)))
+            constant = (level - mean @ coefficients).item()
+            best = _Fitted(coefficients, constant, penalty, left_out)
+    assert best is not None
+    return best
+
+
+def _pairs(weights: Tensor) -> Tensor:
+    """(N, F): the op weights, and the products of those of neighbouring slots."""
+    products = weights[:, :-1, :, None] * weights[:, 1:, None, :]
+    return torch.cat([weights.flatten(1), products.flatten(1)], 1)
+
+
+def _encoded(space: SearchSpace, architectures: Sequence[Architecture]) -> Tensor:
+    return torch.stack([space.encode(architecture) for architecture in architectures]).double()
+
+
+def _checked(architectures: Sequence[Architecture], ms: Sequence[float]) -> Tensor:
+    if len(architectures) != len(ms) or len(ms) < 10:
+        raise InputError(f"a predictor is fitted to at least 10 timed networks; got {len(architectures)} and {len(ms)}")
+    measured = torch.as_tensor(ms, dtype=torch.float64)
+    if not (measured.isfinite().all() and (measured > 0).all()):
+        raise InputError("milliseconds are positive and finite: leave failed measurements out")
+    return measured
+
+
+def _errors(measured: Tensor, predicted: Tensor) -> tuple[float, float]:
+    """Relative errors that 90 % of new networks should lie between (split conformal, Vovk et al. 2005)."""
+    relative = (measured / predicted.clamp_min(1e-9) - 1).sort().values
+    n = len(relative)
+    aside = max(0, math.floor((n + 1) * (1 - COVERAGE) / 2) - 1)
+    return relative[aside].item(), relative[n - 1 - aside].item()

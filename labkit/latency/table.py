@@ -1,0 +1,303 @@
+"""Latency in milliseconds: whole networks, and a table that adds up an architecture from its parts.
+
+A number is either `measured_ms`, the whole network timed end to end, or `table_ms`, a sum of parts. Both carry a card.
+"""
+
+import difflib
+import math
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from labkit.latency.cards import PROTOCOL, Card, Timing, statistic_of
+from labkit.latency.measuring import _batches, card_of, rotating
+from labkit.latency.stopwatch import ROUNDS, time_interleaved
+from labkit.networks.supernet import operation
+from labkit.runtimes.registry import GRAPH, prepare, usable
+from labkit.spaces import Architecture, Edge, SearchSpace, Term, gated
+from labkit.spaces.ops import HEADS
+from labkit.system import storage
+from labkit.system.device import (
+    ieee_float32,
+)
+from labkit.system.errors import InputError, damaged, meant
+
+REPEATS = 32  # of a part in a CUDA graph: kernels of 2 us then take longer than the 20 us of launching a graph
+
+
+@dataclass(frozen=True)
+class EdgeTimings:
+    """What each operation on one edge of a cell takes, and the terms that say when it runs."""
+
+    terms: tuple[Term, ...]
+    ops: tuple[tuple[str, Timing], ...]
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """Milliseconds that each candidate adds in each slot: latency as a linear function of the op weights.
+
+    In cells what an operation takes depends on the edge that it is put on, so their slots have no timings and `edges`
+    have: latency is linear in each slot, and a product of two. Either way it is its own expectation:
+    `table(probabilities)` is the mean latency under the distribution, and it can stand in for a measurement as a
+    control. A timing of a part includes what an empty call costs (`floor`), which is taken off each part and counted
+    once.
+    """
+
+    space: str
+    space_digest: str
+    card: Card
+    floor: Timing  # an empty network under this runtime
+    fixed: tuple[tuple[str, Timing], ...]  # stem, pooling between layers, head
+    slots: tuple[tuple[tuple[str, Timing | None], ...], ...]  # S slots of (candidate, timing); None in a cell
+    edges: tuple[EdgeTimings, ...] = ()  # of cells: every edge with a choice
+
+    @classmethod
+    @ieee_float32()
+    def measure(
+        cls,
+        space: SearchSpace,
+        *,
+        runtime: str = "torch",
+        batch_size: int = 1,
+        dtype: str = "float32",
+        device: str | torch.device = "cpu",
+        seconds: float = 0.1,
+        rounds: int = ROUNDS,
+        engines: str | Path | None = None,
+    ) -> "LatencyTable":
+        """Time every distinct part of `space` here and now, about `seconds` each in `rounds` blocks.
+
+        Calls of a CUDA graph follow each other without a pause, and a part's kernels would be over before the next call
+        is launched: what was timed would be the launching. So a graph holds its part `REPEATS` times over.
+
+        Args:
+            engines: a folder that keeps TensorRT engines for the next time.
+        """
+        usable(runtime, dtype, device)
+        parts: dict[str, tuple[nn.Module, tuple[int, int, int]]] = {}
+        sides = space.sides()
+        for edge, side in zip(space.edges, sides):
+            for name in (edge.fixed,) if edge.op_slot is None else space.slots[edge.op_slot]:
+                parts[_key(name, edge, side)] = (operation(name, edge), (edge.in_channels, side, side))
+        width = space.edges[-1].out_channels
+        parts["head"] = (HEADS[space.head](width, sides[-1], space.classes), (width, sides[-1], sides[-1]))
+        (first, (module, shape)), *_ = parts.items()
+        if repeated := runtime.endswith(GRAPH):
+            parts["floor"] = (module, shape)  # twice as often; see `_of_one`
+        else:
+            parts["floor"] = (nn.Identity(), (space.edges[0].out_channels, sides[1], sides[1]))
+
+        calls = []
+        for key, (module, shape) in parts.items():
+            batches = _batches(batch_size, shape, runtime, dtype, device)
+            repeats = (2 * REPEATS if key == "floor" else REPEATS) if repeated else 1
+            how = {"exporter": "torchscript", "engines": engines, "repeats": repeats}
+            run = prepare(module, runtime, batches[0], dtype=dtype, **how)
+            calls.append(rotating(run, batches))
+        timed = dict(zip(parts, time_interleaved(calls, device=device, seconds=seconds, rounds=rounds)))
+        if repeated:
+            timed = _of_one(timed, first, statistic_of(device))
+
+        each = list(zip(space.edges, sides))
+        fixed = [(e.fixed, timed[_key(e.fixed, e, side)]) for e, side in each if e.fixed]
+        of_ops = lambda e, side: tuple((name, timed[_key(name, e, side)]) for name in space.slots[e.op_slot])
+        slots = {s: tuple((name, None) for name in slot) for s, slot in enumerate(space.slots)}
+        slots |= {e.slot: of_ops(e, side) for e, side in each if e.slot is not None}
+        edges = tuple(EdgeTimings(e.terms, of_ops(e, side)) for e, side in each if e.terms)
+        card = card_of(runtime, batch_size, space.image, device, dtype=dtype)
+        fixed.append(("head", timed["head"]))
+        return cls(space.name, space.digest, card, timed["floor"], tuple(fixed), tuple(slots.values()), edges)
+
+    def _ms(self, timing: Timing | None) -> float:
+        if timing is None:
+            return 0.0
+        return max(0.0, timing.ms(self.card.statistic) - self.floor.ms(self.card.statistic))
+
+    @cached_property
+    def overhead_ms(self) -> float:
+        """What every architecture pays: one call, the stem, the fixed layers and the head."""
+        return self.floor.ms(self.card.statistic) + sum(self._ms(timing) for _, timing in self.fixed)
+
+    @cached_property
+    def matrix(self) -> Tensor:
+        """(S, K) float64 milliseconds; 0 where a slot has no such candidate, and in a cell."""
+        width = max(len(slot) for slot in self.slots)
+        rows = [[self._ms(timing) for _, timing in slot] + [0.0] * (width - len(slot)) for slot in self.slots]
+        return torch.tensor(rows, dtype=torch.float64)
+
+    @property
+    def slot_names(self) -> tuple[str, ...]:
+        """As `SearchSpace.slot_names`."""
+        return tuple(f"{'slot' if self.edges else 'layer'} {s + 1}" for s in range(len(self.slots)))
+
+    @cached_property
+    def edge_matrix(self) -> Tensor:
+        """(E, K) float64 milliseconds of each operation on each edge of a cell; 0 where there is no k-th."""
+        width = self.matrix.shape[1]
+        rows = [[self._ms(timing) for _, timing in e.ops] + [0.0] * (width - len(e.ops)) for e in self.edges]
+        return torch.tensor(rows, dtype=torch.float64).reshape(len(self.edges), width)
+
+    def __call__(self, weights: Tensor) -> Tensor:
+        """Milliseconds (N,) of op weights (N, S, K): one-hot, relaxed or probabilities alike."""
+        ms = (weights * self.matrix.to(weights)).sum((-1, -2)) + self.overhead_ms
+        if self.edges:
+            ms = ms + (gated(weights, [e.terms for e in self.edges]) * self.edge_matrix.to(weights)).sum((-1, -2))
+        return ms
+
+    def parts_ms(self, architecture: Architecture) -> tuple[float, ...]:
+        """What each slot of `architecture` adds, in milliseconds; in a cell the operations' slots do."""
+        if architecture.space != self.space or len(architecture.ops) != len(self.slots):
+            raise InputError(
+                f"this table is of {self.space}; got an architecture of {architecture.space}: {architecture}"
+            )
+        parts = []
+        for s, (slot, op) in enumerate(zip(self.slots, architecture.ops)):
+            known = dict(slot)
+            if op not in known:
+                near = difflib.get_close_matches(op, known, n=2, cutoff=0) or list(known)
+                raise InputError(
+                    f"the table has no {op!r} in slot {s} of {self.space}; nearest: {' or '.join(near)} "
+                    f"(of {', '.join(known)})"
+                )
+            parts.append(self._ms(known[op]))
+        for edge in self.edges:
+            for term in edge.terms:
+                if self.slots[term.gate][term.choice][0] == architecture.ops[term.gate]:
+                    parts[term.ops] += self._ms(dict(edge.ops)[architecture.ops[term.ops]])
+        return tuple(parts)
+
+    def table_ms(self, architecture: Architecture) -> float:
+        """Sum of parts, in milliseconds; not a measurement of the whole."""
+        return math.fsum((self.overhead_ms, *self.parts_ms(architecture)))  # the same parts in any order tie exactly
+
+    def range_ms(self) -> tuple[float, float]:
+        """The fastest and the slowest architecture's table_ms."""
+        columns = [[self._ms(timing) for _, timing in slot] for slot in self.slots]
+        together: dict[int, Tensor] = {}  # of a cell's operation slot: (inputs, operations)
+        for edge, row in zip(self.edges, self.edge_matrix):
+            for term in edge.terms:
+                of_pair = together.setdefault(term.ops, torch.zeros(len(self.slots[term.gate]), len(edge.ops)).double())
+                of_pair[term.choice] += row[: len(edge.ops)]
+        columns += [of_pair.flatten().tolist() for of_pair in together.values()]
+        return self.overhead_ms + sum(map(min, columns)), self.overhead_ms + sum(map(max, columns))
+
+    def check_deadline(self, deadline_ms: float) -> None:
+        """Raise InputError unless an architecture can be in time by this table."""
+        fastest, _ = self.range_ms()
+        if deadline_ms < (1 - 1e-6) * fastest:  # equal ones may differ in their last bits
+            raise InputError(
+                f"no architecture of {self.space} takes at most {deadline_ms:g} ms: the fastest takes "
+                f"{math.ceil(1e4 * fastest) / 1e4:.4f} ms by the table; set a later deadline"
+            )
+
+    def check(self, space: SearchSpace) -> None:
+        """Raise InputError unless this table is of exactly `space`."""
+        if (self.space, self.space_digest) != (space.name, space.digest):
+            raise InputError(
+                f"the latency table is of {self.space} ({self.space_digest}), the search of {space.name} "
+                f"({space.digest}): measure a table for this space"
+            )
+        for s, (slot, wanted) in enumerate(zip_longest(self.slots, space.slots, fillvalue=())):
+            if (found := tuple(op for op, _ in slot)) != wanted:
+                raise InputError(
+                    f"slot {s} of the latency table has {', '.join(found) or 'nothing'} where {space.name} has "
+                    f"{', '.join(wanted) or 'nothing'}, in this order: measure it anew"
+                )
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "kind": "latency table",
+            "schema": 1,
+            "space": self.space,
+            "space_digest": self.space_digest,
+            "card": self.card.to_json(),
+            "floor": asdict(self.floor),
+            "fixed": [{"op": name, **asdict(timing)} for name, timing in self.fixed],
+            "slots": [[{"op": name, **(asdict(timing) if timing else {})} for name, timing in s] for s in self.slots],
+            **({"edges": [asdict(edge) for edge in self.edges]} if self.edges else {}),
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "LatencyTable":
+        """A table that `to_json` wrote; its numbers are *recorded*, no longer measured here and now."""
+        timing = lambda row: None if value.get("edges") and "best_ms" not in row else Timing.from_json(row)
+        try:
+            return cls(
+                value["space"],
+                value["space_digest"],
+                Card.from_json(value["card"]).recorded(),
+                Timing.from_json(value["floor"]),
+                tuple((row["op"], Timing.from_json(row)) for row in value["fixed"]),
+                tuple(tuple((row["op"], timing(row)) for row in slot) for slot in value["slots"]),
+                tuple(_edge_timings(edge) for edge in value.get("edges", ())),
+            )
+        except (KeyError, TypeError, AttributeError) as problem:
+            raise InputError(f"a latency table is damaged: {type(problem).__name__} {problem}") from None
+
+    def save(self, path: str | Path) -> Path:
+        """Write the table as JSON, which `load` reads."""
+        return storage.write_json(path, self.to_json())
+
+    @classmethod
+    def load(cls, path: str | Path) -> "LatencyTable":
+        """A table that `save` wrote. A name without .json is looked up among the shipped tables (`shipped_table`)."""
+        path = Path(path)
+        if not path.exists() and path.suffix != ".json":
+            path = shipped_table(path.as_posix())
+        value = storage.read_json(path, "latency table", 1)
+        with damaged(path, "measure it anew, or bring that file back"):
+            table = cls.from_json(value)
+        if table.card.protocol != PROTOCOL:
+            raise InputError(
+                f"{path} was timed by protocol {table.card.protocol}, and this labkit times by {PROTOCOL}: such "
+                f"numbers do not compare; measure it anew (python -m labkit latency build)"
+            )
+        return table
+
+
+def shipped_tables() -> dict[str, Path]:
+    """Name -> file of the tables in `data/latency`: `five_layer-torch-b1` and the like, by device folder."""
+    folder = storage.DATA / "latency"
+    files = [path for path in sorted(folder.glob("*/*.json")) if "." not in path.stem]  # reports and builds under way
+    return {f"{path.parent.name}/{path.stem}": path for path in files}
+
+
+def shipped_table(name: str) -> Path:
+    """The file of the shipped table called `name`, such as "five_layer-torch-b1".
+
+    Of several devices it is the first by name; "cpu-intel-xeon-2-cores/five_layer-torch-b32" names the device too.
+    """
+    tables = shipped_tables()
+    found = storage.of_a_device(tables, name)
+    if found is None:
+        short = {known.partition("/")[2] for known in tables}
+        raise InputError(
+            f"no latency table is called {name!r}; shipped: {', '.join(tables) or 'none'}; or name a file"
+            f"{meant(name, sorted(short | set(tables)))}"
+        )
+    return tables[found]
+
+
+def _of_one(timed: dict[str, Timing], first: str, statistic: str) -> dict[str, Timing]:
+    """Timings of each part once, from those of `REPEATS` times; "floor" comes in as the first part twice as often."""
+    once, twice = timed[first], timed["floor"]
+    fixed = lambda one, two: max(1e-6, 2 * one - two)
+    best, median = fixed(once.best_ms, twice.best_ms), fixed(once.median_ms, twice.median_ms)
+    floor = Timing(best, median, once.spread_ms + twice.spread_ms, once.n)
+    return {key: timing.of_one(REPEATS, floor.ms(statistic)) for key, timing in timed.items()} | {"floor": floor}
+
+
+def _key(name: str, edge: Edge, side: int) -> str:
+    return f"{name} {edge.in_channels}->{edge.out_channels} /{edge.stride} @{side}"
+
+
+def _edge_timings(value: dict[str, Any]) -> EdgeTimings:
+    ops = tuple((name, Timing.from_json(timing)) for name, timing in value["ops"])
+    return EdgeTimings(tuple(Term(**term) for term in value["terms"]), ops)
+

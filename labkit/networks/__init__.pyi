@@ -1,0 +1,12 @@
+from .complexity import Complexity as Complexity
+from .complexity import count as count
+from .parallel import Job as Job
+from .parallel import train_all as train_all
+from .supernet import Chosen as Chosen
+from .supernet import MixedOp as MixedOp
+from .supernet import Network as Network
+from .supernet import Supernet as Supernet
+from .supernet import derive as derive
+from .training import TrainConfig as TrainConfig
+from .training import error as error
+from .training import train as train

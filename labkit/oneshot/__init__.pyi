@@ -1,0 +1,15 @@
+from .baselines import random_search as random_search
+from .baselines import reuse_search as reuse_search
+from .baselines import scratch_search as scratch_search
+from .config import SearchConfig as SearchConfig
+from .config import SelectionConfig as SelectionConfig
+from .evaluation import evaluate as evaluate
+from .replays import Replay as Replay
+from .replays import replay_of as replay_of
+from .run import SearchRun as SearchRun
+from .searching import SearchResult as SearchResult
+from .searching import planned_passes as planned_passes
+from .searching import search as search
+from .searching import sweep as sweep
+from .searching import train_shared as train_shared
+from .selection import select as select

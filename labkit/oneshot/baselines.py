@@ -1,0 +1,195 @@
+"""Searches to compare with. They see the same images, weights and latency table, and pay for all that they use."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+
+from labkit.blackbox.loop import METHODS, optimize
+from labkit.data import ImageSet
+from labkit.latency.table import LatencyTable
+from labkit.networks.supernet import Supernet, derive
+from labkit.networks.training import TrainConfig, error, train
+from labkit.oneshot.config import SearchConfig
+from labkit.oneshot.evaluation import cheapest, distinct, evaluate
+from labkit.oneshot.run import SearchRun
+from labkit.oneshot.searching import SearchResult, learning_passes, planned_passes, result_of, resumed
+from labkit.pareto import Point
+from labkit.spaces import Architecture
+from labkit.system.checkpoints import Checkpoints
+from labkit.system.errors import InputError, unknown
+
+
+def random_search(
+    supernet: Supernet,
+    data: ImageSet,
+    table: LatencyTable,
+    config: SearchConfig = SearchConfig(),
+    *,
+    budget: float | None = None,
+    checkpoints: Checkpoints | None = None,
+    progress: bool = False,
+) -> SearchResult:
+    """The baseline: train the shared weights on uniform one-hot samples, judge random architectures, keep the best.
+
+    It has as many weight steps as a search, and spends what the architecture steps would have cost on judging.
+    A space that the budget can scan whole is scanned whole.
+
+    Args:
+        budget: image passes; by default those of a UNAS search of the same config.
+        checkpoints: as `search` has them.
+    """
+    table.check(supernet.space)
+    if config.deadline_ms is not None:
+        table.check_deadline(config.deadline_ms)
+    besides = () if budget is None else ("a budget of its own",)
+    budget = planned_passes(supernet, config) if budget is None else budget
+    run = resumed(
+        SearchRun(supernet, data, replace(config, estimator="reinforce", control_scale=1.0), progress=progress),
+        checkpoints,
+    )
+    points = evaluate(run.learnt, _random(supernet, table, config, budget - run.passes), data, table, config)
+    passes = run.passes + len(points) * _each(config)
+    found = result_of(run, config, cheapest(points, config), points, passes, "random search")
+    return replace(found, besides=besides)
+
+
+def reuse_search(
+    found: Sequence[SearchResult],
+    data: ImageSet,
+    table: LatencyTable,
+    *,
+    method: str = "random",
+    budget: float | None = None,
+    seed: int = 0,
+) -> tuple[SearchResult, ...]:
+    """Black-box search on the shared weights of a search or a sweep, charged with what training them has cost.
+
+    Each of the results has the objective of one of `found`, and its share of the cost; `judged` is the same for all.
+    With one objective the search is for that; with several it is for the whole front of error and milliseconds.
+
+    Args:
+        found: what `search` or `sweep` returned.
+        method: one of `blackbox.METHODS`; "random" scans a space that the budget can scan whole.
+        budget: image passes of all of it, by default those of `found`.
+    """
+    if method not in METHODS:
+        raise unknown("methods are", method, METHODS)
+    if not found:
+        raise InputError("there are no shared weights to use again: hand over at least one search result")
+    started, supernet, configs = time.perf_counter(), found[0].supernet, [result.config for result in found]
+    spent = weight_passes(found)
+    budget = sum(result.passes for result in found) if budget is None else budget
+    alone = configs[0]
+    if len(configs) > 1:
+        alone = replace(alone, latency_weight=0.0, target_ms=None, deadline_ms=None)
+    points = _proposed(supernet, data, table, replace(alone, seed=seed), method, budget - spent, front=len(configs) > 1)
+    training = spent / sum(result.passes for result in found) * sum(result.seconds for result in found)
+    return tuple(
+        replace(
+            result,
+            point=_in_time(points, result.config),
+            logits=torch.zeros_like(result.logits),
+            history=(),
+            passes=(spent + len(points) * _each(alone)) / len(found),
+            seconds=(training + time.perf_counter() - started) / len(found),
+            judged=points,
+            method=f"{method}, shared weights",
+            selection=None,
+        )
+        for result in found
+    )
+
+
+def scratch_search(
+    supernet: Supernet,
+    data: ImageSet,
+    table: LatencyTable,
+    config: SearchConfig = SearchConfig(),
+    *,
+    training: TrainConfig,
+    seconds: float,
+    on_network: Callable[[Point], None] | None = None,
+) -> SearchResult:
+    """Random architectures, each trained by itself from scratch until the time is up; the best on validation images.
+
+    Args:
+        supernet: says the space and is left as it is; its weights are not used.
+        seconds: no training is begun that, by those before, would end later; one is always made.
+        on_network: called with each trained architecture's point.
+    """
+    table.check(supernet.space)
+    started, points, passes = time.perf_counter(), [], 0.0
+    for architecture in distinct(supernet.space, min(1_000, supernet.space.size), table, config):
+        spent = time.perf_counter() - started
+        if points and spent * (len(points) + 1) / len(points) > seconds:
+            break
+        network = derive(supernet.space, architecture, seed=config.seed)
+        train(network, data, replace(training, seed=config.seed), validate="at the end")
+        points.append(Point(architecture, error(network, data.valid), table.table_ms(architecture), "short training"))
+        passes += 3 * len(data.train) * training.epochs + len(data.valid)
+        if on_network is not None:
+            on_network(points[-1])
+    logits = torch.zeros(supernet.space.mask.shape)
+    spent = time.perf_counter() - started
+    method = "random search from scratch"
+    best = cheapest(points, config)
+    return SearchResult(config, best, logits, (), supernet, passes, spent, tuple(points), method)
+
+
+def weight_passes(found: Sequence[SearchResult]) -> float:
+    """Image passes that the shared weights of a search or a sweep learned from, each once."""
+    config, supernet = found[0].config, found[0].supernet
+    phases = {record["step"]: record["phase"] for result in found for record in result.history}
+    mixture = sum(phase == "mixture" for phase in phases.values())
+    learning = learning_passes(supernet, config) * (len(phases) - mixture)
+    return config.batch_size * (3 * supernet.mixed_passes * mixture + learning)
+
+
+def _each(config: SearchConfig) -> int:
+    """Image passes of judging an architecture."""
+    return config.calibration_images + config.judge_images
+
+
+def _random(supernet: Supernet, table: LatencyTable, config: SearchConfig, passes: float) -> list[Architecture]:
+    n = max(1, int(min(passes / _each(config), supernet.space.size)))
+    return distinct(supernet.space, n, table, config)
+
+
+def _proposed(
+    supernet: Supernet,
+    data: ImageSet,
+    table: LatencyTable,
+    config: SearchConfig,
+    method: str,
+    passes: float,
+    front: bool,
+) -> tuple[Point, ...]:
+    if method == "random":
+        return evaluate(supernet, _random(supernet, table, config, passes), data, table, config)
+    points: dict[Architecture, Point] = {}
+
+    def cost(architecture: Architecture) -> float | tuple[float, float]:
+        if architecture not in points:
+            (points[architecture],) = evaluate(supernet, [architecture], data, table, config)
+        point = points[architecture]
+        if front or config.deadline is not None:
+            return point.error, point.latency_ms
+        return point.error + float(config.latency_cost(torch.tensor(point.latency_ms)))
+
+    chance, slowest = 1 - 1 / supernet.space.classes, table.range_ms()[1]
+    worst = (chance, slowest) if front or config.deadline is not None else None
+    calls = max(1, int(passes / _each(config)))
+    optimize(
+        supernet.space, cost, calls=calls, worst=worst, deadline_ms=config.deadline_ms, method=method, seed=config.seed
+    )
+    return tuple(points.values())
+
+
+def _in_time(points: Sequence[Point], config: SearchConfig) -> Point:
+    deadline = config.deadline_ms
+    fit = [p for p in points if deadline is None or p.latency_ms <= deadline]
+    if not fit:
+        raise InputError(f"none of the {len(points)} architectures that were judged is within {deadline:g} ms")
+    return cheapest(fit, config)

@@ -1,0 +1,209 @@
+"""The search: shared weights and architecture logits, learned in turn (UNAS, Vahdat et al. 2020).
+
+Every step takes a training batch and a validation batch. The architecture moves against the gradient of
+E[L_gen] + latency; the weights learn on the same relaxed sample, from the very pass that gave that gradient.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from labkit.data import ImageSet
+from labkit.estimators.descent import most_probable_in_time
+from labkit.estimators.gradient_estimators import Cost
+from labkit.latency.table import LatencyTable
+from labkit.networks.supernet import Supernet
+from labkit.oneshot.config import WEIGHTS_ON, SearchConfig, SelectionConfig
+from labkit.oneshot.evaluation import cheapest, evaluate
+from labkit.oneshot.run import SearchRun
+from labkit.pareto import Point
+from labkit.spaces import Architecture
+from labkit.system.checkpoints import Checkpoint, Checkpoints
+from labkit.system.errors import InputError
+from labkit.system.interrupts import Stopped
+
+MAY_CHANGE = (  # on the way: what a search that is taken up from another's checkpoint may have of its own
+    "latency table", "measured latency", "estimator", "latency_weight", "target_ms", "latency_warmup", "deadline_ms",
+    "finalists", "gap_weight", "gap", "task_cost", "nats_per_error", "control_scale", "softening", "architectures",
+    "weights_on", "weight_average", "logit_lr", "logit_lr_end", "judge_images", "calibration_images",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class SearchResult:
+    """What a search found, and enough to judge it. The supernet passed in is left as it was."""
+
+    config: SearchConfig
+    point: Point
+    logits: Tensor  # (S, K) on the CPU
+    history: tuple[dict[str, Any], ...]  # a record a step
+    supernet: Supernet  # the trained copy
+    passes: float  # cost in image passes: one image forward through one architecture is 1, with backward 3
+    seconds: float
+    judged: tuple[Point, ...] = ()  # every architecture that was judged on the way, the chosen one among them
+    method: str = "search"  # or "sweep"; of a baseline "random search" and such, or "evolution, shared weights"
+    first_weights: str = ""  # `networks.weights_hash` of the supernet passed in
+    selection: SelectionConfig | None = None  # of the second stage, where there was one
+    besides: tuple[str, ...] = ()  # what it followed that no saved run holds, such as "a black-box latency"
+
+    @property
+    def architecture(self) -> Architecture:
+        """What the search chose."""
+        return self.point.architecture
+
+
+def search(
+    supernet: Supernet,
+    data: ImageSet,
+    table: LatencyTable,
+    config: SearchConfig = SearchConfig(),
+    *,
+    measured_ms: Cost | None = None,
+    checkpoints: Checkpoints | None = None,
+    start: Checkpoint | None = None,
+    on_step: Callable[[dict[str, Any]], None] | None = None,
+    progress: bool = False,
+) -> SearchResult:
+    """Minimise E[L_gen + latency] over a distribution of architectures, from a copy of `supernet`.
+
+    Args:
+        table: latency of op weights. Linear, so without a target its expectation's gradient is exact.
+        measured_ms: a black-box latency (N,) of one-hot weights (N, S, K). When given it is what is minimised,
+            by an unbiased estimator, with `table` as the control. Those that follow a slope are refused.
+        checkpoints: where to save on the way; a search that was stopped goes on from there, and ends bit for bit as
+            if it had not been (on one machine, with one number of threads and a black box that repeats itself).
+        start: a checkpoint of another search with the same weights, images and steps so far; this one goes on from it
+            with its own estimator, latency weight, target or deadline.
+        on_step: called with each step's record, for a live plot.
+    """
+    run = SearchRun(supernet, data, config, table, measured_ms, on_step=on_step, progress=progress)
+    if start is not None:
+        run.restore(start, changed=MAY_CHANGE)
+    given = {"a black-box latency": measured_ms, "a checkpoint of another search": start}
+    besides = tuple(name for name, value in given.items() if value is not None)
+    return replace(_found(resumed(run, checkpoints)), besides=besides)
+
+
+def sweep(
+    supernet: Supernet,
+    data: ImageSet,
+    table: LatencyTable,
+    latency_weights: Sequence[float] = (),
+    config: SearchConfig = SearchConfig(),
+    *,
+    targets_ms: Sequence[float] = (),
+    deadlines_ms: Sequence[float] = (),
+    checkpoints: Checkpoints | None = None,
+    on_step: Callable[[dict[str, Any]], None] | None = None,
+    progress: bool = False,
+) -> tuple[SearchResult, ...]:
+    """One search that serves many objectives: shared weights trained once, and a distribution for each that moves.
+
+    A controller for each latency weight, then each target (at the config's weight), then each deadline. They draw in
+    turn, over twice as many joint steps as one search has, so any number of them costs less than two searches. What
+    one draws teaches the others through a control that is additive in the slots (`controllers.shared`): each moves at
+    every step, without bias.
+
+    Args:
+        checkpoints, on_step: as `search` has them; a record names the controller that drew.
+    """
+    aims = [replace(config, latency_weight=weight, target_ms=None, deadline_ms=None) for weight in latency_weights]
+    aims += [replace(config, target_ms=target, deadline_ms=None) for target in targets_ms]
+    aims += [replace(config, target_ms=None, deadline_ms=deadline) for deadline in deadlines_ms]
+    if not aims:
+        raise InputError("a sweep needs latency weights, targets or deadlines: at least one of any")
+    longer = replace(config, joint_steps=min(len(aims), 2) * config.joint_steps)
+    run = SearchRun(supernet, data, longer, table, aims=aims, on_step=on_step, progress=progress)
+    resumed(run, checkpoints)
+    return tuple(_found(run, which) for which in range(len(aims)))
+
+
+def train_shared(
+    supernet: Supernet,
+    data: ImageSet,
+    config: SearchConfig = SearchConfig(),
+    *,
+    sample: str = "one-hot",
+    progress: bool = False,
+) -> Supernet:
+    """A trained copy: the mixture steps, then as many steps as a search has on samples of the uniform distribution.
+
+    Args:
+        sample: as `SearchConfig.learns_on` has it: "one-hot" trains one architecture a step, "relaxed" a mixture near
+            it (temperature 0.4) at the cost of all candidates, "fair", "distilled".
+    """
+    if sample not in WEIGHTS_ON[1:]:
+        raise InputError(f"weights train on samples that are {', '.join(WEIGHTS_ON[1:])}; got {sample!r}")
+    run = SearchRun(supernet, data, replace(config, weights_on=sample), progress=progress).advance()
+    run.bar.close()
+    return run.learnt.to(memory_format=torch.contiguous_format)
+
+
+def planned_passes(supernet: Supernet, config: SearchConfig) -> float:
+    """Image passes of a UNAS search under `config`: what an equal-cost rival may spend.
+
+    Of several architectures a step what uniform draws would cost.
+    """
+    mixed, drawn = supernet.mixed_passes, supernet.drawn_passes(config.architectures)
+    learning = learning_passes(supernet, config)
+    joint = 2 * drawn + 6 * mixed + (0 if config.learns_on == "relaxed" else learning)
+    if config.gap_weight and (config.gap == "paired" or config.architectures > 1):
+        joint += 2 * mixed  # images differ in what they weigh, so the training pass goes back twice
+    steps = 3 * mixed * config.mixture_steps + learning * config.weight_steps + joint * config.joint_steps
+    return config.batch_size * steps
+
+
+def learning_passes(supernet: Supernet, config: SearchConfig) -> float:
+    """Passes an image of a step of the shared weights alone, after the mixture phase."""
+    mixed, drawn = supernet.mixed_passes, supernet.drawn_passes(config.architectures)
+    each = {"relaxed": 3 * mixed, "one-hot": 3 * drawn, "fair": 3 * supernet.space.mask.shape[1]}
+    return each.get(config.learns_on, 3 * drawn + mixed)
+
+
+def resumed(run: SearchRun, checkpoints: Checkpoints | None) -> SearchRun:
+    """The run at its last step, from the newest checkpoint if there is one."""
+    if checkpoints is not None:
+        if (newest := checkpoints.newest()) is not None:
+            run.restore(newest)
+        return run.advance(checkpoints=checkpoints)
+    try:
+        return run.advance()
+    except KeyboardInterrupt:
+        came = f"stopped after step {run.step} of {run.config.steps}"
+        raise Stopped(came, "nothing is kept: with checkpoints= the same call would go on") from None
+
+
+def _found(run: SearchRun, which: int = 0) -> SearchResult:
+    """The most probable architecture; under a deadline the best of the most probable ones in time."""
+    controller = run.controllers[which]
+    config, dist = controller.config, controller.dist
+    chosen, judging = [dist.mode()], 0
+    if config.deadline is not None:
+        in_time = most_probable_in_time(dist, run.measured_ms or run.table, config.deadline, config.finalists)
+        chosen = [architecture for architecture, _ in in_time]
+        judging = len(chosen) * (config.calibration_images + config.judge_images)
+    points = evaluate(run.learnt, chosen, run.data, run.table, config)
+    passes = run.passes / len(run.controllers) + judging  # each answers for its share
+    method = "search" if len(run.controllers) == 1 else "sweep"
+    return result_of(run, config, cheapest(points, config), points, passes, method, which)
+
+
+def result_of(
+    run: SearchRun,
+    config: SearchConfig,
+    point: Point,
+    judged: tuple[Point, ...],
+    passes: float,
+    method: str,
+    which: int = 0,
+) -> SearchResult:
+    """The result of a run that is over, for its controller `which`, in which `point` was chosen."""
+    run.bar.close()
+    supernet = run.learnt.to(memory_format=torch.contiguous_format)
+    logits = run.controllers[which].dist.logits.detach().cpu()
+    history = tuple(record for record in run.history if record.get("controller", which) in (which, None))
+    first, share = run.ingredients["first weights"], 1 / len(run.controllers)
+    return SearchResult(config, point, logits, history, supernet, passes, share * run.seconds, judged, method, first)

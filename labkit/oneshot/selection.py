@@ -1,0 +1,230 @@
+"""The second stage: a search's distribution proposes, training each by itself decides.
+
+Shared weights tell good architectures from bad ones and hardly order the good ones among themselves. So the most
+probable are judged on the shared weights, and the best of those go on from a copy of them for a short while, each by
+itself; every rung trains half as many for twice as long (successive halving, Jamieson and Talwalkar 2016). The last
+few are trained from scratch, as the one that is chosen will be, and the best of them once more from other first
+weights: what one training reaches is luck as well, and the mean of two is less of it. All of it is charged.
+
+On shared weights, and after a short training still, errors lie further apart than they will in the end, so a latency
+weight weighs too little there. By how much nobody knows beforehand. So who goes on is the best under one stretch of
+the errors after the other, see `SelectionConfig.stretches`; without a latency cost they all agree.
+
+The results of a sweep want much the same networks. As each of them chooses among all that were trained in the end, it
+sends on the best that no other has sent on: as many differ as a search a weight would train, and all of them count
+for every weight.
+"""
+
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+
+from labkit.data import ImageSet
+from labkit.estimators.distributions import ArchDistribution
+from labkit.latency.table import LatencyTable
+from labkit.networks.parallel import Job, train_all
+from labkit.networks.supernet import Supernet, derive, weights_hash
+from labkit.networks.training import TrainConfig, error, train
+from labkit.oneshot.config import SelectionConfig
+from labkit.oneshot.evaluation import cheapest, evaluate
+from labkit.oneshot.searching import SearchResult
+from labkit.pareto import Point
+from labkit.spaces import Architecture, SearchSpace
+from labkit.system import storage
+from labkit.system.errors import InputError
+
+LOOK = 1_000  # most probable architectures among which those in time are looked for
+NEXT_SEED = 1_000_003  # from one training of a network to the next: far from the seeds that other searches have
+
+
+@dataclass(frozen=True)
+class Round:
+    """One kind of training, and how many of its best so far each result sends there."""
+
+    networks: int
+    images: int
+    training: TrainConfig
+    first_weights: Supernet | SearchSpace  # a copy of the shared ones, or fresh ones
+    error_from: str  # as a point has it
+    stretches: tuple[float, ...]  # of the errors by which who enters is chosen
+    run: int = 0  # how many rounds before it trained the same way from another seed: all of them make a point
+
+
+Trained = dict[tuple[Architecture, Round], tuple[float, float]]  # validation error, and seconds that it took
+
+
+def select(
+    found: Sequence[SearchResult],
+    data: ImageSet,
+    table: LatencyTable,
+    config: SelectionConfig = SelectionConfig(),
+    *,
+    trained: Trained | None = None,
+    workers: int | None = None,
+    log: str | Path | None = None,
+    on_round: Callable[[int, tuple[Point, ...]], None] | None = None,
+) -> tuple[SearchResult, ...]:
+    """Each result again, with the architecture that the second stage chose, and its share of what that cost added.
+
+    The results are one search's, or those of one sweep: no two of them have the same network trained, and each chooses
+    among all that had the last round. The error of the chosen one is of validation images after that; what was
+    trained on the way is in `judged`.
+
+    Args:
+        trained: what other selections from the same shared weights have trained, which this one looks up, charged as
+            it was then, and adds to.
+        workers: processes that train the finalists, one each at a time; all cores by default.
+        log: a file of lines. Every training is written to it; a later call with the same arguments goes on from there.
+        on_round: called with a round's number, from 0, and its trained points.
+    """
+    if not found:
+        raise InputError("a selection needs at least one search result")
+    started, supernet = time.perf_counter(), found[0].supernet
+    if any(result.supernet is not supernet for result in found):
+        raise InputError("results of different shared weights cannot be selected together: select each by itself")
+    proposed = [_proposed(result, table, config) for result in found]
+    everyone = list(dict.fromkeys(itertools.chain(*proposed)))
+    # All results have one judging recipe: they come from one search or sweep.
+    scanned = {p.architecture: p for result in found for p in _scanned(result)}
+    unknown = [architecture for architecture in everyone if architecture not in scanned]
+    scanned |= {p.architecture: p for p in evaluate(supernet, unknown, data, table, found[0].config)}
+    passes = len(unknown) * (found[0].config.judge_images + found[0].config.calibration_images)
+
+    trained, looked_up = {} if trained is None else trained, 0.0
+    stages = rounds(config, supernet, data)
+    if log is not None:
+        trained |= _resumed(Path(log), found[0], data, config, stages)
+    left = [[scanned[a] for a in own] for own in proposed]  # whom each result may send on
+    judged: dict[Architecture, Point] = {}  # as last trained
+    for number, round in enumerate(stages):
+        entered = _sent_on(found, left, round.networks, round.stretches)
+        looked_up += sum(trained[a, round][1] for a in entered if (a, round) in trained)
+        missing = [a for a in entered if (a, round) not in trained]
+        errors, spent = {}, 0.0
+        for architecture, wrong, seconds in _train(missing, round, data, found[0].config.seed, workers):
+            errors[architecture], spent = wrong, spent + seconds
+            if log is not None:
+                row = {"round": number, "ops": str(architecture), "error": wrong, "seconds": seconds}
+                storage.append_line(log, row)
+        trained |= {(a, round): (wrong, spent / len(errors)) for a, wrong in errors.items()}
+        runs = stages[number - round.run : number + 1]
+        mean = {a: statistics.fmean(trained[a, run][0] for run in runs) for a in entered}
+        points = {a: Point(a, mean[a], table.table_ms(a), round.error_from) for a in entered}
+        passes += len(entered) * (3 * round.images * round.training.epochs + len(data.valid))
+        left = [[p for p in points.values() if _in_time(p.latency_ms, result)] for result in found]
+        judged |= points
+        if on_round is not None:
+            on_round(number, tuple(points.values()))
+    seconds = time.perf_counter() - started + looked_up
+    return tuple(
+        replace(
+            result,
+            point=cheapest(own, result.config),
+            judged=tuple(judged.values()),
+            passes=result.passes + passes / len(found),
+            seconds=result.seconds + seconds / len(found),
+            selection=config,
+        )
+        for result, own in zip(found, left)
+    )
+
+
+def rounds(config: SelectionConfig, supernet: Supernet, data: ImageSet) -> tuple[Round, ...]:
+    """The rungs, each of half as many networks with twice as many images, then the final and its second run, if any."""
+    whole, networks, made = len(data.train), config.entrants, []
+    for rung in range(config.rungs):
+        images = min(config.images << rung, whole)
+        made.append(Round(networks, images, config.training, supernet, "short training", config.stretches))
+        networks = (networks + 1) // 2
+    if config.final is not None:
+        final = Round(config.finalists, whole, config.final, supernet.space, "trained", config.stretches)
+        made.append(final)
+        if config.again:  # by errors as they are in the end, so nothing is stretched
+            made.append(replace(final, networks=config.again, stretches=(1.0,), run=1))
+    return tuple(made)
+
+
+def _train(
+    architectures: Sequence[Architecture], round: Round, data: ImageSet, seed: int, workers: int | None
+) -> Iterator[tuple[Architecture, float, float]]:
+    """Each as it is finished, its validation error after the round's training, and the seconds since the one before.
+
+    Short trainings follow each other on all cores, which is over sooner than processes have begun; long ones have a
+    core each.
+    """
+    last, part = time.perf_counter(), replace(data, train=data.train[: round.images])
+    seed += NEXT_SEED * round.run
+
+    def since_last() -> float:
+        nonlocal last
+        before, last = last, time.perf_counter()
+        return last - before
+
+    if isinstance(round.first_weights, SearchSpace) and data.train.pixels.device.type == "cpu":
+        space = round.first_weights
+        for row in train_all([Job(a, seed) for a in architectures], space, part, round.training, workers):
+            yield space.architecture(row["ops"]), 1 - row["valid_accuracy"], since_last()
+    else:
+        for architecture in architectures:
+            network = derive(round.first_weights, architecture, seed=seed).to(data.train.pixels.device)
+            train(network, part, replace(round.training, seed=seed), validate="at the end")
+            yield architecture, error(network, data.valid), since_last()
+
+
+def _resumed(
+    log: Path, result: SearchResult, data: ImageSet, config: SelectionConfig, stages: Sequence[Round]
+) -> Trained:
+    """What an earlier call with these arguments has trained."""
+    of = {"shared weights": weights_hash(result.supernet), "images": data.digest, "seed": result.config.seed}
+    of |= {"selection": asdict(config)}
+    rows, space = storage.resume_log(log, of, "selection"), result.supernet.space
+    try:
+        return {(space.architecture(row["ops"]), stages[row["round"]]): (row["error"], row["seconds"]) for row in rows}
+    except (KeyError, IndexError, TypeError) as problem:
+        raise InputError(f"{log} is damaged: {type(problem).__name__} {problem}") from None
+
+
+def _scanned(result: SearchResult) -> tuple[Point, ...]:
+    """What was judged on the shared weights before."""
+    return tuple(p for p in result.judged if p.error_from == "supernet")
+
+
+def _proposed(result: SearchResult, table: LatencyTable, config: SelectionConfig) -> list[Architecture]:
+    """The most probable architectures, under a deadline those in time by the table; the search's own choice first.
+
+    Where so many were judged already, as by a random search, the cheapest of those.
+    """
+    scanned = [p for p in _scanned(result) if _in_time(p.latency_ms, result)]
+    if len(scanned) >= config.scan:
+        return _sent_on([result], [scanned], config.scan, config.stretches)
+    dist = ArchDistribution(result.supernet.space, result.config.softening)
+    with torch.no_grad():
+        dist.logits.copy_(result.logits)
+    likely = itertools.islice(dist.by_probability(), LOOK)
+    fit = (a for a in likely if _in_time(table.table_ms(a), result))
+    return list(itertools.islice(dict.fromkeys(itertools.chain([result.architecture], fit)), config.scan))
+
+
+def _in_time(ms: float, result: SearchResult) -> bool:
+    return result.config.deadline_ms is None or ms <= result.config.deadline_ms
+
+
+def _sent_on(
+    found: Sequence[SearchResult], own: Sequence[Sequence[Point]], n: int, stretches: Sequence[float]
+) -> list[Architecture]:
+    """`n` of each result's `own`, or as many as there are: the results take turns, with the best that none has taken.
+
+    Best by error plus latency cost; errors are stretched by each of `stretches` in turn.
+    """
+    taken: dict[Architecture, None] = {}
+    for stretch in itertools.islice(itertools.cycle(stretches), n):
+        for result, points in zip(found, own):
+            config = replace(result.config, latency_weight=stretch * result.config.latency_weight)
+            if free := [p for p in points if p.architecture not in taken]:
+                taken[cheapest(free, config).architecture] = None
+    return list(taken)

@@ -1,0 +1,235 @@
+"""What a step of a search follows: the task's cost of two batches, and the gradients of latency and lateness."""
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from labkit.estimators.costs import Deadline, LatencyCost, generalisation_loss
+from labkit.estimators.descent import Penalty
+from labkit.estimators.distributions import ArchDistribution
+from labkit.estimators.gradient_estimators import Cost, Estimator
+from labkit.latency.table import LatencyTable
+from labkit.networks.supernet import Supernet, frozen_statistics, held
+from labkit.oneshot.config import SearchConfig
+from labkit.runtimes.cuda_graphs import plainly
+
+
+class TaskCost:
+    """L_gen of one pair of batches, as a function of op weights (N, S, K) -> (N,), whose rows share the images equally.
+
+    One-hot weights are only evaluated. Relaxed ones are differentiated at once: `weight_gradients` keeps what that
+    pass says to the shared weights (of L_train alone), and the value returned carries the slope in the op weights.
+    So a single mixed pass over the training batch serves the architecture and the weights.
+
+    Where the config says that the task costs error, one-hot weights give the share of images misclassified in L_gen's
+    form, and relaxed ones L_gen over `nats_per_error`: a control with a slope for a cost without one.
+    With several rows, batch norm mixes the images of all of them, as published: what an image costs then depends a
+    little on what others drew, which the estimator does not know.
+    """
+
+    def __init__(
+        self,
+        supernet: Supernet,
+        parameters: list[Tensor],
+        train: tuple[Tensor, Tensor],
+        valid: tuple[Tensor, Tensor] | None,
+        config: SearchConfig,
+        launch: Callable = plainly,
+    ):
+        """`launch`: `cuda_graphs.plainly`, or a Recorder that serves every step of one search."""
+        self.supernet, self.parameters, self.launch = supernet, parameters, launch
+        self.train, self.valid, self.gap_weight = train, valid, config.gap_weight
+        self.paired = config.gap == "paired"
+        self.relaxed_teach = config.learns_on == "relaxed"
+        self.drawn = cross_entropies if config.task_cost == "cross-entropy" else misclassified
+        self.units = config.task_units / config.nats_per_error  # of the relaxed cost, in the cost's own
+        self.weight_gradients: Sequence[Tensor | None] = ()
+        self.loss = math.nan
+        self.sampled: list[list[int]] = []  # candidate of each slot, of each row of the last one-hot pass
+        self.costs: list[float] = []  # of those rows
+        # Means over the training images and, with a gap, the validation images: of each row of the last one-hot pass,
+        # in the cost's unit; and of the last relaxed pass, in nats.
+        self.drawn_losses: list[list[float]] = []
+        self.relaxed_losses: list[float] = []
+        self.passes = 0.0
+        if not supernet.training:
+            supernet.train()
+
+    def __call__(self, weights: Tensor) -> Tensor:
+        return self._relaxed(weights) if weights.requires_grad else self._evaluated(weights)
+
+    def _evaluated(self, weights: Tensor) -> Tensor:
+        # Operations are recorded as leaving the statistics alone; else each pass has to see to it.
+        plain = self.launch is plainly
+        with torch.no_grad(), frozen_statistics(self.supernet) if plain else nullcontext():
+            how = {} if plain else {"run": self._run}
+            losses = [self._each_image(batch, weights, self.drawn, **how) for batch in self._batches()]
+            read = torch.stack([self._gen(losses), *(loss.mean(-1) for loss in losses)]).to(weights.device)  # at once
+        self.sampled, (self.costs, *means) = weights.argmax(-1).tolist(), read.tolist()
+        self.drawn_losses = [list(row) for row in zip(*means)]
+        self.passes += self.supernet.work(weights) * self._images()
+        return read[0]
+
+    def _run(self, module: nn.Module, x: Tensor) -> Tensor:
+        return x if isinstance(module, nn.Identity) else self.launch(module, partial(_leaving_statistics, module), x)
+
+    def _relaxed(self, weights: Tensor) -> Tensor:
+        tensors = [tensor for batch in self._batches() for tensor in batch]
+        at, statistics = weights.detach().to(tensors[0].device), self.supernet.buffers
+        means, value, slope, *gradients = self.launch("relaxed", self._slopes, at, *tensors, changes=statistics)
+        self.weight_gradients, self.relaxed_losses = gradients, means.tolist()
+        self.loss = self.relaxed_losses[0]
+        images = len(self.train[1])
+        self.passes += self.supernet.mixed_passes * (3 * self._images() + (0 if self._alike(at) else 2) * images)
+        value, slope = value.to(weights.device), slope.to(weights.device)
+        return self.units * (value + ((weights - weights.detach()) * slope).sum((-1, -2)))
+
+    def _slopes(self, at: Tensor, *tensors: Tensor) -> list[Tensor]:
+        """Mean losses, L_gen (N,), its slope (N, S, K) in op weights `at`, and that of L_train in the shared weights.
+
+        L_gen by its value and its first derivative: all that a gradient estimator reads.
+        """
+        at, alike = at.detach().requires_grad_(), self._alike(at)
+        taught = self.parameters if self.relaxed_teach else []
+        with nullcontext() if taught else held(self.parameters):
+            train = self._each_image(tensors[:2], at, cross_entropies)
+        slope, *gradients = torch.autograd.grad(train.mean(), [at, *taught], retain_graph=not alike)
+        losses = [train.detach()]
+        if self.gap_weight:
+            with frozen_statistics(self.supernet), held(self.parameters):
+                valid = self._each_image(tensors[2:], at, cross_entropies)
+            losses.append(valid.detach())
+        leaves = [loss.requires_grad_() for loss in losses]
+        value = self._gen(leaves)
+        factors = torch.autograd.grad(value.sum(), leaves)
+        slope = factors[0].sum() * slope if alike else torch.autograd.grad(train, at, factors[0])[0]
+        if self.gap_weight:
+            slope = slope + torch.autograd.grad(valid, at, factors[1])[0]
+        means = torch.stack([loss.detach().mean() for loss in losses])
+        return [means, value.detach(), slope, *gradients]
+
+    def _alike(self, weights: Tensor) -> bool:
+        """Whether every training image weighs the same in L_gen, so that one way back serves both its slopes."""
+        return not self.gap_weight or (len(weights) == 1 and not self.paired)
+
+    def gradients_on(self, weights: Tensor, teacher: Tensor | None = None) -> list[Tensor | None]:
+        """For the shared weights, where no relaxed pass teaches them: of L_train under op weights (N, S, K).
+
+        With a `teacher` (1, S, K), half of the loss is cross-entropy to what the images are under those op weights.
+        """
+        mixtures = [weights] if teacher is None else [weights, teacher]
+        everything = all(bool(((w != 0) | ~self.supernet.space.mask.to(w.device)).all()) for w in mixtures)
+        # One-hot passes differ in what they run, so each would be a recording of its own.
+        launch = self.launch if everything else plainly
+        tensors = [*self.train, *(w.to(self.train[0].device) for w in mixtures)]
+        learn = partial(self._learn, everything)
+        loss, *gradients = launch(("learn", teacher is None), learn, *tensors, changes=self.supernet.buffers)
+        self.loss = loss.item()
+        images = len(self.train[1])
+        self.passes += 3 * self.supernet.work(weights) * images
+        if teacher is not None:
+            self.passes += self.supernet.work(teacher) * images
+        return gradients
+
+    def _learn(self, everything: bool, images: Tensor, labels: Tensor, weights: Tensor, teacher: Tensor | None = None):
+        """L_train under op weights, and the slope in the shared weights of what they learn; None of those not run."""
+        logits = self._logits(images, weights, everything=everything)
+        loss = objective = F.cross_entropy(logits, labels)
+        if teacher is not None:
+            with torch.no_grad(), frozen_statistics(self.supernet):
+                soft = self._logits(images, teacher, everything=everything).softmax(-1)
+            objective = 0.5 * loss + 0.5 * F.cross_entropy(logits, soft)
+        return [loss.detach(), *torch.autograd.grad(objective, self.parameters, allow_unused=True)]
+
+    def gradients_on_each(self, several: Tensor) -> list[Tensor | None]:
+        """The mean of the `gradients_on` each of op weights (N, S, K), in passes of their own over all images."""
+        total: list[Tensor | None] = [None] * len(self.parameters)
+        losses = []
+        for weights in several:
+            found = [None if g is None else g / len(several) for g in self.gradients_on(weights[None])]
+            total = [a if b is None else b if a is None else a + b for a, b in zip(total, found)]
+            losses.append(self.loss)
+        self.loss = sum(losses) / len(losses)
+        return total
+
+    def _batches(self):
+        return (self.train, self.valid) if self.gap_weight else (self.train,)
+
+    def _images(self) -> int:
+        return sum(len(labels) for _, labels in self._batches())
+
+    def _each_image(self, batch: Sequence[Tensor], weights: Tensor, cost: Callable, **how: Any) -> Tensor:
+        """(N, images of a row) costs; the images are dealt to the rows in order."""
+        images, labels = batch
+        return cost(self._logits(images, weights, **how), labels).unflatten(0, (len(weights), -1))
+
+    def _logits(self, images: Tensor, weights: Tensor, **how: Any) -> Tensor:
+        rows = weights if len(weights) == 1 else weights.repeat_interleave(len(images) // len(weights), 0)
+        return self.supernet(images, rows, **how)
+
+    def _gen(self, losses: Sequence[Tensor]) -> Tensor:
+        """(N,) of costs an image (N, images of a row): of their means, or the mean over pairs of images."""
+        if not self.gap_weight:
+            return losses[0].mean(-1)
+        if self.paired:
+            return generalisation_loss(*losses, self.gap_weight).mean(-1)
+        return generalisation_loss(*(loss.mean(-1) for loss in losses), self.gap_weight)
+
+
+def _leaving_statistics(module: nn.Module, x: Tensor) -> Tensor:
+    with frozen_statistics(module):
+        return module(x)
+
+
+def cross_entropies(logits: Tensor, labels: Tensor) -> Tensor:
+    """(B,) nats, of each image."""
+    return F.cross_entropy(logits, labels, reduction="none")
+
+
+def misclassified(logits: Tensor, labels: Tensor) -> Tensor:
+    """(B,) 1 for each image whose largest logit is not its label's, else 0."""
+    return (logits.argmax(-1) != labels).to(logits)
+
+
+def latency_gradient(
+    estimator: Estimator,
+    dist: ArchDistribution,
+    cost: LatencyCost,
+    table: LatencyTable,
+    measured_ms: Cost | None,
+    generator: torch.Generator,
+    draws: int = 1,
+) -> Tensor:
+    """(S, K) gradient of E[cost of the latency], in error fraction. A black box is asked `draws` times."""
+    if cost.weight == 0:
+        return torch.zeros_like(dist.logits)
+    if measured_ms is not None:
+        black_box = lambda weights: cost(measured_ms(weights))
+        return estimator(black_box, dist, draws, generator, control=lambda weights: cost(table(weights))).gradient
+    if cost.linear:  # the table's expectation is in closed form
+        return torch.autograd.grad(cost(table(dist.probs()[None])).sum(), dist.logits)[0]
+    return estimator(lambda weights: cost(table(weights)), dist, 64, generator).gradient  # a table look-up is free
+
+
+def lateness(
+    estimator: Estimator,
+    dist: ArchDistribution,
+    deadline: Deadline,
+    table: LatencyTable,
+    measured_ms: Cost | None,
+    generator: torch.Generator,
+    draws: int = 1,
+) -> tuple[Tensor, float]:
+    """Gradient (S, K) of the expected penalty, with the table's smooth one as its control; share of the draws late."""
+    low, high = table.range_ms()
+    ms, draws = (table, 64) if measured_ms is None else (measured_ms, draws)  # a table look-up is free
+    penalty = Penalty(ms, deadline)
+    smooth = lambda weights: deadline.smooth_penalty(table(weights), (high - low) / 20)
+    gradient = estimator(penalty, dist, draws, generator, smooth).gradient
+    return gradient, penalty.shares[-1] if penalty.shares else deadline.late(table(dist.probs()[None])).item()

@@ -1,0 +1,13 @@
+from .cells import CELLS as CELLS
+from .cells import cells as cells
+from .chains import five_layer as five_layer
+from .chains import mobile as mobile
+from .choices import Architecture as Architecture
+from .choices import Choices as Choices
+from .ops import OPS as OPS
+from .registry import SPACES as SPACES
+from .registry import by_name as by_name
+from .search_space import Edge as Edge
+from .search_space import SearchSpace as SearchSpace
+from .search_space import Term as Term
+from .search_space import gated as gated

@@ -1,0 +1,3 @@
+"""The machine and its files: nothing here knows of architecture search."""
+
+

@@ -1,0 +1,64 @@
+"""The sweep bench: what is run, how it is judged, and that nothing is run twice."""
+
+from dataclasses import replace
+
+import pytest
+
+import labkit as lk
+from labkit.benches import sweep
+from labkit.benches.sweep import Row
+from labkit.benches.tabular.table import Timed, Truth
+from labkit.networks.complexity import Complexity
+from labkit.oneshot.config import SearchConfig
+from labkit.system.errors import InputError
+
+TINY = SearchConfig(
+    mixture_steps=2, weight_steps=2, joint_steps=4, batch_size=16, judge_images=50, calibration_images=32
+)
+
+
+@pytest.fixture
+def known(space, data, table, box):
+    """A truth that was never trained."""
+    errors, ms = box[0].values[:, None].expand(-1, 3), [table.table_ms(a) for a in space]
+    timed = Timed("torch-b1", table.card, tuple(replace(table.floor, best_ms=x, median_ms=x) for x in ms), tuple(ms))
+    none = (Complexity(0, 0, 0),) * space.size
+    return Truth(space, errors, errors, none, errors, (timed,), {"data": data.card(), "training": {}}, {})
+
+
+def test_every_way_is_run_and_none_again(known, data, table):
+    saved = []
+    rows = sweep.measure(
+        known, data, table, TINY, latency_weights=(0.0, 9.0), seeds=2, on_row=lambda rows: saved.append(list(rows))
+    )
+    assert [(row.way, row.seed) for row in rows] == [(way, seed) for seed in (0, 1) for way in sweep.WAYS]
+    alone = lk.search(lk.Supernet(known.space, seed=1), data, table, replace(TINY, seed=1, latency_weight=9.0))
+    assert rows[5].architectures[1] == str(alone.architecture) and rows[5].passes == 2 * alone.passes
+    by_error = lk.sweep(
+        lk.Supernet(known.space, seed=0), data, table, (0.0, 9.0), replace(TINY, seed=0, task_cost="error")
+    )
+    assert rows[1].architectures == tuple(str(r.architecture) for r in by_error)
+    assert [len(rows) for rows in saved] == [1, 2, 3, 4, 5, 6]
+    assert sweep.from_json({"rows": sweep.to_json(rows)}) == rows
+    again = sweep.measure(known, data, table, TINY, latency_weights=(0.0, 9.0), seeds=2, done=saved[2])
+    assert again[:3] == rows[:3] and [r.architectures for r in again] == [r.architectures for r in rows]
+    text = sweep.to_text(known, rows)
+    assert "over 2 seeds one sweep reaches" in text
+
+
+def test_the_exact_front_reaches_all_of_itself(known):
+    front = [str(p.architecture) for p in known.frontier()]
+    row = lambda *ops: Row("one sweep", 0, (0.0,) * len(ops), ops, 0, 0)
+    assert row(*front).share(known) == pytest.approx(1)
+    assert 0 < row(front[0], front[1]).share(known) < 0.9
+    slowest = max(known.points(), key=lambda p: p.latency_ms)
+    assert row(str(slowest.architecture)).share(known) == 0
+
+
+def test_other_images_and_damaged_files_are_refused(known, data, table):
+    with pytest.raises(InputError, match="the truth was made on"):
+        sweep.measure(known, lk.data.glyphs(64, 64, 64, seed=5), table, TINY)
+    with pytest.raises(InputError, match="needs a seed"):
+        sweep.measure(known, data, table, TINY, seeds=0)
+    with pytest.raises(InputError, match="damaged sweep bench"):
+        sweep.from_json({"rows": [{"way": "one sweep"}]})
