@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import labkit as lk
+from labkit.benches import study as studies
 from labkit.networks.training import TrainConfig
 from labkit.oneshot.config import SearchConfig
 from labkit.runs import run as runs
@@ -208,16 +209,16 @@ def test_a_training_that_was_stopped_is_not_taken_for_the_one_before(saved, digi
 
 
 def test_study_round_trip(space, digits, table, tmp_path):
-    study = study.study(lk.Supernet(space), digits, table, (0.0, 5.0), TINY)
+    study = studies.study(lk.Supernet(space), digits, table, (0.0, 5.0), TINY)
     assert len(study.picks) == len(study.random) == 2
-    loaded = study.load_study(study.save_study(study, tmp_path / "s.json"))
+    loaded = studies.load_study(studies.save_study(study, tmp_path / "s.json"))
     assert [(w, p.architecture) for w, p in loaded.picks] == [(w, p.architecture) for w, p in study.picks]
     assert loaded.points == study.points
     assert loaded.random[1][1].latency_ms <= loaded.random[0][1].latency_ms
 
 
 def test_the_shipped_study_holds_the_whole_space(space):
-    study = study.load_study("five_layer-glyphs")
+    study = studies.load_study("five_layer-glyphs")
     assert {p.architecture for p in study.points} == set(space)
     assert study.made["command"].startswith("python -m labkit study") and study.table.card.origin == "recorded"
     errors = {p.architecture: p.error for p in study.points}
