@@ -42,7 +42,7 @@ class Point:
         }
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "Point":
+    def from_json(cls, value: dict[str, Any]) -> Point:
         return cls(**{**value, "architecture": Architecture.from_json(value["architecture"])})
 
 
@@ -103,7 +103,7 @@ class Frontier:
     points: tuple[Point, ...]
 
     @classmethod
-    def of(cls, points: Iterable[Point]) -> "Frontier":
+    def of(cls, points: Iterable[Point]) -> Frontier:
         """The frontier of `points`.
 
         Raises:

@@ -38,7 +38,7 @@ class Architecture:
         return {"space": self.space, "ops": list(self.ops)}
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "Architecture":
+    def from_json(cls, value: dict[str, Any]) -> Architecture:
         try:
             return cls(str(value["space"]), tuple(str(op) for op in value["ops"]))
         except (KeyError, TypeError) as problem:

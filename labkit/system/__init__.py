@@ -1,3 +1,1 @@
 """The machine and its files: nothing here knows of architecture search."""
-
-

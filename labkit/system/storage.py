@@ -11,7 +11,9 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, get_args
+
+import msgspec
 
 from labkit.system.errors import InputError
 
@@ -97,31 +99,106 @@ def write_text(path: str | Path, text: str) -> Path:
 def write_json(path: str | Path, value: Any, rows: Iterable[Any] | None = None) -> Path:
     """Indented UTF-8 JSON. NaN and infinity are refused: they are not JSON, and never a result.
 
-    `rows`, if any, become the last key of the object `value`, a line a row: a table stays readable, its changes too.
+    Args:
+        path: The file; its folder is made if need be.
+        value: What JSON has; an object if there are `rows`.
+        rows: The last key of the object, a line a row: a table stays readable, and its changes too.
+
+    Returns:
+        `path`.
     """
-    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
-    if rows is not None:
-        lines = ",\n  ".join(json.dumps(row, ensure_ascii=False, allow_nan=False) for row in rows)
-        text = text.removesuffix("\n}") + ',\n "rows": [\n  ' + lines + "\n ]\n}"
-    return write_text(path, text + "\n")
+    if rows is None:
+        return write_text(path, _json(value, indent=1) + "\n")
+    entries = [f" {_json(key)}: {_json(part, indent=1)}".replace("\n", "\n ") for key, part in value.items()]
+    entries.append(' "rows": [\n  ' + ",\n  ".join(map(_json, rows)) + "\n ]")
+    return write_text(path, "{\n" + ",\n".join(entries) + "\n}\n")
 
 
 def read_json(path: str | Path, kind: str, schema: int) -> dict[str, Any]:
-    """An object written by `write_json` whose `kind` and `schema` are those expected."""
+    """An object written by `write_json` whose `kind` and `schema` are those expected.
+
+    Raises:
+        InputError: There is no such file, it is damaged, or it is of another kind or schema.
+    """
     path = Path(path)
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = msgspec.json.decode(path.read_bytes())
     except OSError as problem:
         raise InputError(f"no {kind} can be read at {path} ({problem.strerror or problem})") from None
-    except ValueError as problem:
-        raise InputError(f"{path} is not a {kind}: damaged or truncated JSON ({problem})") from None
+    except (msgspec.DecodeError, ValueError) as problem:
+        raise InputError(f"{path} is not a {kind}: damaged or truncated JSON ({_first_line(problem)})") from None
     if not isinstance(value, dict) or value.get("kind") != kind:
         raise InputError(f"{path} is not a {kind}" + (f" but a {value['kind']}" if _has_kind(value) else ""))
     if value.get("schema") != schema:
         raise InputError(
-            f"{path} is a {kind} of schema {value.get('schema')!r}; this labkit reads schema {schema}: make it anew"
+            f"{path} is a {kind} of schema {value.get('schema')!r}; this labkit reads schema {schema}: make it again"
         )
     return value
+
+
+class Record(Protocol):
+    """A frozen dataclass that is a file: its fields are the keys, next to `kind` and `schema`."""
+
+    kind: ClassVar[str]
+    schema: ClassVar[int]
+
+
+R = TypeVar("R", bound=Record)
+T = TypeVar("T")
+
+
+def write_record(path: str | Path, record: Record, derived: dict[str, Any] | None = None) -> Path:
+    """Write a record as JSON; its field `rows`, if it has one, comes last with a line a row.
+
+    Args:
+        path: The file; its folder is made if need be.
+        record: A frozen dataclass with the class variables `kind` and `schema`.
+        derived: Keys for people that follow from the record: they are written and never read back.
+
+    Returns:
+        `path`.
+    """
+    value = record_value(record, derived)
+    if "rows" not in value:
+        return write_json(path, value)
+    rows = value.pop("rows")
+    return write_json(path, value, rows)
+
+
+def record_value(record: Record, derived: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What `write_record` writes: plain values that JSON has."""
+    fields = msgspec.to_builtins(record)
+    return {"kind": record.kind, "schema": record.schema, **fields, **(derived or {})}
+
+
+def read_record(path: str | Path, record: type[R]) -> R:
+    """The record that `write_record` wrote.
+
+    Args:
+        path: The file.
+        record: The type of the record, whose fields are checked: types, and what its `__post_init__` refuses.
+
+    Raises:
+        InputError: One line that names the file and the place in it, such as "at `$.rows[3].seed`".
+    """
+    return as_record(read_json(path, record.kind, record.schema), record, f"{path} is a damaged {record.kind}")
+
+
+def as_record(value: Any, record: type[T], says: str) -> T:
+    """A value read from JSON as a frozen dataclass, or whatever type msgspec knows.
+
+    Args:
+        value: What JSON has.
+        record: The type wanted; keys that it does not have are ignored.
+        says: The beginning of the message, such as "FILE is a damaged latency table".
+
+    Raises:
+        InputError: `says`, what is wrong and where, in one line.
+    """
+    try:
+        return msgspec.convert(value, record)
+    except msgspec.ValidationError as problem:
+        raise InputError(f"{says}: {_first_line(problem)}") from None
 
 
 def check_types(value: dict[str, Any], types: dict[str, Any]) -> None:
@@ -264,6 +341,10 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{text} is not a finite number")
     return value
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    return json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
 
 
 def _has_kind(value: Any) -> bool:

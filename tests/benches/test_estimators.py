@@ -51,7 +51,9 @@ def test_unbiased_estimators_are_within_four_standard_errors_on_every_problem(pr
 
 
 def test_with_the_cost_as_control_a_fitted_scale_makes_rebar_and_unas_the_same(problems):
-    rebar, unas = (next(e for e in estimators.ENTRIES if e.name == f"{name}, fitted scale") for name in ("REBAR", "UNAS"))
+    rebar, unas = (
+        next(e for e in estimators.ENTRIES if e.name == f"{name}, fitted scale") for name in ("REBAR", "UNAS")
+    )
     assert not rebar.fits(problems["measured latency, deadline"]) and unas.fits(problems["measured latency, deadline"])
     rows = [estimators.measure(problems["toy network"], entry, samples=20_000) for entry in (rebar, unas)]
     assert rows[0].z == rows[1].z and rows[0].scale == rows[1].scale != 1
@@ -141,7 +143,9 @@ def test_a_bench_that_was_stopped_goes_on_from_its_file(capsys, monkeypatch, tmp
     assert main(arguments) == 0
     value = json.loads(out.read_text())
     assert value["rows"][:3] == first and value["passed"] is True, "seconds and all"
-    assert len(measured) == len(estimators.ENTRIES) + 1 and [r.estimator for r in estimators.load(out)] == [e.name for e in estimators.ENTRIES]
+    assert len(measured) == len(estimators.ENTRIES) + 1 and [r.estimator for r in estimators.load(out)] == [
+        e.name for e in estimators.ENTRIES
+    ]
     capsys.readouterr()
     assert main([*arguments, "--temperatures", "0.4,1"]) == 2
     assert "asked something else" in capsys.readouterr().err
@@ -162,11 +166,15 @@ def test_a_part_of_the_bench_is_judged_by_the_bars_that_it_has(capsys, monkeypat
 def test_a_bar_that_fails_is_named(problems):
     entry = next(entry for entry in estimators.ENTRIES if entry.name == "UNAS")
     unas = replace(estimators.measure(problems["toy network"], entry, samples=8_000), worst_z=2.0)
-    gumbel, wrong = (replace(unas, estimator=name, unbiased=False, worst_z=20.0) for name in estimators.NEGATIVE[:2][::-1])
+    gumbel, wrong = (
+        replace(unas, estimator=name, unbiased=False, worst_z=20.0) for name in estimators.NEGATIVE[:2][::-1]
+    )
     assert estimators.passed([unas, gumbel, wrong]) and "FAIL" not in estimators.to_text([unas, gumbel, wrong])
     tame, biased = replace(gumbel, worst_z=3.0), replace(unas, worst_z=5.0)
     assert not estimators.passed([unas, tame, wrong]) and not estimators.passed([biased, gumbel, wrong])
-    assert "FAIL negative control Gumbel-Softmax, toy network: z 3.0, above 10" in estimators.to_text([unas, tame, wrong])
+    assert "FAIL negative control Gumbel-Softmax, toy network: z 3.0, above 10" in estimators.to_text(
+        [unas, tame, wrong]
+    )
     text = estimators.to_text([biased, gumbel, wrong])
     assert "FAIL unbiased estimators: 1 rows, worst z 5.00 (UNAS, toy network" in text and text.count("FAIL") == 1
 

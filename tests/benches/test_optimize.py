@@ -42,7 +42,9 @@ def test_every_method_is_measured_with_every_seed():
 
 
 def test_processes_find_what_one_does():
-    ask = lambda workers: optimize.bench([optimize.planted(4, 3, 0.3)], ("model",), seeds=3, calls=(12, 30), workers=workers)
+    ask = lambda workers: optimize.bench(
+        [optimize.planted(4, 3, 0.3)], ("model",), seeds=3, calls=(12, 30), workers=workers
+    )
     assert ask(2) == ask(1)
 
 
@@ -120,7 +122,9 @@ def test_the_command_saves_what_it_prints(capsys, tmp_path, monkeypatch):
     assert saved["rows"][0]["method"] == "random" and saved["passed"] and saved["verdicts"] == []
 
     costs, made = optimize._costs, []
-    monkeypatch.setattr(optimize, "_costs", lambda table, method, *more: made.append(method) or costs(table, method, *more))
+    monkeypatch.setattr(
+        optimize, "_costs", lambda table, method, *more: made.append(method) or costs(table, method, *more)
+    )
     more = ["bench", "optimize", "--truth", "none", "--workers", "1", "--methods", "random,model"]
     more += ["--seeds", "2", "--out", str(out)]
     assert main(more) == 1, "12 calls are too few for its regret"

@@ -1,5 +1,8 @@
+import json
 import os
 import resource
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -116,3 +119,88 @@ def test_json_with_rows_has_a_line_a_row(tmp_path):
     path = storage.write_json(tmp_path / "t.json", {"kind": "t", "schema": 1}, rows=[["a", 1.5], ["b", 2]])
     assert '  ["a", 1.5],\n  ["b", 2]\n' in path.read_text()
     assert storage.read_json(path, "t", 1)["rows"] == [["a", 1.5], ["b", 2]]
+
+
+@dataclass(frozen=True)
+class Row:
+    seed: int
+    error: float
+    ops: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Book:
+    kind: ClassVar[str] = "book"
+    schema: ClassVar[int] = 3
+    title: str
+    made: dict[str, Any]
+    rows: tuple[Row, ...]
+
+    def __post_init__(self):
+        if not self.title:
+            raise InputError("a book has a title")
+
+
+def test_a_record_comes_back_as_it_was_with_a_line_a_row(tmp_path):
+    book = Book('ü\n"x"', {"a": [1, {"b": 2.5}], "nothing": {}}, (Row(0, 0.5, ("a", "b")), Row(1, 1.0)))
+    path = storage.write_record(tmp_path / "b.json", book, {"passed": True})
+    assert storage.read_record(path, Book) == book
+    value = json.loads(path.read_text())
+    assert value["passed"] is True and value["kind"] == "book" and value["schema"] == 3
+    assert value["rows"] == [{"seed": 0, "error": 0.5, "ops": ["a", "b"]}, {"seed": 1, "error": 1.0, "ops": []}]
+    assert sum('{"seed": ' in line for line in path.read_text().splitlines()) == 2
+    assert list(value)[-1] == "rows"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"rows": [{"seed": 0, "error": 1}, {"seed": "x", "error": 1}]},
+            r"Expected `int`, got `str` - at `\$\.rows\[1\]\.seed`",
+        ),
+        ({"rows": [{"seed": True, "error": 1}]}, r"Expected `int`, got `bool` - at `\$\.rows\[0\]\.seed`"),
+        ({"rows": [{"error": 1}]}, r"missing required field `seed` - at `\$\.rows\[0\]`"),
+        ({"rows": 3}, r"Expected `array`, got `int` - at `\$\.rows`"),
+        ({"title": ""}, "a book has a title"),
+        ({"made": None}, r"Expected `object`, got `null` - at `\$\.made`"),
+    ],
+)
+def test_a_damaged_record_is_one_line_with_the_file_and_the_place(tmp_path, change, message):
+    good = {"kind": "book", "schema": 3, "title": "t", "made": {}, "rows": []}
+    assert storage.read_record(storage.write_json(tmp_path / "b.json", good), Book).rows == ()
+    path = storage.write_json(tmp_path / "b.json", good | change)
+    with pytest.raises(InputError, match=message) as problem:
+        storage.read_record(path, Book)
+    assert str(problem.value).startswith(f"{path} is a damaged book: ") and "\n" not in str(problem.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"kind": "book", "schema": 2}', "schema 2; this labkit reads schema 3"),
+        ('{"kind": "film", "schema": 3}', "not a book but a film"),
+        ('{"kind": "book", "schema": 3, "x": NaN}', "not a book: damaged or truncated JSON"),
+        ('{"kind": "book", "sche', "not a book: damaged or truncated JSON"),
+        ('{"kind": "book", "schema": 3, "x": 1e999}', "not a book: damaged or truncated JSON"),
+    ],
+)
+def test_another_kind_or_schema_or_json_is_refused(tmp_path, text, message):
+    (tmp_path / "b.json").write_text(text)
+    with pytest.raises(InputError, match=message):
+        storage.read_record(tmp_path / "b.json", Book)
+
+
+def test_a_record_with_nan_is_not_written(tmp_path):
+    with pytest.raises(ValueError):
+        storage.write_record(tmp_path / "b.json", Book("t", {}, (Row(0, float("nan")),)))
+    assert not (tmp_path / "b.json").exists()
+
+
+@pytest.mark.parametrize("value", [{}, {"a": {"b": [1, {"c": []}]}, "d": "x\ny"}, {"k": []}])
+def test_rows_stand_under_what_the_object_has_already(tmp_path, value):
+    path = storage.write_json(tmp_path / "t.json", value, rows=[[1, "a"], {"x": None}])
+    assert json.loads(path.read_text()) == value | {"rows": [[1, "a"], {"x": None}]}
+    assert path.read_text().endswith(' "rows": [\n  [1, "a"],\n  {"x": null}\n ]\n}\n')
+    alone = json.dumps(value | {"rows": 0}, indent=1, ensure_ascii=False)
+    assert path.read_text().startswith(alone[: alone.index(' "rows"')])
