@@ -1,5 +1,6 @@
 from . import benches as benches
 from . import blackbox as blackbox
+from . import checks as checks
 from . import course as course
 from . import data as data
 from . import deploy as deploy
@@ -17,10 +18,12 @@ from . import widgets as widgets
 from .blackbox import Optimum as Optimum
 from .blackbox import optimize as optimize
 from .data import ImageSet as ImageSet
+from .data import register_data as register_data
 from .estimators import ArchDistribution as ArchDistribution
 from .estimators import Deadline as Deadline
 from .estimators import descend as descend
 from .estimators import descend_in_time as descend_in_time
+from .estimators import register_estimator as register_estimator
 from .latency import Card as Card
 from .latency import LatencyTable as LatencyTable
 from .latency import Measurement as Measurement
@@ -47,5 +50,7 @@ from .pareto import Point as Point
 from .spaces import Architecture as Architecture
 from .spaces import Choices as Choices
 from .spaces import SearchSpace as SearchSpace
+from .spaces import register_op as register_op
+from .spaces import register_space as register_space
 from .system.checkpoints import Checkpoints as Checkpoints
 from .system.errors import InputError as InputError

@@ -21,7 +21,7 @@ FLOORS = (
     "plots",
     "course runs",
     "widgets",
-    "cli",
+    "cli checks",
 )
 
 

@@ -20,7 +20,8 @@ from labkit.system import storage
 from labkit.system.errors import InputError, unknown
 from labkit.system.interrupts import Stopped
 
-METHODS: dict[str, Callable[..., Proposer]] = {
+ProposerMaker = Callable[[Choices, Goal, int], Proposer]  # its rows are those of the trials so far
+METHODS: dict[str, ProposerMaker] = {
     "model": Model,
     "policy": Policy,
     "random": Random,
@@ -31,7 +32,6 @@ METHODS: dict[str, Callable[..., Proposer]] = {
     "tpe": functools.partial(Library, sampler="tpe"),
 }
 LIBRARY = ("nsga2", "tpe")  # Optuna's, where it is installed
-REPEATING = ("policy",)  # the others evaluate nothing twice
 Cost = Callable[[Architecture], float | tuple[float, float]]
 Worst = float | Sequence[float | None] | NDArray[np.floating] | None
 
@@ -86,7 +86,7 @@ def optimize(
     calls: int,
     worst: Worst = None,
     deadline_ms: float | None = None,
-    method: str = "model",
+    method: str | ProposerMaker = "model",
     seed: int = 0,
     log: str | Path | None = None,
     on_trial: Callable[[Trial], None] | None = None,
@@ -103,23 +103,26 @@ def optimize(
         method: "model" proposes by a Gaussian process: for up to some hundred calls. It is not UNAS. "policy" is the
             unbiased gradient estimator with a learned control: it follows a gradient and draws, so it may repeat
             itself, and on the recorded tables it finds about as much as random search. The others are rivals to compare
-            with; "nsga2" and "tpe" are Optuna's (`labkit[rivals]`).
+            with; "nsga2" and "tpe" are Optuna's (`labkit[rivals]`). An own proposer is passed as
+            (space, goal, seed) -> proposer; `labkit.checks.check_proposer` says whether it is one.
         log: a file of lines. Every call is written to it; a later run with the same arguments goes on from there,
             exactly as if it had not been stopped. An interrupt says so. That `cost` is the same is not checked.
 
     Ends early when every architecture of the space has been evaluated.
     """
-    if method not in METHODS:
+    if isinstance(method, str) and method not in METHODS:
         raise unknown("methods are", method, METHODS)
+    make = METHODS[method] if isinstance(method, str) else method
+    method = method if isinstance(method, str) else f"{method.__module__}:{method.__qualname__}"
     if calls < 1:
         raise InputError(f"at least one call is needed; got {calls}")
     if deadline_ms is not None and not (math.isfinite(deadline_ms) and deadline_ms > 0):
         raise InputError(f"a deadline is a positive number of milliseconds; got {deadline_ms}")
     goal = Goal(_worst(worst), deadline_ms)
     trials = [] if log is None else _resumed(Path(log), space, method, seed, goal)
-    proposer = METHODS[method](space, goal, seed)
+    proposer = make(space, goal, seed)
     started, inside, waiting = time.perf_counter(), 0.0, []
-    limit = calls if method in REPEATING else min(calls, space.size)
+    limit = calls if getattr(proposer, "repeats", False) else min(calls, space.size)
     try:
         while len(trials) < limit:
             if not waiting:

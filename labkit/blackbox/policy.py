@@ -23,6 +23,8 @@ class Policy:
     left out, so that a control that has learnt nothing costs nothing.
     """
 
+    repeats = True  # it draws, and what is probable may come again
+
     def __init__(self, space: Choices, goal: Goal, seed: int, *, lr: float = 0.25):
         self.space, self.goal, self.seed, self.lr = space, goal, seed, lr
         self.mask = space.mask.numpy()

@@ -15,6 +15,7 @@ from labkit.cli import benches, course, deploying, latency, searching, truth
 from labkit.cli.arguments import Parser
 from labkit.system.errors import InputError
 from labkit.system.interrupts import Stopped, termination_interrupts
+from labkit.system.registry import import_parts
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with termination_interrupts() as terminated:
         try:
             _check_paths(arguments)
+            _import_own(arguments.op)
             value, text, passed = arguments.verb(arguments)
         except InputError as problem:
             print(f"labkit: {problem}", file=sys.stderr)
@@ -39,6 +41,14 @@ def _check_paths(arguments: argparse.Namespace) -> None:
     for name in ("out", "run", "report", "truth", "table", "picture"):
         if getattr(arguments, name, None) == "":
             raise InputError(f"{name} is empty: name a file or a folder, as `--help` has it")
+
+
+def _import_own(modules: Sequence[str]) -> None:
+    """Import modules that register a reader's own parts; those of the working folder are found."""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    for module in modules:
+        import_parts(module)
 
 
 def _say(text: str) -> None:

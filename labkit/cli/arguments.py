@@ -50,6 +50,9 @@ def add_verb(
     added = under.add_parser(name, help=text, description=text)
     added.set_defaults(verb=function, stopped=stopped)
     added.add_argument("--json", action="store_true", help="print JSON")
+    added.add_argument(
+        "--op", action="append", default=[], metavar="MODULE", help="import a module that registers parts of your own"
+    )
     return added
 
 
@@ -59,10 +62,8 @@ def add_acts(under, name: str, text: str):
 
 
 def add_search_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--space", default="five_layer")
-    parser.add_argument(
-        "--data", default="glyphs", help="glyphs, digits, cifar10, cifar100, fashion-mnist or folder:PATH"
-    )
+    parser.add_argument("--space", default="five_layer", help="a name, or MODULE:FUNCTION of your own")
+    parser.add_argument("--data", default="glyphs", help="a name, folder:PATH, or MODULE:FUNCTION of your own")
     parser.add_argument("--table", help="latency table: a file, a shipped name, or `measure` for this machine, now")
     parser.add_argument("--seed", type=int, default=0)
     recipe = parser.add_mutually_exclusive_group()

@@ -87,7 +87,7 @@ def search(arguments: argparse.Namespace) -> Outcome:
     if arguments.select:
         second, log = SelectionConfig.suited(space.name, fast=arguments.fast), checkpoints.folder / "selection.jsonl"
         (result,) = select([result], data, table, second, log=log)
-    run.save(result, out, data, table, data_name=arguments.data, small=arguments.fast)
+    run.save(result, out, data, table)
     checkpoints.clear()
     point = result.point
     value = {

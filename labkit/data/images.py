@@ -4,9 +4,10 @@ In shapes: N images of a part, B images of a batch.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -84,6 +85,16 @@ def standardise(pixels: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """How an image set is made again: by which registered function, called with what."""
+
+    name: str
+    arguments: Mapping[str, Any]  # of the function, its seed among them
+    small: bool = False  # cut down for a quick look
+    parts: tuple[Mapping[str, str], ...] = ()  # where an own function is found, see `system.registry.describe`
+
+
+@dataclass(frozen=True)
 class ImageSet:
     """Three disjoint parts of one image set. The test part is touched once, at the end."""
 
@@ -94,6 +105,7 @@ class ImageSet:
     test: Images
     seed: int  # of the split (and of generation)
     augment: Callable[[Tensor], Tensor] | None = None  # (B, 3, 32, 32) uint8 -> the same, on training batches only
+    made_by: Recipe | None = None  # None: nobody but its maker can make it again
 
     @cached_property
     def digest(self) -> str:

@@ -59,7 +59,7 @@ def folder(path: str | Path, *, limit: int | None = None, seed: int = 0) -> Imag
     Args:
         limit: at most so many images a class and part, the first by name.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if not path.exists():
         raise InputError(f"no images at {path}: name a folder with one folder a class, or a tar archive of it")
     files = _archive_files(path, limit) if path.is_file() else _folder_files(path, limit)

@@ -20,3 +20,4 @@ from .gradient_estimators import Reinforce as Reinforce
 from .gradient_estimators import StraightThrough as StraightThrough
 from .gradient_estimators import Unas as Unas
 from .gradient_estimators import exact_gradient as exact_gradient
+from .gradient_estimators import register_estimator as register_estimator

@@ -28,13 +28,14 @@ network as cost, mixed network as control). `ClosedForm` is this library's own.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from labkit.estimators.distributions import ArchDistribution
 from labkit.system.errors import InputError
+from labkit.system.registry import Registry
 
 Cost = Callable[[Tensor], Tensor]
 
@@ -46,8 +47,23 @@ class Estimate(NamedTuple):
     cost: float  # mean cost of what was drawn; Gumbel-Softmax: of the relaxed samples
 
 
-class Estimator(Protocol):
-    """Any of the classes below; the module says what each needs of `cost` and `control`."""
+class Estimator:
+    """Base class of all estimators. What a search must know of one stands on it, as class attributes.
+
+    An own estimator is a subclass with a `__call__`, added by `labkit.register_estimator`. It is made without
+    arguments, once for each cost of a search.
+    """
+
+    unbiased: ClassVar[bool] = True  # its mean is the exact gradient, whatever the control
+    needs_gradient: ClassVar[bool] = False  # follows the gradient of the cost; a measured latency has none
+    needs_control: ClassVar[bool] = False  # raises without a control where the cost has no gradient
+    relaxes: ClassVar[bool] = True  # evaluates the control on relaxed weights, and shared weights can learn from that
+    refuses_control: ClassVar[bool] = False  # its control is the cost itself
+
+    @property
+    def least_draws(self) -> int:
+        """How many draws a call needs at least."""
+        return 1
 
     def __call__(
         self,
@@ -56,11 +72,31 @@ class Estimator(Protocol):
         n: int,
         generator: torch.Generator,
         control: Cost | None = None,
-    ) -> Estimate: ...
+    ) -> Estimate:
+        """Estimate d E[cost(z)] / d logits.
+
+        Args:
+            cost: op weights (N, S, K) -> (N,) costs.
+            dist: the distribution; its logits are (S, K).
+            n: draws.
+            generator: of the draws, on the CPU.
+            control: a differentiable stand-in for `cost`.
+
+        Returns:
+            The gradient (S, K), and the mean cost of the draws.
+        """
+        raise NotImplementedError
+
+    def state(self) -> dict[str, Any]:
+        """What the estimator has learnt from its calls, as JSON; {} of most. A checkpoint keeps it."""
+        return {}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take over the `state` of another estimator of this kind."""
 
 
 @dataclass(frozen=True)
-class Unas:
+class Unas(Estimator):
     """Score function minus a relaxed control variate, plus the control's own gradient.
 
     Approximates: d E[cost(z)] / d logits, without bias whatever the control and the scale.
@@ -88,6 +124,9 @@ class Rebar(Unas):
     Requires: a differentiable cost, so no measured latency. `scale` is their eta.
     """
 
+    needs_gradient: ClassVar[bool] = True
+    refuses_control: ClassVar[bool] = True
+
     def __call__(self, cost, dist, n, generator, control=None) -> Estimate:
         if control is not None:
             raise InputError("Rebar's control is the cost itself; use Unas for a cost with another control")
@@ -95,7 +134,7 @@ class Rebar(Unas):
 
 
 @dataclass
-class FittedUnas:
+class FittedUnas(Estimator):
     """UNAS with the scale of its control fitted on the way: REBAR's eta, by REBAR's rule.
 
     The estimate is `plain + scale * shift`, where `plain` is REINFORCE without a baseline and `shift` has mean zero, so
@@ -106,6 +145,12 @@ class FittedUnas:
     temperature: float = 0.4
     decay: float = 0.99
     _moments: tuple[float, float] = field(default=(0.0, 0.0), repr=False)  # of plain . shift and shift . shift
+
+    def state(self) -> dict[str, Any]:
+        return {"moments": list(self._moments)}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self._moments = tuple(state["moments"])
 
     @property
     def scale(self) -> float:
@@ -129,7 +174,7 @@ class FittedUnas:
 
 
 @dataclass(frozen=True)
-class ClosedForm:
+class ClosedForm(Estimator):
     """Score function of what a multilinear control leaves over, plus the control's own gradient in closed form.
 
     A control that is linear in each slot's op weights (a latency table, a `TabularCost`) has its mean under the
@@ -137,6 +182,8 @@ class ClosedForm:
     unbiased, needs no relaxed sample, and has no variance at all where the control is exact. Not in the paper.
     Requires: a multilinear control. One that is not (a hinge, a network) makes it biased.
     """
+
+    needs_control: ClassVar[bool] = True
 
     def __call__(self, cost, dist, n, generator, control=None) -> Estimate:
         if control is None:
@@ -149,12 +196,15 @@ class ClosedForm:
 
 
 @dataclass(frozen=True)
-class GumbelSoftmax:
+class GumbelSoftmax(Estimator):
     """The pathwise gradient of the relaxed cost.
 
     Approximates: d E[control(relaxed z)] / d logits, which is biased for E[cost(z)] and never sees the cost.
     Requires: a differentiable control.
     """
+
+    unbiased: ClassVar[bool] = False
+    needs_gradient: ClassVar[bool] = True
 
     temperature: float = 0.4
 
@@ -165,12 +215,15 @@ class GumbelSoftmax:
 
 
 @dataclass(frozen=True)
-class StraightThrough:
+class StraightThrough(Estimator):
     """The slope at the one-hot sample, passed on as if it had been taken at the relaxed one.
 
     Approximates: nothing exactly; biased, and at low temperature noisy as well.
     Requires: a differentiable control.
     """
+
+    unbiased: ClassVar[bool] = False
+    needs_gradient: ClassVar[bool] = True
 
     temperature: float = 0.4
 
@@ -181,12 +234,15 @@ class StraightThrough:
 
 
 @dataclass(frozen=True)
-class DartsSoftmax:
+class DartsSoftmax(Estimator):
     """The slope of the cost of the mixture itself, with the probabilities as op weights.
 
     Approximates: d control(E[z]) / d logits, which is that of E[cost(z)] only for a multilinear cost.
     Requires: a differentiable control. Draws nothing: `n` and the generator are not used.
     """
+
+    unbiased: ClassVar[bool] = False
+    needs_gradient: ClassVar[bool] = True
 
     def __call__(self, cost, dist, n, generator, control=None) -> Estimate:
         value = (control or cost)(dist.probs()[None])
@@ -194,13 +250,15 @@ class DartsSoftmax:
 
 
 @dataclass
-class Reinforce:
+class Reinforce(Estimator):
     """The score function, minus a baseline.
 
     Approximates: d E[cost(z)] / d logits, without bias: no draw is in its own baseline. The running mean is used
     before this call updates it; leave-one-out takes the mean of the call's other draws.
     Requires: nothing of the cost.
     """
+
+    relaxes: ClassVar[bool] = False
 
     baseline: str = "running-mean"  # or "none", or "leave-one-out"
     decay: float = 0.9
@@ -209,6 +267,17 @@ class Reinforce:
     def __post_init__(self) -> None:
         if self.baseline not in BASELINES:
             raise InputError(f"a baseline is one of {', '.join(BASELINES)}; got {self.baseline!r}")
+
+    @property
+    def least_draws(self) -> int:
+        """Two where a draw's baseline is the mean of the others."""
+        return 2 if self.baseline == "leave-one-out" else 1
+
+    def state(self) -> dict[str, Any]:
+        return {"mean": self._mean}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self._mean = state["mean"]
 
     def __call__(self, cost, dist, n, generator, control=None) -> Estimate:
         if self.baseline == "leave-one-out" and n < 2:
@@ -231,17 +300,6 @@ class Reinforce:
 BASELINES = ("none", "running-mean", "leave-one-out")
 
 
-def memory(estimator: Estimator) -> dict[str, Any]:
-    """What an estimator has learnt from its calls so far, as JSON takes it; {} of most."""
-    return {name: value for name, value in vars(estimator).items() if name.startswith("_")}
-
-
-def recall(estimator: Estimator, learnt: dict[str, Any]) -> None:
-    """Give an estimator the `memory` of another of its kind."""
-    for name, value in learnt.items():
-        setattr(estimator, name, tuple(value) if isinstance(value, list) else value)
-
-
 def exact_gradient(cost: Cost, dist: ArchDistribution) -> Tensor:
     """(S, K) gradient by enumerating the space: the truth, for spaces small enough to list."""
     z = torch.stack([dist.space.encode(architecture) for architecture in dist.space]).to(dist.logits)
@@ -256,7 +314,34 @@ def _estimate(surrogate: Tensor, dist: ArchDistribution, value: Tensor) -> Estim
     return Estimate(gradient, value.mean().item())
 
 
-ESTIMATORS: dict[str, Callable[[], Estimator]] = {
+EstimatorMaker = Callable[[], Estimator]
+ESTIMATORS: Registry[EstimatorMaker] = Registry("estimator", "labkit.register_estimator")
+
+
+def register_estimator(name: str, make: EstimatorMaker | None = None, *, replace: bool = False) -> Any:
+    """Add a gradient estimator by name. It works as a call and as a decorator of a class.
+
+    Args:
+        name: what `SearchConfig(estimator=...)` and the command line call it.
+        make: a subclass of `Estimator`, or a function without arguments that returns one.
+        replace: take the place of an estimator of this name.
+
+    Returns:
+        `make`, or a decorator for it.
+
+    Raises:
+        InputError: the name is taken or cannot be used, or what is made is no `Estimator`.
+    """
+
+    def register(make: EstimatorMaker) -> EstimatorMaker:
+        if not isinstance(made := make(), Estimator):
+            raise InputError(f"an estimator is a subclass of labkit.estimators.Estimator; {name!r} makes {made!r:.80}")
+        return ESTIMATORS.register(name, make, replace=replace)
+
+    return register if make is None else register(make)
+
+
+for _name, _make in {
     "unas": Unas,
     "unas-fitted": FittedUnas,
     "rebar": Rebar,
@@ -266,4 +351,5 @@ ESTIMATORS: dict[str, Callable[[], Estimator]] = {
     "gumbel": GumbelSoftmax,
     "straight-through": StraightThrough,
     "darts": DartsSoftmax,
-}
+}.items():
+    ESTIMATORS.register(_name, _make)

@@ -86,7 +86,7 @@ class LatencyTable:
             for name in (edge.fixed,) if edge.op_slot is None else space.slots[edge.op_slot]:
                 parts[_key(name, edge, side)] = (operation(name, edge), (edge.in_channels, side, side))
         width = space.edges[-1].out_channels
-        parts["head"] = (HEADS[space.head](width, sides[-1], space.classes), (width, sides[-1], sides[-1]))
+        parts["head"] = (HEADS.find(space.head)(width, sides[-1], space.classes), (width, sides[-1], sides[-1]))
         (first, (module, shape)), *_ = parts.items()
         if repeated := runtime.endswith(GRAPH):
             parts["floor"] = (module, shape)  # twice as often; see `_of_one`

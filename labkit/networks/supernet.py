@@ -53,7 +53,7 @@ def held(parameters: Iterable[Tensor]) -> Iterator[None]:
 
 def operation(name: str, edge: Edge) -> nn.Module:
     """The module of the operation called `name` at `edge`."""
-    return OPS[name](edge.in_channels, edge.out_channels, edge.stride)
+    return OPS.find(name)(edge.in_channels, edge.out_channels, edge.stride)
 
 
 def weights_hash(module: nn.Module) -> str:
@@ -111,7 +111,7 @@ class _EdgeNetwork(nn.Module):
         super().__init__()
         self.space = space
         self.body = nn.ModuleList(build(edge) for edge in space.edges)
-        self.head = HEADS[space.head](space.edges[-1].out_channels, space.sides()[-1], space.classes)
+        self.head = HEADS.find(space.head)(space.edges[-1].out_channels, space.sides()[-1], space.classes)
         place = {edge: e for e, edge in enumerate(space.chosen_edges)}
         self._route = [(*astuple(step), place.get(i)) for i, step in enumerate(space.route)]
 

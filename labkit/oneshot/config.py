@@ -1,27 +1,28 @@
 """All that a search and its second stage depend on besides the space, the data and the table."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from labkit.estimators.costs import Deadline, LatencyCost
-from labkit.estimators.gradient_estimators import ESTIMATORS
+from labkit.estimators.gradient_estimators import ESTIMATORS, Estimator
 from labkit.networks.training import RECIPE, TrainConfig
-from labkit.system.errors import InputError, unknown
+from labkit.system.errors import InputError
 
 TASK_COSTS = ("cross-entropy", "error")
 GAPS = ("batch", "paired")
 WEIGHTS_ON = ("auto", "relaxed", "one-hot", "fair", "distilled")
-ONE_HOT = ("reinforce", "reinforce-no-baseline", "reinforce-leave-one-out")  # they make no relaxed pass
-SCALED = ("unas", "rebar")  # estimators whose control has a constant scale
-BLACK_BOX = ("unas", "unas-fitted", *ONE_HOT)  # they ask for the cost of what is drawn, which may have no slope
+
+
+def _has_scale(make: object) -> bool:
+    return is_dataclass(make) and any(field.name == "scale" for field in fields(make))
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchConfig:
     """All that a search depends on besides the space, the data and the table."""
 
-    estimator: str = "unas"  # a name in estimators.ESTIMATORS
+    estimator: str = "unas"  # a registered name, `module:Class`, or the class itself
     control_scale: float = 1.0  # of the control of "unas" and "rebar", REBAR's eta; 1 as published
     softening: float = 0.0  # of the probabilities towards uniform; published: 0 on CIFAR, 0.08 in large spaces
     architectures: int = 1  # drawn a step, with an equal share of the batch each; as many as images: one for each image
@@ -52,8 +53,9 @@ class SearchConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.estimator not in ESTIMATORS:
-            raise unknown("estimators are", self.estimator, ESTIMATORS)
+        if not isinstance(self.estimator, str):  # a class: from here on its name stands for it
+            object.__setattr__(self, "estimator", ESTIMATORS.name_of(self.estimator))
+        estimator = self.make_estimator()
         if self.task_cost not in TASK_COSTS:
             raise InputError(f"a task costs {' or '.join(TASK_COSTS)}; got {self.task_cost!r}")
         if min(self.mixture_steps, self.weight_steps, self.joint_steps) < 0 or self.batch_size < 2:
@@ -82,12 +84,15 @@ class SearchConfig:
                 f"the architectures of a step share its batch equally: a divisor of {self.batch_size}; "
                 f"got {self.architectures}"
             )
-        if self.architectures < self.least_draws:
-            raise InputError(f"{self.estimator} compares the draws of a step: at least 2 architectures; got 1")
-        if self.deadline_ms is not None and self.estimator == "rebar":
-            raise InputError("rebar follows the slope of its cost, and being late has none: take unas for a deadline")
-        if self.control_scale != 1 and self.estimator not in SCALED:
-            raise InputError(f"only {' and '.join(SCALED)} have a control to scale; got {self.estimator!r}")
+        if self.architectures < estimator.least_draws:
+            raise InputError(
+                f"{self.estimator} compares the draws of a step: at least {estimator.least_draws} architectures; "
+                f"got {self.architectures}"
+            )
+        if self.deadline_ms is not None and estimator.refuses_control:
+            raise InputError(
+                f"{self.estimator} follows the gradient of its cost, and being late has none: take unas for a deadline"
+            )
         if not (math.isfinite(self.control_scale) and math.isfinite(self.softening) and self.softening >= 0):
             raise InputError(
                 f"a control's scale is a finite number and softening at least 0; got {self.control_scale} and "
@@ -124,13 +129,22 @@ class SearchConfig:
         half by what the mixture of all makes of the images.
         """
         if self.weights_on == "auto":
-            return "one-hot" if self.estimator in ONE_HOT else "relaxed"
+            return "relaxed" if self.make_estimator().relaxes else "one-hot"
         return self.weights_on
 
-    @property
-    def least_draws(self) -> int:
-        """How many draws the estimator needs at once."""
-        return 2 if self.estimator == "reinforce-leave-one-out" else 1
+    def make_estimator(self) -> Estimator:
+        """A fresh estimator, with the scale of its control.
+
+        Raises:
+            InputError: there is none of this name, or its control has no scale.
+        """
+        make = ESTIMATORS.find(self.estimator)
+        if self.control_scale == 1:
+            return make()
+        if not _has_scale(make):
+            scaled = [name for name, known in ESTIMATORS.items() if _has_scale(known)]
+            raise InputError(f"only {' and '.join(scaled)} have a control to scale; got {self.estimator!r}")
+        return make(scale=self.control_scale)  # type: ignore[call-arg]
 
     @property
     def task_units(self) -> float:

@@ -5,18 +5,16 @@ In shapes: S slots, K candidates.
 
 import math
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from labkit.estimators import gradient_estimators
 from labkit.estimators.costs import DualWeight, duplicates
 from labkit.estimators.distributions import ArchDistribution
-from labkit.estimators.gradient_estimators import ESTIMATORS, Cost
+from labkit.estimators.gradient_estimators import Cost
 from labkit.latency.table import LatencyTable
-from labkit.oneshot.config import SCALED, SearchConfig
+from labkit.oneshot.config import SearchConfig
 from labkit.oneshot.task_cost import latency_gradient, lateness
 from labkit.spaces import SearchSpace
 
@@ -32,9 +30,7 @@ class Controller:
         self.config = config
         self.dist = ArchDistribution(space, config.softening)
         self.optimizer = torch.optim.Adam(self.dist.parameters(), config.logit_lr)
-        scale = {"scale": config.control_scale} if config.estimator in SCALED else {}
-        make = partial(ESTIMATORS[config.estimator], **scale)
-        self.of_task, self.of_latency, self.of_late = make(), make(), make()  # a baseline, or a scale, for each
+        self.of_task, self.of_latency, self.of_late = (config.make_estimator() for _ in range(3))  # a state for each
         self.dual = DualWeight(rate=8 / max(1, turns))
         self.turns, self.turn = turns, 0  # moves to make, and made
 
@@ -44,11 +40,11 @@ class Controller:
         """One step down a task gradient (S, K) and the slope of latency; the share of late draws, under a deadline."""
         config, dist = self.config, self.dist
         cost = config.latency_cost_at(self.turn)
-        latency = latency_gradient(self.of_latency, dist, cost, table, measured_ms, generator, config.least_draws)
+        latency = latency_gradient(self.of_latency, dist, cost, table, measured_ms, generator, self.of_latency.least_draws)
         late = None
         if config.deadline is not None:
             being_late, late = lateness(
-                self.of_late, dist, config.deadline, table, measured_ms, generator, config.least_draws
+                self.of_late, dist, config.deadline, table, measured_ms, generator, self.of_late.least_draws
             )
             latency = latency + self.dual.weight * being_late
             self.dual.update(late, config.deadline.allowed)
@@ -68,7 +64,7 @@ class Controller:
 
     def memory(self) -> dict[str, Any]:
         """What `recall` needs, as JSON; the logits and the optimiser's tensors are saved beside it."""
-        learnt = [gradient_estimators.memory(e) for e in (self.of_task, self.of_latency, self.of_late)]
+        learnt = [estimator.state() for estimator in (self.of_task, self.of_latency, self.of_late)]
         return {"turn": self.turn, "dual_weight": self.dual.weight, "estimators": learnt}
 
     def recall(self, memory: dict[str, Any], *, same_estimator: bool = True) -> None:
@@ -76,7 +72,7 @@ class Controller:
         self.turn, self.dual.weight = memory["turn"], memory["dual_weight"]
         if same_estimator:
             for estimator, learnt in zip((self.of_task, self.of_latency, self.of_late), memory["estimators"]):
-                gradient_estimators.recall(estimator, learnt)
+                estimator.load_state(learnt)
 
 
 def cosine(done: float, end: float) -> float:

@@ -17,10 +17,10 @@ from tqdm.auto import tqdm
 
 from labkit.data import ImageSet, ShuffledBatches
 from labkit.estimators.distributions import ArchDistribution
-from labkit.estimators.gradient_estimators import Cost
+from labkit.estimators.gradient_estimators import ESTIMATORS, Cost
 from labkit.latency.table import LatencyTable
 from labkit.networks.supernet import Supernet, seeded, weights_hash
-from labkit.oneshot.config import BLACK_BOX, SearchConfig
+from labkit.oneshot.config import SearchConfig
 from labkit.oneshot.controllers import AdditiveControl, Controller, cosine, shared
 from labkit.oneshot.task_cost import TaskCost
 from labkit.runtimes.cuda_graphs import Recorder, plainly
@@ -375,8 +375,9 @@ def _check(supernet: Supernet, data: ImageSet, config: SearchConfig, measured_ms
     small = min(len(data.train), len(data.valid))
     if small < config.batch_size:
         raise InputError(f"a batch of {config.batch_size} needs as many images in each part; {data.name} has {small}")
-    if measured_ms is not None and config.estimator not in BLACK_BOX:
+    if measured_ms is not None and config.make_estimator().needs_gradient:
+        able = [name for name, make in ESTIMATORS.items() if not make().needs_gradient]
         raise InputError(
-            f"{config.estimator} follows the slope of its cost, and a measured latency has none: take one of "
-            f"{', '.join(BLACK_BOX)}"
+            f"{config.estimator} follows the gradient of its cost, and a measured latency has none: take one of "
+            f"{', '.join(able)}"
         )

@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -23,11 +23,12 @@ from labkit.deploy import closed_loop
 from labkit.runs import run as runs
 from labkit.system import storage
 from labkit.oneshot.baselines import random_search
+from labkit.estimators.gradient_estimators import ESTIMATORS
 from labkit.latency.cards import Card
 from labkit.system.device import device_name
 from labkit.networks.complexity import count
-from labkit.data import ImageSet
-from labkit.system.errors import InputError
+from labkit.data import ImageSet, Recipe
+from labkit.system.errors import InputError, unknown
 from labkit.deploy.export import RuntimeRow
 from labkit.oneshot.evaluation import evaluate
 from labkit.latency.table import LatencyTable, shipped_tables
@@ -83,11 +84,11 @@ def claims(run: runs.Run) -> tuple[Claim, ...]:
     point, config, space = run.result.point, run.result.config, run.space
     architecture = point.architecture
     data = {"made_by": run.data["made_by"], "digest": run.data["digest"], "images": run.data["name"]}
-    about = {"space": space.name, "classes": space.classes, "ops": list(architecture.ops)}
+    about = {"space": spaces.record(space), "ops": list(architecture.ops)}
     counted = asdict(count(derive(space, architecture), space.image))
     made = [
         _claim("images", data),
-        _claim("space", {**about, "digest": space.digest}),
+        _claim("space", about),
         _claim("complexity", {**about, **counted}),
         _claim("table", {**about, "table": run.table.to_json(), "ms": point.latency_ms}),
         _claim(
@@ -121,7 +122,7 @@ def claims(run: runs.Run) -> tuple[Claim, ...]:
 
 SAYS: dict[str, Callable[[dict[str, Any]], str]] = {  # the sentence of a claim, from nothing but its value
     "images": lambda v: f"the images are {v['images']} ({v['digest']})",
-    "space": lambda v: f"{v['space']} is {v['digest']}, and holds the architecture",
+    "space": lambda v: f"{v['space']['name']} is {v['space']['digest']}, and holds the architecture",
     "complexity": lambda v: f"{v['parameters']:,} parameters, {v['macs']:,} multiply-accumulates",
     "table": lambda v: f"{v['ms']:.4f} ms by the table",
     "search": lambda v: (
@@ -187,8 +188,9 @@ def _check_images(value: dict[str, Any], full: bool, download: bool) -> tuple[st
 
 
 def _check_space(value: dict[str, Any], full: bool, download: bool) -> tuple[str, str]:
-    space, _ = _architecture(value)
-    return _same(space.digest, value["digest"])
+    space = spaces.of_record(value["space"], imports=False, same=False)
+    space.architecture(value["ops"])
+    return _same(space.digest, value["space"]["digest"])
 
 
 def _check_complexity(value: dict[str, Any], full: bool, download: bool) -> tuple[str, str]:
@@ -219,6 +221,8 @@ def _check_search(value: dict[str, Any], full: bool, download: bool) -> tuple[st
     if (device := value.get("device", "cpu")) != "cpu":
         return "not checked", f"its weights were trained on {device}, which rounds otherwise than the CPU here"
     space, architecture = _architecture(value)
+    if value["config"]["estimator"] not in ESTIMATORS:
+        raise unknown("estimators are", value["config"]["estimator"], ESTIMATORS)
     config, supernet = SearchConfig(**value["config"]), Supernet(space, value["config"]["seed"])
     if weights_hash(supernet) != value["first_weights"]:
         return "not checked", "it began from weights that are not those of its seed"
@@ -286,11 +290,16 @@ def _same(found: str, wanted: str) -> tuple[str, str]:
 
 def _images(value: dict[str, Any], download: bool) -> ImageSet:
     by = value["made_by"]
-    return labkit.data.by_name(by["name"], seed=by["seed"], download=download, small=by["small"])
+    if by is None:
+        raise InputError("no registered function made these images: they cannot be made again")
+    recipe = Recipe(**by)
+    if recipe.name not in labkit.data.SETS:  # a report may be a stranger's: nothing is imported for it
+        raise unknown("image sets are", recipe.name, labkit.data.SETS)
+    return labkit.data.made_again(replace(recipe, parts=()), download=download)
 
 
 def _architecture(value: dict[str, Any]) -> tuple[spaces.SearchSpace, spaces.Architecture]:
-    space = spaces.by_name(value["space"], value["classes"])
+    space = spaces.of_record(value["space"], imports=False)  # a report may be a stranger's
     return space, space.architecture(value["ops"])
 
 

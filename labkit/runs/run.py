@@ -23,7 +23,9 @@ from labkit import spaces
 from labkit.system import storage
 from labkit.oneshot.baselines import random_search
 from labkit.system.device import today
-from labkit.data import ImageSet
+from labkit.data import ImageSet, Recipe
+from labkit.estimators.gradient_estimators import ESTIMATORS
+from labkit.system.registry import describe, recover
 from labkit.system.errors import InputError, damaged
 from labkit.oneshot.evaluation import evaluate
 from labkit.latency.table import LatencyTable
@@ -35,10 +37,10 @@ from labkit.spaces import SearchSpace
 from labkit.networks.training import TrainConfig, error, train
 from labkit.system.device import versions
 
-KIND, SCHEMA = "search run", 3
+KIND, SCHEMA = "search run", 4
 MANIFEST = {  # what `load` reads of it
     "space": dict, "config": dict, "point": dict, "data": dict, "versions": dict, "selection": dict | None,
-    "method": str, "first_weights": str, "date": str, "passes": float, "seconds": float, "threads": int,
+    "parts": list, "method": str, "first_weights": str, "date": str, "passes": float, "seconds": float, "threads": int,
 }  # fmt: skip
 LEFT = (  # by a run and by what was done with it; checkpoints are not among them, for a search goes on from those
     "history.parquet", "weights.safetensors", "latency_table.json", "network.safetensors", "trained.json",
@@ -62,14 +64,22 @@ class Run:
 
     def image_set(self, *, download: bool = False) -> ImageSet:
         """The image set of the search, made again; refused when it is not the same to the pixel."""
-        made = self.data["made_by"]
-        images = labkit.data.by_name(made["name"], seed=made["seed"], download=download, small=made["small"])
+        if self.data["made_by"] is None:
+            raise InputError(
+                f"the search was given images that no registered function made ({self.data['name']}): pass them as "
+                f"data=, or make them by a function under labkit.register_data"
+            )
+        images = labkit.data.made_again(Recipe(**self.data["made_by"]), download=download)
+        self.check_images(images)
+        return images
+
+    def check_images(self, images: ImageSet) -> None:
+        """Raise InputError unless `images` are those of the search, to the pixel."""
         if images.digest != self.data["digest"]:
             raise InputError(
-                f"the images of {made['name']} differ from those of the search ({images.digest}, then "
-                f"{self.data['digest']}): other fonts, files or versions"
+                f"the images of {images.name} differ from those of the search ({images.digest}, then "
+                f"{self.data['digest']}): other files, fonts or versions, or the set was changed after it was made"
             )
-        return images
 
 
 def save(
@@ -77,9 +87,6 @@ def save(
     folder: str | Path,
     data: ImageSet,
     table: LatencyTable,
-    *,
-    data_name: str | None = None,
-    small: bool = False,
 ) -> Path:
     """Write a run's folder, the manifest last: a folder with a manifest is whole, and of one run.
 
@@ -97,8 +104,9 @@ def save(
     manifest = {
         "kind": KIND,
         "schema": SCHEMA,
-        "space": {"name": space.name, "classes": space.classes, "digest": space.digest},
-        "data": {**data.card(), "made_by": {"name": data_name or data.name, "seed": data.seed, "small": small}},
+        "space": spaces.record(space),
+        "data": {**data.card(), "made_by": data.made_by and asdict(data.made_by)},
+        "parts": describe(ESTIMATORS.own([result.config.estimator])),
         "config": asdict(result.config),
         "point": result.point.to_json(),
         "method": result.method,
@@ -123,9 +131,12 @@ def load(folder: str | Path) -> Run:
     with damaged(folder / "manifest.json", remedy):
         storage.check_types(manifest, MANIFEST)
         storage.check_types(manifest["space"], {"name": str, "classes": int, "digest": str})
-        space = spaces.by_name(manifest["space"]["name"], manifest["space"]["classes"])
-        if space.digest != manifest["space"]["digest"]:
-            raise InputError(f"{folder} was searched in another {space.name} ({manifest['space']['digest']})")
+    try:
+        space = spaces.of_record(manifest["space"])
+        recover(manifest["parts"])
+    except InputError as problem:  # a module that is not here: nothing is damaged
+        raise InputError(f"{folder}: {problem}") from None
+    with damaged(folder / "manifest.json", remedy):
         hints = get_type_hints(SearchConfig)
         storage.check_types(manifest["config"], {name: hints[name] for name in manifest["config"] if name in hints})
         config = SearchConfig(**manifest["config"])
@@ -133,8 +144,9 @@ def load(folder: str | Path) -> Run:
         point = Point.from_json(manifest["point"])
         space.check(point.architecture)
         data, besides = manifest["data"], manifest.get("besides", [])  # earlier ones lack it
-        storage.check_types(data, {"digest": str, "made_by": dict})
-        storage.check_types(data["made_by"], {"name": str, "seed": int, "small": bool})
+        storage.check_types(data, {"digest": str, "name": str, "made_by": dict | None})
+        if data["made_by"] is not None:
+            Recipe(**data["made_by"])
         storage.check_types({"besides": besides}, {"besides": list})
         selection = manifest["selection"] and SelectionConfig.from_json(manifest["selection"])
         device = manifest.get("device", "cpu")  # and this

@@ -4,9 +4,14 @@ from .chains import five_layer as five_layer
 from .chains import mobile as mobile
 from .choices import Architecture as Architecture
 from .choices import Choices as Choices
+from .ops import HEADS as HEADS
 from .ops import OPS as OPS
+from .ops import register_op as register_op
 from .registry import SPACES as SPACES
 from .registry import by_name as by_name
+from .registry import of_record as of_record
+from .registry import record as record
+from .registry import register_space as register_space
 from .search_space import Edge as Edge
 from .search_space import SearchSpace as SearchSpace
 from .search_space import Term as Term

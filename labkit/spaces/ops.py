@@ -6,12 +6,14 @@ Every entry of `OPS` builds a module from `(in_channels, out_channels, stride)` 
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from labkit.spaces.depthwise import DepthwiseConv2d
 from labkit.system.errors import InputError
+from labkit.system.registry import Registry
 
 RELU, RELU6 = partial(nn.ReLU, inplace=True), partial(nn.ReLU6, inplace=True)  # in place: a feature map less to write
 
@@ -150,7 +152,29 @@ def relu_conv_bn(in_channels: int, out_channels: int, stride: int) -> nn.Sequent
     return nn.Sequential(nn.ReLU(), conv_bn(in_channels, out_channels, stride, kernel=1, activation=None))
 
 
-OPS: dict[str, Callable[[int, int, int], nn.Module]] = {
+OpMaker = Callable[[int, int, int], nn.Module]  # in_channels, out_channels, stride
+OPS: Registry[OpMaker] = Registry("operation", "labkit.register_op")
+
+
+def register_op(name: str, make: OpMaker | None = None, *, replace: bool = False) -> Any:
+    """Add an operation to the vocabulary of the search spaces. It works as a call and as a decorator.
+
+    Args:
+        name: what a space calls it; no dashes, spaces, commas or colons.
+        make: (in_channels, out_channels, stride) -> a module from (B, in_channels, H, W) to
+            (B, out_channels, ceil(H / stride), ceil(W / stride)). `labkit.checks.check_op` says whether it is one.
+        replace: take the place of an operation of this name.
+
+    Returns:
+        `make`, or a decorator for it.
+
+    Raises:
+        InputError: the name is taken, or cannot be used.
+    """
+    return OPS.register(name, make, replace=replace)
+
+
+for _name, _make in {
     "conv5x5": partial(conv_bn, kernel=5),
     "conv3x3": partial(conv_bn, kernel=3),
     "maxpool3x3": partial(max_pool, kernel=3),
@@ -173,7 +197,8 @@ OPS: dict[str, Callable[[int, int, int], nn.Module]] = {
     "sep5x5": partial(SeparableConv, kernel=5, times=2),
     "sep7x7": partial(SeparableConv, kernel=7, times=2),
     "dil3x3": partial(SeparableConv, kernel=3, spread=2),
-}
+}.items():
+    OPS.register(_name, _make)
 
 
 def flat_head(channels: int, side: int, classes: int) -> nn.Module:
@@ -196,9 +221,11 @@ def average_head(channels: int, side: int, classes: int) -> nn.Module:
     return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
 
 
-HEADS: dict[str, Callable[[int, int, int], nn.Module]] = {
+HEADS: Registry[OpMaker] = Registry("head", "labkit.spaces.HEADS.register")  # channels, side, classes
+for _name, _make in {
     "flat": flat_head,
     "pooled": pooled_head,
     "pooled-wide": partial(pooled_head, width=1728),
     "average": average_head,
-}
+}.items():
+    HEADS.register(_name, _make)

@@ -1,22 +1,102 @@
-"""The spaces by name."""
+"""The spaces by name, and a space as plain data."""
 
+from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
+from typing import Any
+
+import msgspec
 
 from labkit.spaces.cells import CELLS, cells
 from labkit.spaces.chains import five_layer, mobile
+from labkit.spaces.ops import HEADS, OPS
 from labkit.spaces.search_space import SearchSpace
-from labkit.system.errors import unknown
+from labkit.system.errors import InputError
+from labkit.system.registry import Registry, describe, recover
 
-SPACES = {
-    "five_layer": five_layer,
-    "mobile-tiny": mobile,
-    "mobile-full": partial(mobile, "full"),
-    **{f"cells-{size}": partial(cells, size) for size in CELLS},
-}
+SpaceMaker = Callable[..., SearchSpace]  # classes= -> the space
+SPACES: Registry[SpaceMaker] = Registry("space", "labkit.register_space")
+
+
+def register_space(name: str, make: SpaceMaker | None = None, *, replace: bool = False) -> Any:
+    """Add a search space by name. It works as a call and as a decorator.
+
+    Args:
+        name: what the command line calls it.
+        make: a function that takes `classes` and returns a `SearchSpace`.
+        replace: take the place of a space of this name.
+
+    Returns:
+        `make`, or a decorator for it.
+
+    Raises:
+        InputError: the name is taken, or cannot be used.
+    """
+    return SPACES.register(name, make, replace=replace)
+
+
+SPACES.register("five_layer", five_layer)
+SPACES.register("mobile-tiny", mobile)
+SPACES.register("mobile-full", partial(mobile, "full"))
+for _size in CELLS:
+    SPACES.register(f"cells-{_size}", partial(cells, _size))
 
 
 def by_name(name: str, classes: int = 10) -> SearchSpace:
-    """The space that is called `name` on the command line and in saved files."""
-    if name not in SPACES:
-        raise unknown("spaces are", name, SPACES)
-    return SPACES[name](classes=classes)
+    """The space that is called `name` on the command line and in saved files.
+
+    Args:
+        name: a registered name, or `module:function` of a function like a registered one.
+        classes: of the images.
+
+    Raises:
+        InputError: there is no such space, or the function makes none.
+    """
+    made = SPACES.find(name)(classes=classes)
+    if not isinstance(made, SearchSpace):
+        raise InputError(f"the space {name} is to be a function that returns a SearchSpace; it returns {made!r:.80}")
+    return made
+
+
+def record(space: SearchSpace) -> dict[str, Any]:
+    """A space as JSON: its name where `by_name` makes it again, else all of it; and where its own parts are from."""
+    named: dict[str, Any] = {"name": space.name, "classes": space.classes, "digest": space.digest}
+    again = space.name in SPACES and _made_again(space)
+    own = (*OPS.own(space.operations), *HEADS.own([space.head]), *(SPACES.own([space.name]) if again else ()))
+    if own:
+        named["parts"] = describe(own)
+    return named if again else named | {"definition": msgspec.to_builtins(asdict(space))}
+
+
+def of_record(value: dict[str, Any], *, imports: bool = True, same: bool = True) -> SearchSpace:
+    """The space of `record`, in any process.
+
+    Args:
+        value: what `record` returned, also after JSON.
+        imports: import the modules that hold its own parts. Without, these must be known already: what a stranger
+            wrote decides about no import.
+        same: refuse a space whose digest is another one now.
+
+    Raises:
+        InputError: a part of it cannot be found, or the space is another one now.
+    """
+    recover(value.get("parts", ()), imports=imports)
+    if not imports:
+        definition = value.get("definition", {"slots": (), "edges": ()})
+        named = [op for slot in definition["slots"] for op in slot] + [e["fixed"] for e in definition["edges"]]
+        if foreign := [name for name in (*named, value["name"]) if name and ":" in name]:
+            raise InputError(f"{foreign[0]} would have to be imported: register its parts first (--op MODULE)")
+    if "definition" in value:
+        space = msgspec.convert(value["definition"], SearchSpace, strict=False)
+    else:
+        space = by_name(value["name"], value["classes"])
+    if same and space.digest != value["digest"]:
+        raise InputError(f"space {value['name']} is another one now ({value['digest']} then, {space.digest} now)")
+    return space
+
+
+def _made_again(space: SearchSpace) -> bool:
+    try:
+        return by_name(space.name, space.classes).digest == space.digest
+    except (InputError, TypeError):
+        return False

@@ -73,13 +73,11 @@ class SearchSpace(Choices):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        of_ops = {edge.slot for edge in self.edges} | {term.ops for edge in self.edges for term in edge.terms}
-        named = [op for slot in of_ops - {None} for op in self.slots[slot]] + [e.fixed for e in self.edges if e.fixed]
-        unknown = sorted(set(named) - set(OPS))
-        if unknown or self.head not in HEADS:
-            raise InputError(
-                f"space {self.name} names unknown operations {unknown or [self.head]}; known: {', '.join(OPS)}"
-            )
+        for registry, name in (*((OPS, op) for op in self.operations), (HEADS, self.head)):
+            try:
+                registry.find(name)
+            except InputError as problem:
+                raise InputError(f"space {self.name}: {problem}") from None
         used = {edge.slot for edge in self.edges if edge.slot is not None}
         used |= {slot for edge in self.edges for term in edge.terms for slot in (term.ops, term.gate)}
         if used != set(range(len(self.slots))):
@@ -100,6 +98,13 @@ class SearchSpace(Choices):
                 if edge[name] == absent:
                     del edge[name]
         return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """The names of all operations that an edge may be, each once."""
+        of_ops = {edge.slot for edge in self.edges} | {term.ops for edge in self.edges for term in edge.terms}
+        named = [op for slot in sorted(of_ops - {None}) for op in self.slots[slot]]
+        return tuple(dict.fromkeys(named + [edge.fixed for edge in self.edges if edge.fixed]))
 
     @cached_property
     def route(self) -> tuple[Step, ...]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from labkit.system.errors import InputError
+from labkit.system.registry import adopt, own_parts
 
 T = TypeVar("T")
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -49,8 +50,8 @@ def as_finished(
         InputError: a process died.
     """
     with tempfile.TemporaryDirectory(prefix="labkit-") as folder:
-        how = {} if start is None else {"initializer": _start, "initargs": (start, _kept(started_with, folder))}
-        with _pool(workers, env=ONE_THREAD, **how) as pool:
+        kept = _kept((own_parts(), start, *started_with), folder)
+        with _pool(workers, env=ONE_THREAD, initializer=_start, initargs=(kept,)) as pool:
             try:
                 for done in as_completed([pool.submit(function, item) for item in items]):
                     yield done.result()
@@ -75,9 +76,12 @@ def _kept(values: tuple[Any, ...], folder: str) -> Path:
     return file
 
 
-def _start(start: Callable[..., None], started_with: Path) -> None:
-    with started_with.open("rb") as values:
-        start(*pickle.load(values))
+def _start(kept: Path) -> None:
+    with kept.open("rb") as values:
+        own, start, *started_with = pickle.load(values)
+    adopt(own)
+    if start is not None:
+        start(*started_with)
 
 
 @contextmanager

@@ -83,7 +83,7 @@ def test_the_command_races_the_network_that_export_would_train(few, space, table
         mixture_steps=1, weight_steps=1, joint_steps=1, batch_size=32, judge_images=64, calibration_images=32
     )
     found = lk.search(lk.Supernet(space), images, table, config)
-    run.save(found, tmp_path / "run", images, table, data_name="digits")
+    run.save(found, tmp_path / "run", images, table)
     out = tmp_path / "race.json"
     command = ["bench", "deploy", str(tmp_path / "run"), "--epochs", "1", "--batch-sizes", "2", "--seconds", "0.02"]
     assert cli.main([*command, "--out", str(out)]) == 0

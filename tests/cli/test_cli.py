@@ -328,7 +328,7 @@ def test_a_compiled_runtime_is_shown_beside_both_layouts(
 ):
     """Without training, and without a clock: every row that was asked for says that it was not timed."""
     config = lk.SearchConfig(mixture_steps=1, weight_steps=1, joint_steps=1, judge_images=10, calibration_images=8)
-    runs.save(lk.search(lk.Supernet(space), data, table, config), tmp_path, data, table, data_name="glyphs")
+    runs.save(lk.search(lk.Supernet(space), data, table, config), tmp_path, data, table)
     network = lk.derive(space, space[0])
     monkeypatch.setattr(runs.Run, "image_set", lambda run, download: data)
     monkeypatch.setattr(runs, "train_chosen", lambda *_, **__: (network, 0.9))

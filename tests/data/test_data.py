@@ -157,7 +157,7 @@ def test_missing_data_is_refused_with_a_remedy(tmp_path, monkeypatch):
         by_name("folder:" + str(tmp_path / "none"))
     with pytest.raises(lk.InputError, match="holds no folder of images"):
         folder(tmp_path)
-    with pytest.raises(lk.InputError, match="data is folder:PATH or one of glyphs, glyphs-hard, digits"):
+    with pytest.raises(lk.InputError, match="image sets are glyphs, glyphs-hard, digits"):
         by_name("imagenet")
 
 

@@ -26,7 +26,7 @@ def run(space, table, tmp_path_factory):
     """A run as `labkit search` and `labkit export` leave it."""
     images, folder = lk.data.digits(seed=3), tmp_path_factory.mktemp("run")
     result = lk.search(lk.Supernet(space, seed=3), images, table, CONFIG)
-    runs.save(result, folder, images, table, data_name="digits")
+    runs.save(result, folder, images, table)
     loaded = runs.load(folder)
     network, _ = runs.train_chosen(loaded, images, TRAINING)
     rows = [row.to_json() for row in lk.deploy.benchmark(network, images.test, runtimes=("onnxruntime",), seconds=0.05)]
@@ -70,7 +70,7 @@ def test_every_claim_of_a_fresh_report_is_reproduced(page):
     ("name", "changes", "says"),
     [
         ("images", {"digest": "0123456789ab"}, "here "),
-        ("space", {"digest": "0123456789ab"}, "here "),
+        ("space", {"space": {**lk.spaces.record(lk.spaces.five_layer()), "digest": "0123456789ab"}}, "here "),
         ("complexity", {"macs": 1}, "macs"),
         ("table", {"ms": 1.0}, "add up to"),
         ("search", {"error": 0.123}, "the same architecture"),
@@ -168,7 +168,7 @@ def test_what_cannot_be_checked_is_said(page, monkeypatch):
     (verdict,) = verify([claims["accuracy"]], full=True)
     assert verdict.outcome == "reproduced"
     assert outcome(Claim("magic", "it is magic", {}))[0] == "not checked"
-    gone = altered(claims["images"], {"made_by": {"name": "gone", "seed": 0, "small": False}})
+    gone = altered(claims["images"], {"made_by": {"name": "gone", "arguments": {"seed": 0}, "small": False}})
     assert outcome(gone)[0] == "not checked"
 
 
@@ -298,7 +298,7 @@ def test_a_second_stage_is_said_and_done_again(space, table, tmp_path):
     config = replace(CONFIG, seed=0, mixture_steps=5, joint_steps=5)
     found = lk.search(lk.Supernet(space), images, table, config)
     (chosen,) = lk.select([found], images, table, lk.SelectionConfig(scan=3, entrants=2, images=128, final=None))
-    runs.save(chosen, tmp_path / "run", images, table, data_name="digits")
+    runs.save(chosen, tmp_path / "run", images, table)
     assert runs.load(tmp_path / "run").result.selection == chosen.selection
     page = report.write(tmp_path / "run", tmp_path / "report.html")
     assert "after a short training of its own" in page.read_text()
@@ -316,7 +316,7 @@ def test_a_latency_within_a_tenth_of_the_claim_is_reproduced(space, monkeypatch,
     card = lk.latency.card_of("torch", 1, space.image)
     timed = lk.Measurement(lk.Timing(best_ms=ms, median_ms=2 * ms, spread_ms=0.01, n=10), card)
     monkeypatch.setattr(report, "measure", lambda networks, image, **how: [timed])
-    about = {"space": space.name, "classes": space.classes, "ops": list(space[0].ops)}
+    about = {"space": lk.spaces.record(space), "ops": list(space[0].ops)}
     claim = report._claim("latency", {**about, "card": card.to_json(), "ms": 1.0, "spread_ms": 0.01})
     (verdict,) = verify([claim])
     assert (verdict.outcome, verdict.found) == (outcome, f"{timed.timing.text('best')} here")
