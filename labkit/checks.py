@@ -198,7 +198,7 @@ def _check_state(make: Callable[[], Estimator], problem: _Problem, n: int, contr
     try:
         other.load_state(json.loads(json.dumps(one.state())))
     except (TypeError, ValueError, KeyError) as failed:
-        raise CheckFailed(f"the state of an estimator survives JSON and is loaded by a fresh one; got {failed}") from None
+        raise CheckFailed(f"the state of an estimator survives JSON, and a fresh one loads it; got {failed}") from None
     a, b = (problem.estimate(estimator, n, 2, control).gradient for estimator in (one, other))
     _require(torch.equal(a, b), "an estimator with the state of another one estimates what that one estimates")
 
@@ -283,7 +283,7 @@ def check_runtime(runtime: str) -> None:
         for size in (1, 3, 8):
             got = run(images[:size])
             shape = (size, space.classes)
-            _require(tuple(got.shape) == shape, f"logits of {size} images have the shape {shape}; got {tuple(got.shape)}")
+            _require(tuple(got.shape) == shape, f"logits of {size} images are of shape {shape}; got {tuple(got.shape)}")
             _require(got.dtype == torch.float32, f"logits are float32; got {got.dtype}")
             _require(_near(got, wanted[:size], 1e-3), f"logits of {size} images are those of eager PyTorch")
         first = run(images[:4])

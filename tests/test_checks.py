@@ -233,7 +233,12 @@ class Unseeded(Fixed):
 
 @pytest.mark.parametrize(
     ("make", "rule"),
-    [(Repeats, "evaluated before"), (Outside, "that the slots have"), (Changes, "as they are"), (Unseeded, "repeats itself")],
+    [
+        (Repeats, "evaluated before"),
+        (Outside, "that the slots have"),
+        (Changes, "as they are"),
+        (Unseeded, "repeats itself"),
+    ],
 )
 def test_a_wrong_proposer_is_found(make, rule):
     checks.check_proposer(Fixed)

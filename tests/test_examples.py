@@ -78,7 +78,7 @@ def test_the_command_line_takes_own_parts(tmp_path):
     said = run(LOAD, tmp_path)
     assert "own_estimator:TwoDraws 200" in said
     refused = run(verb, tmp_path, "search", "--space", "own_space:four_layers", "--out", "other", ok=False)
-    assert "own_space has no 'four_layers'" in refused and "Traceback" not in refused
+    assert "own_space has no .four_layers." in refused and "Traceback" not in refused
     refused = run(verb, tmp_path, "search", "--op", "nowhere", "--out", "other", ok=False)
     assert "module nowhere cannot be imported" in refused and "Traceback" not in refused
 

@@ -2,11 +2,9 @@
 
 import argparse
 import sys
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict, replace
 
 from labkit.cli.arguments import Outcome, add_verb, on_terminal, usable_device, words
-from labkit.system.errors import InputError, unknown
 
 
 def add(verbs) -> None:
@@ -41,151 +39,52 @@ def add(verbs) -> None:
 
 
 def export(arguments: argparse.Namespace) -> Outcome:
-    from labkit.deploy import compiling
-    from labkit.deploy import export as exporting
-    from labkit.networks.training import TrainConfig
-    from labkit.runs import run
-    from labkit.runtimes import tensorrt_engines
-    from labkit.runtimes.registry import loaded as loaded_runtime
-    from labkit.runtimes.registry import runtime
-    from labkit.system import storage
-
-    names, precisions = words(arguments.runtimes), words(arguments.precisions)
-    if not names or not precisions:
-        raise InputError("at least one runtime and one precision, such as --runtimes torch --precisions fp32")
-    for name in names:
-        runtime(name)
-    for precision in precisions:
-        if precision not in exporting.PRECISIONS:
-            raise unknown("precisions are", precision, exporting.PRECISIONS)
-    if arguments.engine is not None:
-        tensorrt_engines.buildable(arguments.engine)
-    device = usable_device(arguments)
-    deployed = compiling.first_usable("float32", device) if arguments.verify == "auto" else arguments.verify
-    if deployed:
-        loaded_runtime(deployed, device=device)
-    if arguments.batch_size is not None and arguments.batch_size < 1:
-        raise InputError(f"batches have at least one image; got {arguments.batch_size}")
-    if arguments.architectures < 3:
-        raise InputError(f"a rank agreement needs at least 3 architectures; got {arguments.architectures}")
-    loaded = run.load(arguments.run)
-    config = TrainConfig(epochs=arguments.epochs, seed=loaded.result.config.seed)
-    data = loaded.image_set(download=arguments.download)
-    network, accuracy = run.train_chosen(loaded, data, config, device=device, progress=on_terminal())
-    path = exporting.to_onnx(network, loaded.folder / "network.onnx")
-    eager = (exporting.BASELINE, exporting.LAYOUT)
-    beside = eager if set(names) - set(eager) else ()  # so that no layout is mistaken for magic
-    batch_size = 1 if arguments.batch_size is None else arguments.batch_size
-    engines = _build_engines(arguments.engine, batch_size, network, data, precisions, loaded.folder / "engines")
-    rows = exporting.benchmark(
-        network,
-        data.test,
-        runtimes=names,
-        precisions=precisions,
-        beside=beside,
-        batch_size=batch_size,
-        device=device,
-        onnx_model=path.read_bytes(),
-        calibration=data.train,
-    )
-    rows = [row for row in rows if row.label in beside or (row.name in names and row.precision in precisions)]
-    passed = all(row.computes_the_same for row in rows if row.available)
-    value = {
-        "schema": 1,
-        "architecture": list(loaded.result.architecture.ops),
-        "data": data.digest,
-        "test_accuracy": accuracy,
-        "onnx": str(path),
-        "runtimes": [row.to_json() for row in rows],
-        "passed": passed,
-    }
-    text = "\n".join(
-        [
-            f"{loaded.result.architecture}",
-            f"test accuracy {100 * accuracy:.2f} % over {len(data.test)} images, trained from scratch",
-            f"{path}",
-            *(text for _, text in engines),
-            *map(str, rows),
-            *(["compiled eager, torch-compile: not timed"] if beside and "torch-compile" not in names else []),
-        ]
-    )
-    storage.write_json(loaded.folder / "export.json", {"kind": "export", **value})
-    value["engines"] = [engine for engine, _ in engines]
-    if deployed:
-        loop, more = _close_the_loop(arguments, loaded, data, deployed)
-        value["closed_loop"], text = loop, f"{text}\n\n{more}"
-    return value, text, passed
-
-
-def _build_engines(flavour, batch_size, network, data, precisions, folder) -> list[tuple[dict[str, Any], str]]:
-    """An engine of `flavour`, if any, a precision, kept in `folder`, and a line on each."""
-    from labkit.deploy import compiling
-    from labkit.runtimes import tensorrt_engines
-
-    if flavour is None:
-        return []
-    settings = tensorrt_engines.Settings(tensorrt_engines.Profile(1, batch_size, max(64, batch_size)))
-    built = []
-    for precision in precisions:
-        model = compiling.model_for(network, flavour, precision, data.train)
-        engine = tensorrt_engines.cached(model, settings, folder, flavour=flavour)
-        row = {"precision": precision, "flavour": engine.flavour, "version": engine.version}
-        row |= {"bytes": len(engine.plan), "layers": engine.layers, "seconds": round(engine.seconds, 2)}
-        text = (
-            f"engine {precision}: {len(engine.plan) / 1024:.0f} KiB by {engine.flavour} {engine.version}, from "
-            f"{engine.layers} layers in {engine.seconds:.1f} s, kept in {folder}"
-        )
-        built.append((row, text))
-    return built
-
-
-def _close_the_loop(arguments, loaded, data, runtime: str) -> tuple[dict[str, Any], str]:
-    """What the search believed of its frontier beside the runtime that is deployed."""
-    from labkit import plots
+    from labkit import runs
     from labkit.deploy import closed_loop
-    from labkit.system import storage
+    from labkit.networks import TrainConfig
 
-    result = loaded.result
-    points = closed_loop.along_the_frontier(
-        result.supernet, data, loaded.table, result.config, result.architecture, arguments.architectures
-    )
-    loop = closed_loop.close(
-        loaded.space,
-        points,
-        loaded.table,
-        chosen=result.architecture,
-        runtime=runtime,
+    request = runs.ExportRequest(
+        runtimes=tuple(words(arguments.runtimes)),
+        precisions=tuple(words(arguments.precisions)),
         batch_size=arguments.batch_size,
-        device=arguments.device,
+        device=usable_device(arguments),
+        engine=arguments.engine,
+        validate_in=arguments.verify,
+        architectures=arguments.architectures,
     )
-    value = {"kind": "closed loop", "schema": 1, **loop.to_json()}
-    storage.write_json(loaded.folder / "closed_loop.json", value)
-    picture = loaded.folder / "closed_loop.png"
-    drawn = plots.picture(plots.closed_loop(loop), closed_loop.to_text(loop))
-    storage.write_atomically(picture, lambda file: file.write_bytes(drawn.png))
-    return value, f"{closed_loop.to_text(loop)}\nsaved in {picture.with_suffix('.json')} and {picture.name}"
+    run = runs.load(arguments.run)
+    request = replace(request, training=TrainConfig(epochs=arguments.epochs, seed=run.result.config.seed))
+    data = run.image_set(download=arguments.download)
+    exported = runs.export(run, request, data=data, progress=on_terminal())
+    value, text = exported.to_json(), str(exported)
+    value["engines"] = [asdict(engine) for engine in exported.engines]
+    if request.validate_in is not None:
+        loop = runs.close_the_loop(run, request, data=data)
+        value["closed_loop"] = {"kind": "closed loop", "schema": 1, **loop.to_json()}
+        text += f"\n\n{closed_loop.to_text(loop)}\nsaved in {run.folder}"
+    return value, text, exported.passed
 
 
 def report(arguments: argparse.Namespace) -> Outcome:
-    from labkit.runs import report as reports
+    from labkit import runs
 
-    path = Path(arguments.out or Path(arguments.run) / "report.html")
-    reports.write(arguments.run, path, download=arguments.download)
-    found = reports.read(path)
-    text = "\n".join([*(claim.says for claim in found), f"saved in {path}; check it: python -m labkit verify {path}"])
-    return {"schema": 1, "report": str(path), "claims": [claim.says for claim in found]}, text, True
+    path = runs.report(arguments.run, arguments.out, download=arguments.download)
+    claims = [claim.says for claim in runs.read(path)]
+    text = "\n".join([*claims, f"saved in {path}; check it: python -m labkit verify {path}"])
+    return {"schema": 1, "report": str(path), "claims": claims}, text, True
 
 
 def verify(arguments: argparse.Namespace) -> Outcome:
-    from labkit.runs import report as reports
+    from labkit import runs
+    from labkit.runs.claims import DRIFTED, OUTCOMES
 
     verdicts = []
-    for verdict in reports.verify(reports.read(arguments.report), full=arguments.full, download=arguments.download):
+    for verdict in runs.verify(runs.read(arguments.report), full=arguments.full, download=arguments.download):
         verdicts.append(verdict)
         if not arguments.json:
             print(verdict, file=sys.stderr, flush=True)
-    counts = {outcome: sum(v.outcome == outcome for v in verdicts) for outcome in reports.OUTCOMES}
-    passed = counts["drifted"] == 0
+    counts = {outcome: sum(v.outcome == outcome for v in verdicts) for outcome in OUTCOMES}
+    passed = counts[DRIFTED] == 0
     rows = [{"claim": v.claim.says, "outcome": v.outcome, "found": v.found} for v in verdicts]
     text = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
     return {"schema": 1, "passed": passed, **counts, "claims": rows}, text, passed

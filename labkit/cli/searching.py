@@ -58,14 +58,9 @@ def add(verbs) -> None:
 
 
 def search(arguments: argparse.Namespace) -> Outcome:
-    from labkit.networks import Supernet
-    from labkit.oneshot import random_search, searching
-    from labkit.oneshot.config import SelectionConfig
-    from labkit.oneshot.selection import select
+    from labkit import runs
+    from labkit.oneshot import SelectionConfig
     from labkit.pareto import JUDGED
-    from labkit.runs import run
-    from labkit.system import storage
-    from labkit.system.checkpoints import Checkpoints
 
     config = search_config(
         arguments,
@@ -78,21 +73,21 @@ def search(arguments: argparse.Namespace) -> Outcome:
     )
     device = usable_device(arguments)
     space, data, table = space_data_table(arguments)
-    data = data.to(device)
-    out = storage.writable_folder(arguments.out)
-    go = random_search if arguments.random else searching.search
-    checkpoints = Checkpoints(out / "checkpoints")
-    supernet = Supernet(space, arguments.seed).to(device)
-    result = go(supernet, data, table, config, checkpoints=checkpoints, progress=on_terminal())
-    if arguments.select:
-        second, log = SelectionConfig.suited(space.name, fast=arguments.fast), checkpoints.folder / "selection.jsonl"
-        (result,) = select([result], data, table, second, log=log)
-    run.save(result, out, data, table)
-    checkpoints.clear()
-    point = result.point
+    run = runs.search(
+        arguments.out,
+        space,
+        data,
+        table,
+        config,
+        selection=SelectionConfig.suited(space.name, fast=arguments.fast) if arguments.select else None,
+        random=arguments.random,
+        device=device,
+        progress=on_terminal(),
+    )
+    result, point = run.result, run.result.point
     value = {
         "schema": 1,
-        "run": str(out),
+        "run": str(run.folder),
         "architecture": list(point.architecture.ops),
         "error": point.error,
         "error_from": point.error_from,
@@ -103,7 +98,8 @@ def search(arguments: argparse.Namespace) -> Outcome:
     }
     text = (
         f"{point.architecture}\n{100 * point.error:.1f} % error on validation images {JUDGED[point.error_from]}, "
-        f"{point.latency_ms:.3f} ms by the table ({table.card})\nsaved in {out}; next: python -m labkit export {out}"
+        f"{point.latency_ms:.3f} ms by the table ({table.card})\n"
+        f"saved in {run.folder}; next: python -m labkit export {run.folder}"
     )
     return value, text, True
 

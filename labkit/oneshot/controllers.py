@@ -40,11 +40,12 @@ class Controller:
         """One step down a task gradient (S, K) and the slope of latency; the share of late draws, under a deadline."""
         config, dist = self.config, self.dist
         cost = config.latency_cost_at(self.turn)
-        latency = latency_gradient(self.of_latency, dist, cost, table, measured_ms, generator, self.of_latency.least_draws)
+        draws = self.of_latency.least_draws
+        latency = latency_gradient(self.of_latency, dist, cost, table, measured_ms, generator, draws)
         late = None
         if config.deadline is not None:
             being_late, late = lateness(
-                self.of_late, dist, config.deadline, table, measured_ms, generator, self.of_late.least_draws
+                self.of_late, dist, config.deadline, table, measured_ms, generator, draws
             )
             latency = latency + self.dual.weight * being_late
             self.dual.update(late, config.deadline.allowed)

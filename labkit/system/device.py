@@ -80,7 +80,7 @@ def versions() -> dict[str, str]:
     """What computed a result."""
     packages = ("labkit", "torch", "torchvision", "onnx", "onnxruntime", "numpy")
     found = {name: importlib.metadata.version(name) for name in packages}
-    return {"python": platform.python_version(), **found, "torch": torch.__version__}
+    return {"python": platform.python_version(), **found, "torch": str(torch.__version__)}
 
 
 @contextmanager

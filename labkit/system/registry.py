@@ -151,7 +151,7 @@ def imported(name: str, kind: str) -> Any:
     except ImportError as problem:
         raise InputError(f"the {kind} {name} cannot be imported ({problem}): put its folder on PYTHONPATH") from None
     if not hasattr(found, attribute):
-        raise InputError(f"module {module} has no {attribute!r}, which was to be a {kind}{meant(attribute, dir(found))}")
+        raise InputError(f"module {module} has no {attribute!r}, expected a {kind}{meant(attribute, dir(found))}")
     return getattr(found, attribute)
 
 

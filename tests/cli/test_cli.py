@@ -13,9 +13,12 @@ import pytest
 import labkit as lk
 from labkit.cli import benches, main
 from labkit.cli.records import earlier, save_with_rows
+from labkit.deploy import export as deploy_export
 from labkit.latency.table import LatencyTable
+from labkit.runs import exporting
 from labkit.runs import run as runs
 from labkit.runtimes.tensorrt_engines import installed
+from labkit.system import storage
 from labkit.system.errors import InputError
 from labkit.system.interrupts import Stopped
 
@@ -59,7 +62,7 @@ def test_doctor_fails_when_the_course_cannot_run(capsys, monkeypatch):
     ("arguments", "says"),
     [
         (["search", "--space", "nope", "--out", "OUT"], "spaces are five_layer, mobile-tiny, mobile-full, cells-tiny"),
-        (["search", "--data", "nope", "--out", "OUT"], "data is folder:PATH or one of glyphs"),
+        (["search", "--data", "nope", "--out", "OUT"], "image sets are glyphs"),
         (["search", "--data", "folder:/no/such", "--out", "OUT"], "no images at /no/such"),
         (["search", "--estimator", "nope", "--out", "OUT"], "estimators are unas"),
         (["search", "--latency-weight", "-0.1", "--out", "OUT"], "a latency weight is at least 0"),
@@ -331,14 +334,14 @@ def test_a_compiled_runtime_is_shown_beside_both_layouts(
     runs.save(lk.search(lk.Supernet(space), data, table, config), tmp_path, data, table)
     network = lk.derive(space, space[0])
     monkeypatch.setattr(runs.Run, "image_set", lambda run, download: data)
-    monkeypatch.setattr(runs, "train_chosen", lambda *_, **__: (network, 0.9))
-    monkeypatch.setattr(lk.deploy.export, "to_onnx", lambda network, path: lk.system.storage.write_text(path, "model"))
+    monkeypatch.setattr(exporting, "train_chosen", lambda *_, **__: (network, 0.9))
+    monkeypatch.setattr(exporting, "to_onnx", lambda network, path: storage.write_text(path, "model"))
 
     def usable(name, dtype, device):
         raise InputError("not timed")
 
-    monkeypatch.setattr(lk.deploy.export, "usable", usable)
-    monkeypatch.setattr(lk.deploy.export, "time_interleaved", lambda *_, **__: [])
+    monkeypatch.setattr(deploy_export, "usable", usable)
+    monkeypatch.setattr(deploy_export, "time_interleaved", lambda *_, **__: [])
     code, text, _ = run(capsys, "export", str(tmp_path), "--runtimes", runtimes, "--precisions", precisions)
     lines = text.splitlines()[3:]
     assert code == 0 and [line[:20].strip() for line in lines[: len(shown)]] == shown

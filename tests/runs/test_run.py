@@ -66,7 +66,7 @@ def test_damaged_runs_are_refused(saved, tmp_path):
     manifest = (folder / "manifest.json").read_text()
     for broken, says in (
         (manifest[: len(manifest) // 2], "truncated"),
-        (manifest.replace('"estimator"', '"estimater"'), "damaged"),
+        (manifest.replace('"estimator"', '"estimater"'), "knows no setting estimater"),
         (manifest.replace('"point"', '"pont"'), "damaged"),
     ):
         (folder / "manifest.json").write_text(broken)
@@ -92,11 +92,11 @@ def changed(path, *keys, to):
 @pytest.mark.parametrize(
     ("name", "keys", "to", "says"),
     [
-        ("manifest.json", ("seconds",), "x", "seconds should be float"),
-        ("manifest.json", ("data",), 5, "data should be dict"),
-        ("manifest.json", ("config", "joint_steps"), 2.5, "joint_steps should be int"),
+        ("manifest.json", ("seconds",), "x", "Expected `float`, got `str` - at `$.seconds`"),
+        ("manifest.json", ("data",), 5, "got `int` - at `$.data`"),
+        ("manifest.json", ("config", "joint_steps"), 2.5, "Expected `int`, got `float` - at `$.config.joint_steps`"),
         ("manifest.json", ("config", "estimator"), "unsa", "did you mean unas"),
-        ("manifest.json", ("point", "error"), None, "error should be float"),
+        ("manifest.json", ("point", "error"), None, "Expected `float`, got `null` - at `$.point.error`"),
         ("manifest.json", ("point", "architecture", "ops"), ["skip"] * 5, "slot 0 of five_layer offers"),
         ("manifest.json", ("space", "classes"), [1], "classes should be int"),
         ("latency_table.json", ("floor",), 5, "damaged"),
@@ -162,7 +162,7 @@ def test_an_exported_file_goes_with_the_network_that_it_was_made_from(saved, dig
     runs.train_chosen(run, digits, TrainConfig(epochs=1, seed=1))
     assert not exported.exists() and runs.trained_by(run) == TrainConfig(epochs=1, seed=1)
     storage.write_json(run.folder / "trained.json", {"kind": "trained network", "schema": 1})
-    with pytest.raises(lk.InputError, match=r"trained.json is damaged .lacks 'config'.: remove it"):
+    with pytest.raises(lk.InputError, match="trained.json is a damaged trained network: Object missing"):
         runs.trained_by(run)
 
 

@@ -9,9 +9,10 @@ import torch
 import labkit as lk
 from labkit.latency.cards import Card, Measurement, Timing
 from labkit.oneshot.baselines import random_search
-from labkit.runs import report
+from labkit.runs import claims as claiming
+from labkit.runs import reporting
 from labkit.runs import run as runs
-from labkit.runs.report import Claim, read, verify
+from labkit.runs.reporting import Claim, read, verify
 from labkit.system import storage
 
 CONFIG = lk.SearchConfig(
@@ -30,14 +31,14 @@ def run(space, table, tmp_path_factory):
     loaded = runs.load(folder)
     network, _ = runs.train_chosen(loaded, images, TRAINING)
     rows = [row.to_json() for row in lk.deploy.benchmark(network, images.test, runtimes=("onnxruntime",), seconds=0.05)]
-    about = {"kind": "export", "schema": 1, "architecture": list(result.architecture.ops)}
+    about = {"kind": "export", "schema": 1, "architecture": list(result.architecture.ops), "data": images.digest}
     storage.write_json(folder / "export.json", {**about, "runtimes": rows})
     return loaded
 
 
 @pytest.fixture(scope="module")
 def page(run, tmp_path_factory):
-    return report.write(run.folder, tmp_path_factory.mktemp("page") / "report.html")
+    return reporting.report(run.folder, tmp_path_factory.mktemp("page") / "report.html")
 
 
 def test_the_page_stands_alone_and_says_what_the_run_says(run, page):
@@ -59,7 +60,7 @@ def test_the_page_stands_alone_and_says_what_the_run_says(run, page):
 def test_every_claim_of_a_fresh_report_is_reproduced(page):
     found = list(verify(read(page)))
     by_name = {verdict.claim.name: verdict for verdict in found}
-    assert set(by_name) == set(report.CHECKS)
+    assert set(by_name) == set(claiming.STATEMENTS)
     exact = ("images", "space", "complexity", "table", "search", "accuracy")
     assert {name: by_name[name].outcome for name in exact} == dict.fromkeys(exact, "reproduced"), by_name
     assert by_name["latency"].outcome in ("reproduced", "drifted"), "the machine may not be quiet"
@@ -109,8 +110,8 @@ def test_a_page_that_was_edited_by_hand_has_drifted(page, tmp_path, old, new):
 
 def test_a_report_that_leaves_a_claim_out_is_refused(page, tmp_path):
     text = page.read_text()
-    value = json.loads(report._Page(text).claims)
-    for name in report.MUST:
+    value = json.loads(reporting._Page(text).claims)
+    for name in (name for name, kind in claiming.STATEMENTS.items() if kind.required):
         kept = value | {"claims": [claim for claim in value["claims"] if claim["name"] != name]}
         part = tmp_path / "part.html"
         part.write_text(f'<script id="claims">{json.dumps(kept)}</script>')
@@ -137,8 +138,8 @@ def test_a_report_cannot_widen_what_it_is_allowed(page, monkeypatch):
     timed = claims["latency"].value
     card, slow = Card.from_json(timed["card"]), 10 * timed["ms"]
     found = Measurement(Timing(slow, slow, 0.0, 15), card)
-    monkeypatch.setattr(report, "measure", lambda *_, **__: (found,))
-    monkeypatch.setattr(report, "card_of", lambda *_, **__: card)
+    monkeypatch.setattr(claiming, "measure", lambda *_, **__: (found,))
+    monkeypatch.setattr(claiming, "card_of", lambda *_, **__: card)
     (verdict,) = verify([altered(claims["latency"], {"spread_ms": 1e9})])
     assert verdict.outcome == "drifted"
 
@@ -146,7 +147,7 @@ def test_a_report_cannot_widen_what_it_is_allowed(page, monkeypatch):
 def altered(claim, changes):
     """The claim with another value, and the sentence that goes with it."""
     value = claim.value | changes
-    return Claim(claim.name, report.SAYS[claim.name](value), value)
+    return reporting.claim(claim.name, value)
 
 
 def test_what_cannot_be_checked_is_said(page, monkeypatch):
@@ -161,8 +162,8 @@ def test_what_cannot_be_checked_is_said(page, monkeypatch):
     assert outcome(elsewhere) == ("not checked", "this is another measurement: device differ")
     strange = altered(claims["search"], {"first_weights": "0123456789ab"})
     assert outcome(strange) == ("not checked", "it began from weights that are not those of its seed")
-    monkeypatch.setattr(report, "SEARCH_PASSES", 10)
-    monkeypatch.setattr(report, "TRAIN_IMAGES", 10)
+    monkeypatch.setattr(claiming, "SEARCH_PASSES", 10)
+    monkeypatch.setattr(claiming, "TRAIN_IMAGES", 10)
     assert "--full does them again" in outcome(claims["search"])[1]
     assert "--full trains it again" in outcome(claims["accuracy"])[1]
     (verdict,) = verify([claims["accuracy"]], full=True)
@@ -172,7 +173,7 @@ def test_what_cannot_be_checked_is_said(page, monkeypatch):
     assert outcome(gone)[0] == "not checked"
 
 
-@pytest.mark.parametrize("name", report.CHECKS)
+@pytest.mark.parametrize("name", claiming.STATEMENTS)
 @pytest.mark.parametrize("value", [{}, {"space": 3, "classes": "x", "made_by": {}, "config": {"speed": 1}}, []])
 def test_a_damaged_claim_is_not_checked(name, value):
     (verdict,) = verify([Claim(name, "strange", value)])
@@ -183,7 +184,7 @@ def test_random_search_is_repeated_as_random_search(space, table, tmp_path):
     images, config = lk.data.digits(), replace(CONFIG, seed=0)
     result = random_search(lk.Supernet(space, seed=0), images, table, config)
     runs.save(result, tmp_path, images, table)
-    claim = next(c for c in report.claims(runs.load(tmp_path)) if c.name == "search")
+    claim = next(c for c in reporting.claims(runs.load(tmp_path)) if c.name == "search")
     (verdict,) = verify([claim])
     assert verdict.outcome == "reproduced" and "the random search (seed 0)" in claim.says
 
@@ -226,7 +227,7 @@ def test_a_search_that_a_plain_one_cannot_repeat_is_not_checked(space, table, tm
     runs.save(result, tmp_path / "run", images, table)
     loaded = runs.load(tmp_path / "run")
     assert loaded.result.besides == result.besides
-    (verdict,) = verify([claim for claim in report.claims(loaded) if claim.name == "search"])
+    (verdict,) = verify([claim for claim in reporting.claims(loaded) if claim.name == "search"])
     assert verdict.outcome == "not checked" and says in verdict.found
 
 
@@ -250,9 +251,9 @@ def test_a_latency_is_checked_on_the_device_that_its_card_names(page, monkeypatc
         return [Measurement(Timing(1.0, 1.0, 0.0, 15), card)]
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(report, "device_name", lambda device: "a GPU")
-    monkeypatch.setattr(report, "card_of", card_here)
-    monkeypatch.setattr(report, "measure", measured_here)
+    monkeypatch.setattr(claiming, "device_name", lambda device: "a GPU")
+    monkeypatch.setattr(claiming, "card_of", card_here)
+    monkeypatch.setattr(claiming, "measure", measured_here)
     (verdict,) = verify([altered(claim, {"card": card.to_json(), "ms": 1.0})])
     assert verdict.outcome == "reproduced" and asked == [("cuda", False), ("cuda", False)], "IEEE float32, as exports"
 
@@ -260,19 +261,18 @@ def test_a_latency_is_checked_on_the_device_that_its_card_names(page, monkeypatc
 def test_what_was_trained_before_another_search_is_not_claimed(run):
     other = next(a for a in run.space if a != run.result.architecture)
     again = replace(run, result=replace(run.result, point=replace(run.result.point, architecture=other)))
-    assert {"accuracy", "latency"} & {claim.name for claim in report.claims(again)} == set()
+    assert {"accuracy", "latency"} & {claim.name for claim in reporting.claims(again)} == set()
 
 
 def test_what_was_trained_on_other_images_is_not_claimed(run):
-    assert "accuracy" in {claim.name for claim in report.claims(run)}
-    other = replace(run, data={**run.data, "digest": "0123456789ab"})
-    assert "accuracy" not in {claim.name for claim in report.claims(other)}
+    assert "accuracy" in {claim.name for claim in reporting.claims(run)}
+    other = replace(run, data=replace(run.data, digest="0123456789ab"))
+    assert "accuracy" not in {claim.name for claim in reporting.claims(other)}
 
 
-def test_names_that_look_like_markup_stay_text(run, tmp_path, monkeypatch):
-    odd = replace(run, data={**run.data, "name": "</script><b>bold"})
-    monkeypatch.setattr(runs, "load", lambda folder: odd)
-    path = report.write(run.folder, tmp_path / "odd.html")
+def test_names_that_look_like_markup_stay_text(run, tmp_path):
+    odd = replace(run, data=replace(run.data, name="</script><b>bold"))
+    path = reporting.report(odd, tmp_path / "odd.html")
     assert "<b>bold" not in path.read_text()
     assert "the images are </script><b>bold" in read(path)[0].says
 
@@ -285,7 +285,7 @@ def test_what_is_no_report_is_refused(page, tmp_path):
         ("hello", strange),
         ("<p>hello</p>", strange),
         (page.read_text()[:-600], strange),
-        (page.read_text().replace('"schema": 2', '"schema": 9', 1), "reads labkit report 2"),
+        (page.read_text().replace('"schema": 3', '"schema": 9', 1), "reads labkit report 3"),
     ):
         (tmp_path / "odd.html").write_text(text)
         with pytest.raises(lk.InputError, match=says):
@@ -300,7 +300,7 @@ def test_a_second_stage_is_said_and_done_again(space, table, tmp_path):
     (chosen,) = lk.select([found], images, table, lk.SelectionConfig(scan=3, entrants=2, images=128, final=None))
     runs.save(chosen, tmp_path / "run", images, table)
     assert runs.load(tmp_path / "run").result.selection == chosen.selection
-    page = report.write(tmp_path / "run", tmp_path / "report.html")
+    page = reporting.report(tmp_path / "run", tmp_path / "report.html")
     assert "after a short training of its own" in page.read_text()
     (claim,) = (c for c in read(page) if c.name == "search")
     (verdict,) = verify([claim])
@@ -315,8 +315,8 @@ def test_a_second_stage_is_said_and_done_again(space, table, tmp_path):
 def test_a_latency_within_a_tenth_of_the_claim_is_reproduced(space, monkeypatch, ms, outcome):
     card = lk.latency.card_of("torch", 1, space.image)
     timed = lk.Measurement(lk.Timing(best_ms=ms, median_ms=2 * ms, spread_ms=0.01, n=10), card)
-    monkeypatch.setattr(report, "measure", lambda networks, image, **how: [timed])
+    monkeypatch.setattr(claiming, "measure", lambda networks, image, **how: [timed])
     about = {"space": lk.spaces.record(space), "ops": list(space[0].ops)}
-    claim = report._claim("latency", {**about, "card": card.to_json(), "ms": 1.0, "spread_ms": 0.01})
+    claim = reporting.claim("latency", {**about, "card": card.to_json(), "ms": 1.0, "spread_ms": 0.01})
     (verdict,) = verify([claim])
     assert (verdict.outcome, verdict.found) == (outcome, f"{timed.timing.text('best')} here")

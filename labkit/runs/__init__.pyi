@@ -1,0 +1,17 @@
+from .exporting import BuiltEngine as BuiltEngine
+from .exporting import Exported as Exported
+from .exporting import ExportRequest as ExportRequest
+from .exporting import close_the_loop as close_the_loop
+from .exporting import export as export
+from .reporting import Claim as Claim
+from .reporting import Verdict as Verdict
+from .reporting import read as read
+from .reporting import report as report
+from .reporting import verify as verify
+from .run import Run as Run
+from .run import load as load
+from .run import save as save
+from .run import train_chosen as train_chosen
+from .run import trained as trained
+from .run import trained_by as trained_by
+from .searching import search as search

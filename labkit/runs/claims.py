@@ -1,0 +1,317 @@
+"""What a report claims: one class a claim, with the sentence that it makes and the work that checks it.
+
+The values come from a file that may be a stranger's: nothing is imported for them.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import torch
+
+import labkit.data
+from labkit import spaces
+from labkit.data import ImageSet, Recipe
+from labkit.estimators.gradient_estimators import ESTIMATORS
+from labkit.latency.cards import Card
+from labkit.latency.measuring import card_of, measure
+from labkit.latency.table import LatencyTable, shipped_tables
+from labkit.networks.complexity import count
+from labkit.networks.supernet import Supernet, derive, weights_hash
+from labkit.networks.training import TrainConfig, error, train
+from labkit.oneshot.baselines import random_search
+from labkit.oneshot.config import SearchConfig, SelectionConfig
+from labkit.oneshot.searching import planned_passes, search
+from labkit.oneshot.selection import select
+from labkit.spaces import Architecture, SearchSpace
+from labkit.system import storage
+from labkit.system.device import device_name, ieee_float32, threads
+from labkit.system.errors import InputError, unknown
+
+REPRODUCED, DRIFTED, NOT_CHECKED = OUTCOMES = ("reproduced", "drifted", "not checked")
+SEARCH_PASSES, TRAIN_IMAGES = 300_000, 100_000  # what is done again unless everything is asked for: about a minute each
+LATENCY_WITHIN = 0.10  # of the recorded milliseconds
+MOST_SPREAD = 0.5  # of them, that a recorded spread counts for
+REPEATED = {"search": search, "random search": random_search}  # methods that a run holds all ingredients of
+Found = tuple[str, str]  # outcome, and what was found
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What checking may cost."""
+
+    full: bool = False  # repeat long searches and trainings as well
+    download: bool = False  # let torchvision fetch images
+
+
+class Statement:
+    """Base class of the claims. The fields of a subclass are the claim's value in the report."""
+
+    name: ClassVar[str]
+    required: ClassVar[bool] = False  # whether every report makes it
+
+    def sentence(self) -> str:
+        """What the report says, from nothing but the value."""
+        raise NotImplementedError
+
+    def check(self, effort: Effort) -> Found:
+        """Do the work again. InputError where that is not possible here."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Pictures(Statement):
+    """Which images the search learned from."""
+
+    name: ClassVar[str] = "images"
+    required: ClassVar[bool] = True
+    made_by: Recipe | None
+    digest: str
+    images: str
+
+    def sentence(self) -> str:
+        return f"the images are {self.images} ({self.digest})"
+
+    def check(self, effort: Effort) -> Found:
+        return _same(_image_set(self.made_by, effort).digest, self.digest)
+
+
+@dataclass(frozen=True)
+class InSpace(Statement):
+    """Which space was searched, and that the architecture is in it."""
+
+    name: ClassVar[str] = "space"
+    required: ClassVar[bool] = True
+    space: dict[str, Any]
+    ops: list[str]
+
+    def sentence(self) -> str:
+        return f"{self.space['name']} is {self.space['digest']}, and holds the architecture"
+
+    def check(self, effort: Effort) -> Found:
+        space = spaces.of_record(self.space, imports=False, same=False)
+        space.architecture(self.ops)
+        return _same(space.digest, self.space["digest"])
+
+
+@dataclass(frozen=True)
+class Size(Statement):
+    """How large the network is."""
+
+    name: ClassVar[str] = "complexity"
+    required: ClassVar[bool] = True
+    space: dict[str, Any]
+    ops: list[str]
+    parameters: int
+    macs: int
+    activations: int
+
+    def sentence(self) -> str:
+        return f"{self.parameters:,} parameters, {self.macs:,} multiply-accumulates"
+
+    def check(self, effort: Effort) -> Found:
+        space, architecture = _architecture(self.space, self.ops)
+        claimed = {"parameters": self.parameters, "macs": self.macs, "activations": self.activations}
+        found = asdict(count(derive(space, architecture), space.image))
+        wrong = [f"{name} {n:,}, not {claimed[name]:,}" for name, n in found.items() if n != claimed[name]]
+        return (DRIFTED, "; ".join(wrong)) if wrong else (REPRODUCED, "counted again")
+
+
+@dataclass(frozen=True)
+class ByTable(Statement):
+    """What the latency table makes of the architecture."""
+
+    name: ClassVar[str] = "table"
+    required: ClassVar[bool] = True
+    space: dict[str, Any]
+    ops: list[str]
+    table: dict[str, Any]
+    ms: float
+
+    def sentence(self) -> str:
+        return f"{self.ms:.4f} ms by the table"
+
+    def check(self, effort: Effort) -> Found:
+        space, architecture = _architecture(self.space, self.ops)
+        table = LatencyTable.from_json(self.table)
+        table.check(space)
+        found = table.table_ms(architecture)
+        alike = lambda shipped: (shipped.space, shipped.card) == (table.space, table.card)
+        shipped = [shipped for shipped in map(LatencyTable.load, shipped_tables()) if alike(shipped)]
+        if shipped and table not in shipped:
+            there = shipped[0].table_ms(architecture)
+            return DRIFTED, f"the table that ships with this card has other entries: {there:.4f} ms"
+        near = math.isclose(found, self.ms, rel_tol=1e-9)
+        return (REPRODUCED if near else DRIFTED), f"its entries add up to {found:.4f} ms"
+
+
+@dataclass(frozen=True)
+class Chosen(Statement):
+    """That the search chooses this architecture, at this error."""
+
+    name: ClassVar[str] = "search"
+    required: ClassVar[bool] = True
+    space: dict[str, Any]
+    ops: list[str]
+    made_by: Recipe | None
+    digest: str
+    images: str
+    method: str
+    besides: list[str]
+    device: str
+    table: dict[str, Any]
+    config: dict[str, Any]
+    error: float
+    judged: str
+    first_weights: str
+    selection: dict[str, Any] | None
+    threads: int
+
+    def sentence(self) -> str:
+        return f"the {self.method} (seed {self.config['seed']}) chose it, at {self.error:.1%} error {self.judged}"
+
+    def check(self, effort: Effort) -> Found:
+        if self.method not in REPEATED:
+            return NOT_CHECKED, f"{' and '.join(REPEATED)} can be repeated from a report; this is of {self.method}"
+        if self.besides:
+            return NOT_CHECKED, f"it also followed {' and '.join(self.besides)}, which the report does not hold"
+        if self.device != "cpu":
+            return NOT_CHECKED, f"its weights were trained on {self.device}, which rounds otherwise than the CPU here"
+        space, architecture = _architecture(self.space, self.ops)
+        if self.config.get("estimator") not in ESTIMATORS:
+            raise unknown("estimators are", self.config.get("estimator"), ESTIMATORS)
+        config = storage.as_record(self.config, SearchConfig, "damaged claim")
+        supernet = Supernet(space, config.seed)
+        if weights_hash(supernet) != self.first_weights:
+            return NOT_CHECKED, "it began from weights that are not those of its seed"
+        passes = planned_passes(supernet, config)
+        if passes > SEARCH_PASSES and not effort.full:
+            return NOT_CHECKED, f"it took {passes:,.0f} image passes; --full does them again"
+        images, table = _image_set(self.made_by, effort), LatencyTable.from_json(self.table)
+        with threads(self.threads):
+            found = REPEATED[self.method](supernet, images, table, config)
+            if self.selection:
+                second = storage.as_record(self.selection, SelectionConfig, "damaged claim")
+                (found,) = select([found], images, table, second)
+        point = found.point
+        if point.architecture != architecture:
+            return DRIFTED, f"it chooses {point.architecture} here, at {point.error:.1%}"
+        near = math.isclose(point.error, self.error, abs_tol=1e-9)
+        return (REPRODUCED if near else DRIFTED), f"the same architecture at {point.error:.1%}"
+
+
+@dataclass(frozen=True)
+class Accuracy(Statement):
+    """The test accuracy of the network, trained from scratch."""
+
+    name: ClassVar[str] = "accuracy"
+    space: dict[str, Any]
+    ops: list[str]
+    made_by: Recipe | None
+    digest: str
+    images: str
+    config: TrainConfig
+    accuracy: float
+    tested: int
+
+    def sentence(self) -> str:
+        return f"trained from scratch it is right on {self.accuracy:.2%} of {self.tested:,} test images"
+
+    def check(self, effort: Effort) -> Found:
+        space, architecture = _architecture(self.space, self.ops)
+        images = _image_set(self.made_by, effort)
+        work = self.config.epochs * len(images.train)
+        if work > TRAIN_IMAGES and not effort.full:
+            return NOT_CHECKED, f"it took {work:,} training images; --full trains it again"
+        network = derive(space, architecture, seed=self.config.seed)
+        train(network, images, self.config, validate="at the end")
+        accuracy = 1 - error(network, images.test)
+        noise = math.sqrt(2 * accuracy * (1 - accuracy) / len(images.test))  # of what was counted here
+        near = abs(accuracy - self.accuracy) <= 3 * noise
+        return (REPRODUCED if near else DRIFTED), f"{accuracy:.2%} here; three standard errors are {3 * noise:.2%}"
+
+
+@dataclass(frozen=True)
+class Milliseconds(Statement):
+    """What the network takes in a runtime."""
+
+    name: ClassVar[str] = "latency"
+    space: dict[str, Any]
+    ops: list[str]
+    card: dict[str, Any]
+    ms: float
+    spread_ms: float
+
+    def sentence(self) -> str:
+        return f"{self.ms:.3g} ms in {self.card['runtime']} ({Card.from_json(self.card).recorded()})"
+
+    @ieee_float32()  # as the export measured it
+    def check(self, effort: Effort) -> Found:
+        space, architecture = _architecture(self.space, self.ops)
+        card = Card.from_json(self.card)
+        device = "cuda" if torch.cuda.is_available() and device_name("cuda") == card.device else "cpu"
+        with threads(card.threads):
+            here = card_of(card.runtime, card.batch_size, card.input_shape, device, dtype=card.dtype)
+            if unlike := here.differences(card):
+                return NOT_CHECKED, f"this is another measurement: {', '.join(unlike)} differ"
+            (found,) = measure(
+                [derive(space, architecture)],
+                space.image,
+                runtime=card.runtime,
+                batch_size=card.batch_size,
+                dtype=card.dtype,
+                device=device,
+            )
+        spread = min(self.spread_ms, MOST_SPREAD * self.ms)  # else a report could allow itself anything
+        within = max(LATENCY_WITHIN * self.ms, spread, found.timing.spread_ms)
+        near = abs(found.measured_ms - self.ms) <= within
+        return (REPRODUCED if near else DRIFTED), f"{found.timing.text(card.statistic)} here"
+
+
+@dataclass(frozen=True)
+class Page(Statement):
+    """That the page reads as it was written."""
+
+    name: ClassVar[str] = "page"
+    digest: str
+    found: str  # digest of the page that was read
+
+    def sentence(self) -> str:
+        return f"the page reads as it was written ({self.digest})"
+
+    def check(self, effort: Effort) -> Found:
+        return _same(self.found, self.digest)
+
+
+STATEMENTS: Mapping[str, type[Statement]] = {
+    kind.name: kind for kind in (Pictures, InSpace, Size, ByTable, Chosen, Accuracy, Milliseconds, Page)
+}
+
+
+def statement(name: str, value: Any) -> Statement:
+    """A claim's value as the class of that name.
+
+    Raises:
+        InputError: there is no such claim, or its value is damaged.
+    """
+    if name not in STATEMENTS:
+        raise InputError("this version knows no such claim")
+    return storage.as_record(value, STATEMENTS[name], "damaged claim")
+
+
+def _same(found: str, wanted: str) -> Found:
+    return (REPRODUCED if found == wanted else DRIFTED), f"here {found}"
+
+
+def _image_set(recipe: Recipe | None, effort: Effort) -> ImageSet:
+    if recipe is None:
+        raise InputError("no registered function made these images: they cannot be made again")
+    if recipe.name not in labkit.data.SETS:
+        raise unknown("image sets are", recipe.name, labkit.data.SETS)
+    return labkit.data.made_again(Recipe(recipe.name, recipe.arguments, recipe.small), download=effort.download)
+
+
+def _architecture(space: Mapping[str, Any], ops: list[str]) -> tuple[SearchSpace, Architecture]:
+    made = spaces.of_record(dict(space), imports=False)
+    return made, made.architecture(ops)
