@@ -1,3 +1,6 @@
+from . import editions as editions
+from . import exercises as exercises
+from . import headless as headless
 from .lesson import Verdict as Verdict
 from .lesson import check as check
 from .lesson import copy_notebooks as copy_notebooks

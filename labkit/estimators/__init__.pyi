@@ -1,3 +1,4 @@
+from . import costs as costs
 from .costs import Deadline as Deadline
 from .costs import DualWeight as DualWeight
 from .costs import LatencyCost as LatencyCost

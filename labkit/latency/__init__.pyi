@@ -1,3 +1,6 @@
+from . import additivity as additivity
+from . import flips as flips
+from . import predictors as predictors
 from .cards import Card as Card
 from .cards import Measurement as Measurement
 from .cards import Timing as Timing

@@ -1,3 +1,4 @@
+from . import complexity as complexity
 from .complexity import Complexity as Complexity
 from .complexity import count as count
 from .parallel import Job as Job

@@ -1,3 +1,6 @@
+from . import controllers as controllers
+from . import replays as replays
+from . import searching as searching
 from .baselines import random_search as random_search
 from .baselines import reuse_search as reuse_search
 from .baselines import scratch_search as scratch_search

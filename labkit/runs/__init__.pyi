@@ -1,3 +1,4 @@
+from . import claims as claims
 from .exporting import BuiltEngine as BuiltEngine
 from .exporting import Exported as Exported
 from .exporting import ExportRequest as ExportRequest

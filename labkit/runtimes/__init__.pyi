@@ -1,3 +1,5 @@
+from . import fusion as fusion
+from . import tensorrt_engines as tensorrt_engines
 from .registry import Run as Run
 from .registry import Runtime as Runtime
 from .registry import loaded as loaded

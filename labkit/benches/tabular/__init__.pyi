@@ -1,3 +1,4 @@
+from . import report as report
 from .report import top_quarter as top_quarter
 from .table import Timed as Timed
 from .table import Truth as Truth
