@@ -47,6 +47,7 @@ from .oneshot import select as select
 from .oneshot import sweep as sweep
 from .pareto import Frontier as Frontier
 from .pareto import Point as Point
+from .runtimes import register_runtime as register_runtime
 from .spaces import Architecture as Architecture
 from .spaces import Choices as Choices
 from .spaces import SearchSpace as SearchSpace

@@ -19,7 +19,7 @@ from labkit import data, spaces
 from labkit.blackbox import METHODS, Goal
 from labkit.estimators import ESTIMATORS, ArchDistribution, Estimate, Estimator, TabularCost, exact_gradient
 from labkit.networks import Supernet, count, derive
-from labkit.runtimes import prepare
+from labkit.runtimes import Runtime, prepare
 from labkit.spaces import OPS, Choices, Edge, SearchSpace
 from labkit.system.errors import InputError
 
@@ -263,11 +263,11 @@ def check_data(images: str | Callable[..., Any] | data.ImageSet) -> None:
         )
 
 
-def check_runtime(runtime: str) -> None:
+def check_runtime(runtime: str | Runtime) -> None:
     """Check a runtime: the logits of eager PyTorch, for any number of images, and the same ones when asked again.
 
     Args:
-        runtime: a registered name.
+        runtime: a registered name, or a runtime.
 
     Raises:
         CheckFailed: it breaks a rule.

@@ -14,6 +14,7 @@ from labkit.blackbox import METHODS
 from labkit.checks import CheckFailed
 from labkit.data import Images
 from labkit.estimators import ESTIMATORS, ClosedForm, Estimate, Estimator, GumbelSoftmax, Reinforce, Unas
+from labkit.runtimes import Runtime
 from labkit.spaces import OPS, SPACES, Edge, SearchSpace
 
 
@@ -244,3 +245,49 @@ def test_a_wrong_proposer_is_found(make, rule):
     checks.check_proposer(Fixed)
     with pytest.raises(CheckFailed, match=rule):
         checks.check_proposer(make)
+
+
+class Wrong(Runtime):
+    """Eager PyTorch with a fault."""
+
+    name = "wrong"
+
+    def __init__(self, fault):
+        self.fault = fault
+
+    def prepare(self, network, how):
+        held = torch.zeros(8, 10)
+
+        @torch.inference_mode()
+        def run(images):
+            logits = network(images)
+            if self.fault == "logits":
+                return logits * 1.1
+            if self.fault == "first image only":
+                return network(images[:1])
+            if self.fault == "float64":
+                return logits.double()
+            if self.fault == "one buffer":
+                held[: len(logits)] = logits
+                return held[: len(logits)]
+            return logits
+
+        return run
+
+
+@pytest.mark.parametrize(
+    ("fault", "rule"),
+    [
+        ("logits", "are those of eager PyTorch"),
+        ("first image only", "are of shape"),
+        ("float64", "are float32"),
+        ("one buffer", "leaves the logits of an earlier one alone"),
+    ],
+)
+def test_a_wrong_runtime_is_found(fault, rule):
+    try:
+        with pytest.raises(CheckFailed, match=rule):
+            checks.check_runtime(Wrong(fault))
+    finally:
+        lk.runtimes.RUNTIMES.remove("wrong")
+    checks.check_runtime("torch")

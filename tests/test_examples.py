@@ -78,7 +78,7 @@ def test_the_command_line_takes_own_parts(tmp_path):
     said = run(LOAD, tmp_path)
     assert "own_estimator:TwoDraws 200" in said
     refused = run(verb, tmp_path, "search", "--space", "own_space:four_layers", "--out", "other", ok=False)
-    assert "own_space has no .four_layers." in refused and "Traceback" not in refused
+    assert "own_space has no 'four_layers'" in refused and "Traceback" not in refused
     refused = run(verb, tmp_path, "search", "--op", "nowhere", "--out", "other", ok=False)
     assert "module nowhere cannot be imported" in refused and "Traceback" not in refused
 
@@ -90,3 +90,22 @@ def test_nothing_is_overwritten_in_silence(tmp_path):
     assert "registered already, by own_op" in run(twice, tmp_path, ok=False)
     again = "import labkit as lk, own_op\nlk.register_op('se3x3', own_op.SqueezeExcite); print('fine')"
     assert "fine" in run(again, tmp_path), "the same part under the same name is no other part"
+
+
+RUNTIME = """
+import warnings
+warnings.simplefilter("ignore")
+import labkit as lk
+import own_runtime
+
+space, data = lk.spaces.five_layer(), lk.data.glyphs(300, 100, 100)
+network = lk.derive(space, space[7])
+(measured,) = lk.measure([network], runtime="torchscript", seconds=0.02, rounds=3)
+table = lk.LatencyTable.measure(space, runtime="torchscript", seconds=0.005, rounds=2)
+rows = lk.deploy.benchmark(network, data.test, runtimes=("torchscript",), seconds=0.05)
+print(measured.card.runtime, table.card.runtime, rows[-1].name, rows[-1].computes_the_same)
+"""
+
+
+def test_an_own_runtime_is_timed_tabled_and_raced(tmp_path):
+    assert run(RUNTIME, tmp_path).split()[-4:] == ["torchscript", "torchscript", "torchscript", "True"]

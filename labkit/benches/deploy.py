@@ -14,13 +14,12 @@ from labkit.latency.measuring import macs_per_ms
 from labkit.networks.complexity import count
 from labkit.networks.supernet import Network
 from labkit.runtimes.onnx_export import onnx_bytes
-from labkit.runtimes.registry import runtimes
+from labkit.runtimes.registry import runtime, runtimes
 from labkit.system import storage
 from labkit.system.errors import InputError
 
 KIND, SCHEMA = "deploy bench", 1
 BATCH_SIZES = (1, 64)
-COMPILED = ("onnxruntime", "openvino", "tensorrt", "tensorrt-rtx")  # what a network is deployed in
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Race:
 
     def fastest(self, precision: str) -> RuntimeRow | None:
         """The fastest compiled runtime of a precision that computes the same; None where there is none."""
-        fit = [r for r in self.rows if r.name in COMPILED and r.precision == precision and r.computes_the_same]
+        fit = [r for r in self.rows if runtime(r.name).deploys and r.precision == precision and r.computes_the_same]
         return max(fit, key=lambda row: row.speedup, default=None)
 
     def row(self, name: str, precision: str) -> RuntimeRow | None:
@@ -131,4 +130,4 @@ def load(source: str | Path = "mobile-tiny") -> tuple[tuple[Race, ...], dict[str
 
 def _for(device: str) -> tuple[str, ...]:
     """Runtimes for this kind of device, and those that say why they are not here."""
-    return tuple(entry.name for entry in runtimes() if device in entry.devices or entry.name in COMPILED)
+    return tuple(entry.name for entry in runtimes() if device in entry.devices or entry.deploys)

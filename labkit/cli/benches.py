@@ -274,7 +274,7 @@ def deploy(arguments: argparse.Namespace) -> Outcome:
     value = {
         "kind": deploy_bench.KIND,
         "schema": deploy_bench.SCHEMA,
-        "made": provenance(device) | {"data": loaded.data, "test_accuracy": accuracy},
+        "made": provenance(device) | {"data": asdict(loaded.data), "test_accuracy": accuracy},
         "rows": [],
     }
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from labkit.latency.table import shipped_tables
-from labkit.runtimes.registry import GRAPH, runtimes
+from labkit.runtimes.registry import runtimes
 from labkit.system import storage
 from labkit.system.device import device_name
 
@@ -62,8 +62,9 @@ def _findings() -> Iterator[Finding]:
     yield Finding("ok" if found else "fix", "course", course)
     yield Finding("ok", "processor", f"{device_name()}, {os.cpu_count()} cores, torch uses {torch.get_num_threads()}")
     yield _gpu()
-    for runtime in runtimes()[2:]:  # the first two come with torch
-        if runtime.name.endswith(GRAPH):  # a way to launch what the line of its family speaks of
+    for runtime in runtimes():
+        # Eager ones come with torch, and a graph is a way to launch what the line of its family speaks of.
+        if runtime.repeats or not (runtime.deploys or runtime.needs_trial):
             continue
         says = runtime.version if runtime.available else f"{runtime.reason}; the course runs without it"
         yield Finding("ok" if runtime.available else "note", runtime.name, says)

@@ -12,7 +12,7 @@ def add(verbs) -> None:
         verbs, "truth", "the exact answer of a small space: train all of it, time all of it, judge the result"
     )
     of_all = lambda arguments: (goes_on if arguments.sample is None else begins_anew)(arguments)
-    p = add_verb(acts, "build", train_all, "train every architecture; goes on where it stopped", stopped=of_all)
+    p = add_verb(acts, "build", build, "train every architecture; goes on where it stopped", stopped=of_all)
     p.add_argument("--space", default="five_layer")
     p.add_argument("--data", default="glyphs-hard")
     p.add_argument("--seeds", type=int, default=3)
@@ -31,16 +31,16 @@ def add(verbs) -> None:
     p.add_argument("truth", nargs="?", default="five_layer", help="folder, or the name of a shipped one")
 
 
-def train_all(arguments: argparse.Namespace) -> Outcome:
+def build(arguments: argparse.Namespace) -> Outcome:
     from labkit import spaces
-    from labkit.benches.tabular.build import build
+    from labkit.benches.tabular import build as building
 
     if arguments.workers is not None and arguments.workers < 1:
         raise InputError(f"training needs at least one worker; got {arguments.workers}")
     if arguments.sample is not None:
         return _sample(arguments)
     space = spaces.by_name(arguments.space)
-    new = build(
+    new = building.build(
         arguments.out,
         space,
         data_name=arguments.data,

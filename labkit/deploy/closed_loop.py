@@ -21,9 +21,11 @@ from labkit.oneshot.config import SearchConfig
 from labkit.oneshot.evaluation import evaluate
 from labkit.pareto import Point, non_dominated
 from labkit.runtimes import tensorrt_engines
+from labkit.runtimes.base import Runtime
 from labkit.runtimes.fusion import Fused, fusions
 from labkit.runtimes.onnx_export import onnx_bytes
-from labkit.runtimes.registry import GRAPH
+from labkit.runtimes.registry import runtime as runtime_called
+from labkit.runtimes.tensorrt_runtimes import TensorRT
 from labkit.spaces import Architecture, SearchSpace
 from labkit.stats import Agreement, agreement
 from labkit.system.errors import InputError
@@ -177,7 +179,7 @@ def close(
     if chosen is None:
         return ClosedLoop(tuple(points), *clocks, table.card)
     network, example = derive(space, chosen).eval(), torch.zeros(2, *space.image)
-    layers = _engine_layers(network, example, runtime.removesuffix(GRAPH), device)
+    layers = _engine_layers(network, example, runtime_called(runtime), device)
     return ClosedLoop(tuple(points), *clocks, table.card, fusions(network, example), layers)
 
 
@@ -213,11 +215,11 @@ def to_text(loop: ClosedLoop) -> str:
     return "\n".join(lines)
 
 
-def _engine_layers(network: Network, example: Tensor, flavour: str, device: str) -> tuple[str, ...]:
+def _engine_layers(network: Network, example: Tensor, runtime: Runtime, device: str) -> tuple[str, ...]:
     """Names of what `network` becomes in TensorRT; () for another runtime."""
-    if flavour not in tensorrt_engines.FLAVOURS:
+    if not isinstance(runtime, TensorRT):
         return ()
-    engine = tensorrt_engines.build(onnx_bytes(network, example), flavour=flavour)
+    engine = tensorrt_engines.build(onnx_bytes(network, example), flavour=runtime.flavour)
     return tuple(layer["Name"] for layer in tensorrt_engines.EngineRun(engine, device).layers())
 
 

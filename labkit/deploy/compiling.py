@@ -9,22 +9,17 @@ from torch import Tensor, nn
 from labkit.data import Images, standardise
 from labkit.deploy.precisions import CALIBRATION, PRECISIONS
 from labkit.networks.supernet import Network
-from labkit.runtimes.registry import Run, in_precision, loaded, prepare
-from labkit.runtimes.registry import runtimes as runtimes
+from labkit.runtimes.base import Preparation, Run, Runtime
+from labkit.runtimes.registry import loaded, preferred, prepare
+from labkit.runtimes.registry import runtime as runtime_called
 from labkit.system.errors import InputError
-
-PREFERRED = {  # what "auto" tries, the usually fastest first
-    "cuda": ("tensorrt", "tensorrt-rtx", "torch-cuda-graph", "torch-channels-last"),
-    "cpu": ("onnxruntime", "openvino", "torch-channels-last"),
-}
-
 
 _SAID: set[str] = set()  # fall-backs that have been announced
 
 
 def compile(
     network: nn.Module,
-    runtime: str = "auto",
+    runtime: str | Runtime = "auto",
     precision: str = "fp32",
     *,
     example: Tensor | None = None,
@@ -35,7 +30,7 @@ def compile(
 
     Args:
         runtime: a name of `runtimes()`, refused with the remedy where it cannot be used; or "auto", the first of
-            `PREFERRED` that can, which is said once when it is not the first of all.
+            `registry.preferred` that can, which is said once when it is not the first of all; or a runtime itself.
         precision: of weights and arithmetic: fp32, fp16, bf16, int8 or fp8. Images and logits are float32.
         example: images like those it will see, on the device it will run on; TensorRT tunes an engine to their number.
             Of labkit's own networks one image of their space, where the network lies.
@@ -56,23 +51,20 @@ def compile(
     return prepare(network, name, example, dtype=dtype, calibration=ranges, engines=engines)
 
 
-def model_for(network: Network, runtime: str, precision: str, calibration: Images) -> bytes:
+def model_for(network: Network, runtime: str | Runtime, precision: str, calibration: Images) -> bytes:
     """`network` in ONNX as `runtime` takes it in `precision`: what its engine is built from, here or elsewhere."""
     dtype = PRECISIONS[precision]
     example, ranges = torch.zeros(2, *network.space.image), standardise(calibration.pixels[:CALIBRATION])
-    return in_precision(network, runtime, dtype, example, calibration=ranges)
+    return runtime_called(runtime).model(network, Preparation(example, dtype, calibration=ranges))
 
 
 def first_usable(dtype: str, device: str | torch.device) -> str:
-    """The runtime that "auto" means: the first of `PREFERRED` that takes `dtype` and `device` here.
+    """The runtime that "auto" means: the first of `registry.preferred` that takes `dtype` and `device` here.
 
     One that is not the first of all is announced in a warning, once, with what the others lack.
     """
-    passed_over, device = [], torch.device(device)
-    if device.type not in PREFERRED:
-        known = " and ".join(PREFERRED)
-        raise InputError(f"'auto' knows the runtimes of {known}; got {device.type!r}: name a runtime")
-    for name in PREFERRED[device.type]:
+    passed_over: list[str] = []
+    for name in (entry.name for entry in preferred(device)):
         try:
             loaded(name, dtype, device)
         except InputError as problem:
@@ -83,4 +75,4 @@ def first_usable(dtype: str, device: str | torch.device) -> str:
             _SAID.add(said)
             warnings.warn(said, stacklevel=3)
         return name
-    raise InputError(f"no runtime here takes {dtype} on {device.type}: {'; '.join(passed_over)}")
+    raise InputError(f"no runtime here takes {dtype} on {torch.device(device).type}: {'; '.join(passed_over)}")

@@ -18,10 +18,10 @@ from labkit.latency.cards import Card, Measurement, Timing
 from labkit.latency.measuring import card_of, rotating
 from labkit.latency.stopwatch import time_interleaved
 from labkit.networks.supernet import Network
+from labkit.runtimes.base import Run, Runtime
 from labkit.runtimes.onnx_export import onnx_bytes
-from labkit.runtimes.registry import COMPILERS, Run, prepare, usable
+from labkit.runtimes.registry import prepare, usable
 from labkit.runtimes.registry import runtime as runtime_called
-from labkit.runtimes.registry import runtimes as runtimes
 from labkit.system import processes, storage
 from labkit.system.device import ieee_float32
 from labkit.system.errors import InputError
@@ -139,7 +139,7 @@ def benchmark(
     network: Network,
     images: Images,
     *,
-    runtimes: Sequence[str] = ("torch", "torch-channels-last", "onnxruntime", "tensorrt"),
+    runtimes: Sequence[str | Runtime] = ("torch", "torch-channels-last", "onnxruntime", "tensorrt"),
     precisions: Sequence[str] | None = ("fp32",),
     beside: Sequence[str] = (),
     batch_size: int = 1,
@@ -167,7 +167,8 @@ def benchmark(
     for precision in precisions or ():
         if precision not in PRECISIONS:
             raise InputError(f"precisions are {', '.join(PRECISIONS)}; got {precision!r}")
-    pairs = [(name, p) for name in runtimes for p in (_precisions(name) if precisions is None else precisions)]
+    names = [runtime_called(entry).name for entry in runtimes]
+    pairs = [(name, p) for name in names for p in (_precisions(name) if precisions is None else precisions)]
     wanted = dict.fromkeys([*((name, "fp32") for name in (BASELINE, *beside)), *pairs])
     batches = _batches(images, batch_size).to(device)
     x = standardise(images.pixels[: max(PARITY_BATCHES)])
@@ -216,8 +217,8 @@ def _lost_on_gpu(
 ) -> dict[tuple[str, str], str | None]:
     """`_lost` of each compiler in each precision of `wanted`, tried side by side, and once for a network."""
     tried = _TRIED.setdefault(network, {})
-    available = {name for name in COMPILERS if runtime_called(name).available}
-    new = [(name, precision) for name, precision in wanted if name in available and (name, precision) not in tried]
+    risky = lambda name: runtime_called(name).needs_trial and runtime_called(name).available
+    new = [(name, precision) for name, precision in wanted if risky(name) and (name, precision) not in tried]
     with ThreadPoolExecutor(max(1, len(new))) as threads:
         tried |= zip(new, threads.map(lambda pair: _lost(network, *pair, images), new))
     return tried

@@ -7,7 +7,9 @@ from torch import Tensor, nn
 
 from labkit.latency.cards import Card, Measurement, statistic_of
 from labkit.latency.stopwatch import ROUNDS, time_interleaved
-from labkit.runtimes.registry import DTYPES, ON_CPU, Run, Runtime, prepare, runtimes
+from labkit.runtimes.base import DTYPES, Run, Runtime
+from labkit.runtimes.registry import RUNTIMES, prepare
+from labkit.runtimes.registry import runtime as runtime_called
 from labkit.system.device import (
     capability,
     device_name,
@@ -26,7 +28,7 @@ def measure(
     networks: Sequence[nn.Module | Run],
     image: tuple[int, int, int] = (3, 32, 32),
     *,
-    runtime: str = "torch",
+    runtime: str | Runtime = "torch",
     batch_size: int = 1,
     dtype: str = "float32",
     device: str | torch.device = "cpu",
@@ -47,6 +49,8 @@ def measure(
         transfers: on a GPU, begin with float32 images in the host's pinned memory and end with logits there.
         seconds: of timing each, in `rounds` blocks; see `stopwatch.time_interleaved`.
     """
+    if isinstance(runtime, Runtime):
+        runtime = runtime_called(runtime).name
     batches = _batches(batch_size, image, runtime, dtype, device)
     runs = [
         prepare(network, runtime, batches[0], dtype=dtype, exporter=exporter)
@@ -81,7 +85,8 @@ def _batches(batch_size: int, image: tuple[int, ...], runtime: str, dtype: str, 
     if dtype not in DTYPES:
         raise InputError(f"dtypes are {', '.join(DTYPES)}; got {dtype!r}")
     batches = torch.randn(4, batch_size, *image, generator=torch.Generator().manual_seed(0))
-    return batches.to(device, torch.float32 if runtime in ON_CPU else DTYPES[dtype])
+    widened = runtime in RUNTIMES and RUNTIMES[runtime].reads_float32
+    return batches.to(device, torch.float32 if widened else DTYPES[dtype])
 
 
 def _from_host(run: Run, device: str | torch.device) -> Run:
@@ -98,16 +103,16 @@ def card_of(
     transfers: bool = False,
 ) -> Card:
     """The card of a measurement made here and now under the runtime `name`, or under one that labkit does not know."""
-    used = next((entry for entry in runtimes() if entry.name == name), Runtime(name, True))
-    versions = {"torch": torch.__version__}
-    if used.version and used.version != torch.__version__:
+    used = RUNTIMES.get(name)
+    versions = {"torch": str(torch.__version__)}
+    if used is not None and used.version and used.version != torch.__version__:
         versions[name] = used.version
     return Card(
         device=device_name(device),
         runtime=name,
         versions=tuple(sorted(versions.items())),
         dtype=dtype,
-        layout=used.layout,
+        layout=used.layout if used is not None else Runtime.layout,
         batch_size=batch_size,
         input_shape=tuple(image),
         threads=torch.get_num_threads(),

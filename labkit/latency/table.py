@@ -18,7 +18,8 @@ from labkit.latency.cards import PROTOCOL, Card, Timing, statistic_of
 from labkit.latency.measuring import _batches, card_of, rotating
 from labkit.latency.stopwatch import ROUNDS, time_interleaved
 from labkit.networks.supernet import operation
-from labkit.runtimes.registry import GRAPH, prepare, usable
+from labkit.runtimes.base import Runtime
+from labkit.runtimes.registry import prepare, usable
 from labkit.spaces import Architecture, Edge, SearchSpace, Term, gated
 from labkit.spaces.ops import HEADS
 from labkit.system import storage
@@ -63,7 +64,7 @@ class LatencyTable:
         cls,
         space: SearchSpace,
         *,
-        runtime: str = "torch",
+        runtime: str | Runtime = "torch",
         batch_size: int = 1,
         dtype: str = "float32",
         device: str | torch.device = "cpu",
@@ -79,7 +80,8 @@ class LatencyTable:
         Args:
             engines: a folder that keeps TensorRT engines for the next time.
         """
-        usable(runtime, dtype, device)
+        chosen = usable(runtime, dtype, device)
+        runtime = chosen.name
         parts: dict[str, tuple[nn.Module, tuple[int, int, int]]] = {}
         sides = space.sides()
         for edge, side in zip(space.edges, sides):
@@ -88,7 +90,7 @@ class LatencyTable:
         width = space.edges[-1].out_channels
         parts["head"] = (HEADS.find(space.head)(width, sides[-1], space.classes), (width, sides[-1], sides[-1]))
         (first, (module, shape)), *_ = parts.items()
-        if repeated := runtime.endswith(GRAPH):
+        if repeated := chosen.repeats:
             parts["floor"] = (module, shape)  # twice as often; see `_of_one`
         else:
             parts["floor"] = (nn.Identity(), (space.edges[0].out_channels, sides[1], sides[1]))

@@ -1,9 +1,12 @@
 from . import fusion as fusion
 from . import tensorrt_engines as tensorrt_engines
-from .registry import Run as Run
-from .registry import Runtime as Runtime
+from .base import Preparation as Preparation
+from .base import Run as Run
+from .base import Runtime as Runtime
+from .registry import RUNTIMES as RUNTIMES
 from .registry import loaded as loaded
 from .registry import prepare as prepare
+from .registry import register_runtime as register_runtime
 from .registry import runtime as runtime
 from .registry import runtimes as runtimes
 from .registry import usable as usable

@@ -55,6 +55,36 @@ class Recording:
         return self.results[0] if self._one else self.results
 
 
+def graph_run(
+    network: Callable[[Tensor], Tensor], place: Callable[[Tensor], Tensor], repeats: int
+) -> Callable[[Tensor], Tensor]:
+    """A network as a function of images whose kernels are launched as one.
+
+    It is recorded for each shape of images when that is first seen.
+
+    Args:
+        network: images (B, C, H, W) to logits (B, classes), on a GPU.
+        place: brings images to the network's dtype and layout.
+        repeats: how often a launch does the work, one pass after the other.
+    """
+    recordings: dict[torch.Size, Recording] = {}
+
+    def work(images: Tensor) -> Tensor:
+        for _ in range(repeats):
+            logits = network(images)
+        return logits.float()
+
+    @torch.inference_mode()
+    def run(images: Tensor) -> Tensor:
+        if images.shape not in recordings:
+            recordings[images.shape] = Recording(work, [place(images.clone())])
+        logits = recordings[images.shape](images)
+        assert isinstance(logits, Tensor)
+        return logits.clone()  # the next replay writes over it
+
+    return run
+
+
 @torch.no_grad()
 def _copy(to: list[Tensor], of: list[Tensor]) -> None:
     torch._foreach_copy_(to, of)  # hundreds of gradients in a few launches

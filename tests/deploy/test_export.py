@@ -18,9 +18,13 @@ from labkit.deploy import compiling, export
 from labkit.deploy.export import RuntimeRow
 from labkit.deploy.precisions import TOLERANCE, TOLERANCES
 from labkit.networks.supernet import seeded
+from labkit.runtimes import cuda_graphs
+from labkit.runtimes.base import Preparation
+from labkit.runtimes.cuda_graphs import graph_run
 from labkit.runtimes.onnx_export import onnx_bytes
 from labkit.runtimes.quantisation import quantised
-from labkit.runtimes.registry import ON_CPU, Runtime, _cuda_graph_run, in_precision, prepare, runtime, runtimes
+from labkit.runtimes.registry import prepare, runtime, runtimes
+from labkit.runtimes.torch_runtimes import AheadOfTime, Compiled, CudaGraph
 from labkit.system.device import ieee_float32
 
 HEAVY = ("onnx", "onnxruntime", "openvino", "tensorrt", "tensorrt_rtx")
@@ -137,7 +141,8 @@ def test_a_compiler_that_ends_its_process_costs_a_row(network, data, monkeypatch
 def test_compilers_are_tried_once_for_a_network(network, data, monkeypatch):
     asked, x = [], standardise(data.test.pixels[:5])
     monkeypatch.setattr(export, "_TRIED", WeakKeyDictionary())  # what is made up here is of no other test
-    monkeypatch.setattr(export, "runtime_called", lambda name: Runtime(name, True))
+    monkeypatch.setattr(Compiled, "reason", None)
+    monkeypatch.setattr(AheadOfTime, "reason", None)
     monkeypatch.setattr(export, "_lost", lambda _, *pair: asked.append(pair[:2]) or ("bad" if "fp16" in pair else None))
     wanted = [(name, p) for name in ("torch", "torch-compile", "torch-aot") for p in ("fp32", "fp16")]
     for _ in range(2):
@@ -185,11 +190,8 @@ def test_a_gpu_is_timed_with_its_card(network):
 
 
 def test_a_runtime_of_another_device_is_a_row_that_says_so(network, data, monkeypatch):
-    there = Runtime("torch-cuda-graph", True, devices=("cuda",))
-    called = lambda name: there if name == there.name else runtime(name)
-    monkeypatch.setattr(export, "runtime_called", called)
-    monkeypatch.setattr("labkit.runtimes.registry.runtime", called)
-    eager, elsewhere = export.benchmark(network, data.test, runtimes=("torch", there.name), seconds=0.02)
+    monkeypatch.setattr(CudaGraph, "reason", None)
+    eager, elsewhere = export.benchmark(network, data.test, runtimes=("torch", "torch-cuda-graph"), seconds=0.02)
     assert eager.measurement and not elsewhere.available and elsewhere.reason == "runs on cuda, not on cpu"
 
 
@@ -202,7 +204,7 @@ def test_parity_leaves_the_network_as_it_is(network, data):
 
 
 def test_auto_knows_no_runtime_of_other_devices():
-    with pytest.raises(lk.InputError, match="knows the runtimes of cuda and cpu; got 'mps': name a runtime"):
+    with pytest.raises(lk.InputError, match="knows the runtimes of cpu and cuda; got 'mps': name a runtime"):
         compiling.first_usable("float32", "mps")
 
 
@@ -278,7 +280,7 @@ def test_tensorrt_says_what_is_missing_and_how_to_get_it():
 
 
 def test_a_missing_onnxruntime_is_a_row_with_the_remedy(network, data, monkeypatch):
-    monkeypatch.setattr("labkit.runtimes.registry._version", lambda package: None)
+    monkeypatch.setattr("labkit.runtimes.onnx_runtimes.version_of", lambda package: None)
     rows = export.benchmark(network, data.test, runtimes=("torch", "onnxruntime"), seconds=0.02)
     assert not rows[1].available and "pip install onnxruntime" in rows[1].reason
     assert all(entry.name.startswith("torch") for entry in runtimes() if entry.available)
@@ -377,8 +379,8 @@ def test_a_precision_that_the_model_cannot_have_is_refused(network, data):
     x = standardise(data.train.pixels[:2])
     for name in ("tensorrt-rtx", "tensorrt-cuda-graph", "onnxruntime"):
         with pytest.raises(lk.InputError, match=f"{name} takes float32, float16, int8.*; got 'bfloat16'"):
-            in_precision(network, name, "bfloat16", x)
-    assert in_precision(network, "openvino", "bfloat16", x, onnx_model=b"as it is") == b"as it is"
+            runtime(name).model(network, Preparation(x, "bfloat16"))
+    assert runtime("openvino").model(network, Preparation(x, "bfloat16", onnx_model=b"as it is")) == b"as it is"
 
 
 def test_the_model_is_quantised_as_its_runtime_wants_it(network, data):
@@ -391,8 +393,9 @@ def test_the_model_is_quantised_as_its_runtime_wants_it(network, data):
         kinds[recipe] = {part.data_type for part in made.graph.initializer if "zero_point" in part.name}
     types = onnx.TensorProto
     assert kinds["u8s8"] == {types.UINT8, types.INT8, types.INT32}, "activations, weights, biases"
-    for name in ON_CPU:
-        made = onnx.load_from_string(in_precision(network, name, "int8", x[:2], onnx_model=model, calibration=x))
+    for name in ("onnxruntime", "openvino"):
+        how = Preparation(x[:2], "int8", onnx_model=model, calibration=x)
+        made = onnx.load_from_string(runtime(name).model(network, how))
         assert {part.data_type for part in made.graph.initializer if "zero_point" in part.name} == kinds["u8s8"]
     assert kinds["s8s8"] == {types.INT8} and kinds["fp8"] == {types.FLOAT8E4M3FN}
 
@@ -407,7 +410,7 @@ def test_weights_for_a_cpu_keep_to_seven_bits(network, data):
         arrays = [onnx.numpy_helper.to_array(p) for p in parts if p.data_type == onnx.TensorProto.INT8]
         return max(int(abs(array.astype(int)).max()) for array in arrays)
 
-    made = in_precision(network, "onnxruntime", "int8", x[:2], onnx_model=plain, calibration=x)
+    made = runtime("onnxruntime").model(network, Preparation(x[:2], "int8", onnx_model=plain, calibration=x))
     assert largest(made) <= 64 < largest(quantised(plain, x, "u8s8"))
     assert 2 * 255 * 64 < 2**15 <= 2 * 255 * 127
 
@@ -442,9 +445,9 @@ def test_a_network_of_labkit_needs_no_example(network, data):
 
 
 def test_a_cuda_graph_holds_its_work_several_times_over(monkeypatch):
-    monkeypatch.setattr("labkit.runtimes.registry.Recording", lambda function, values: lambda images: function(images))
+    monkeypatch.setattr(cuda_graphs, "Recording", lambda function, values: lambda images: function(images))
     calls = []
-    run = _cuda_graph_run(lambda x: calls.append(1) or x.half(), {"dtype": torch.float32}, 3)
+    run = graph_run(lambda x: calls.append(1) or x.half(), torch.Tensor.float, 3)
     assert run(torch.ones(2)).dtype == torch.float32 and len(calls) == 3
 
 
@@ -484,7 +487,7 @@ def test_what_is_no_onnx_model_is_refused_in_one_line(damaged, data):
     x = standardise(data.train.pixels[:32])
     for name in ("onnxruntime", "openvino"):
         if runtime(name).available:
-            with pytest.raises(lk.InputError, match=f"{name} refuses this ONNX model .*: export .* anew") as found:
+            with pytest.raises(lk.InputError, match=f"{name} refuses this ONNX model .*: export .* again") as found:
                 prepare(torch.nn.Identity(), name, x[:1], onnx_model=damaged or b" ")
             assert "\n" not in str(found.value)
     with pytest.raises(lk.InputError, match=r"this ONNX model cannot be quantised .*: export the network anew"):

@@ -162,7 +162,7 @@ def test_an_exported_file_goes_with_the_network_that_it_was_made_from(saved, dig
     runs.train_chosen(run, digits, TrainConfig(epochs=1, seed=1))
     assert not exported.exists() and runs.trained_by(run) == TrainConfig(epochs=1, seed=1)
     storage.write_json(run.folder / "trained.json", {"kind": "trained network", "schema": 1})
-    with pytest.raises(lk.InputError, match="trained.json is a damaged trained network: Object missing"):
+    with pytest.raises(lk.InputError, match=r"trained.json is a damaged trained network: Object missing"):
         runs.trained_by(run)
 
 

@@ -93,7 +93,7 @@ def test_unknown_names_are_refused():
         lk.spaces.by_name("imagenet")
     with pytest.raises(lk.InputError, match="'tiny'"):
         lk.spaces.mobile("huge")
-    with pytest.raises(lk.InputError, match="space x: operations are .* did you mean conv5x5"):
+    with pytest.raises(lk.InputError, match=r"space x: operations are .* did you mean conv5x5"):
         SearchSpace("x", (("conv9x9",),), (Edge(3, 3, slot=0),), (3, 8, 8), 2, "flat")
     with pytest.raises(lk.InputError, match="either a slot, or a fixed"):
         Edge(3, 3)
