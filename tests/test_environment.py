@@ -138,7 +138,7 @@ def test_what_the_tests_import_is_in_their_extra(project):
     extras = project["optional-dependencies"]
     assert undeclared("tests", declared(project["dependencies"]) | declared(extras["test"])) == {}
     tested = {entry.split(";")[0] for entry in extras["test"]}
-    assert {*extras["rivals"], *extras["openvino"], *extras["rtx"]} <= tested, "an extra that any processor can test"
+    assert {*extras["baselines"], *extras["openvino"], *extras["rtx"]} <= tested, "an extra that any processor can test"
 
 
 def test_every_dependency_is_used(project):

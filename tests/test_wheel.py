@@ -51,7 +51,8 @@ def files(folder):
 def test_it_holds_the_package_the_data_and_the_course(wheel):
     wanted = {path.as_posix(): path for path in files("labkit")}
     wanted |= {f"labkit/shipped/{path.as_posix()}": path for folder in ("data", "notebooks") for path in files(folder)}
-    assert {"labkit/widgets/explorer/explorer.js", "labkit/shipped/data/truth/five_layer/manifest.json"} <= set(wanted)
+    shipped = "labkit/shipped/data/tabular/five_layer/manifest.json"
+    assert {"labkit/widgets/explorer/explorer.js", shipped} <= set(wanted)
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
         assert held == set(wanted)

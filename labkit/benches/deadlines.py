@@ -1,4 +1,4 @@
-"""Is a deadline kept, and at what price? Descent under a deadline, the hinge and a sweep of weights, on a truth table.
+"""Is a deadline kept, and at what price? Descent under a deadline, the hinge and a sweep of weights, compared.
 
 All see the same black boxes and draw as many architectures a step. A descent under a deadline is shown twice: with what
 it drew on the way, and by its distribution alone, as the hinge and the sweep are. Beside it stands the best of as many
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from labkit.benches.tabular.table import Truth
+from labkit.benches.tabular.table import TabularBenchmark
 from labkit.estimators.costs import Deadline, LatencyCost, TabularCost
 from labkit.estimators.descent import InTime, descend, descend_in_time
 from labkit.estimators.distributions import ArchDistribution
@@ -59,7 +59,7 @@ def quantiles(n: int = 10) -> tuple[float, ...]:
 
 
 def measure(
-    known: Truth,
+    known: TabularBenchmark,
     *,
     at: Sequence[float] = quantiles(),
     seeds: int = 50,
@@ -93,9 +93,9 @@ def measure(
 
 
 class _Box:
-    """The black boxes of a truth table, with the table of parts as the control of latency."""
+    """The black boxes of a tabular benchmark, with the table of parts as the control of latency."""
 
-    def __init__(self, known: Truth, latency: str | None, steps: int, draws: int):
+    def __init__(self, known: TabularBenchmark, latency: str | None, steps: int, draws: int):
         self.known, self.steps, self.draws = known, steps, draws
         self.cost, space = known.as_cost(), known.space
         self.ms, self.parts = (TabularCost(space, known.ms(latency, by)) for by in ("measured", "table"))
@@ -169,7 +169,7 @@ class _Box:
         return ArchDistribution(self.known.space).double()
 
 
-def summaries(known: Truth, rows: Sequence[Row], latency: str | None = None) -> tuple[Summary, ...]:
+def summaries(known: TabularBenchmark, rows: Sequence[Row], latency: str | None = None) -> tuple[Summary, ...]:
     """Each method over all deadlines, and the share of the exact front that it reached."""
     front = {str(point.architecture) for point in known.frontier(latency)}
     mean = lambda values: sum(values) / len(values)

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from labkit.benches.tabular import table as truth
+from labkit.benches.tabular import table as tabular
 from labkit.estimators.costs import Deadline, TabularCost
 from labkit.estimators.distributions import ArchDistribution
 from labkit.estimators.gradient_estimators import (
@@ -125,8 +125,8 @@ def toy_problems() -> tuple[Problem, ...]:
     )
 
 
-def table_problems(known: truth.Truth, latency_weight: float = 0.5) -> tuple[Problem, ...]:
-    """Real: measured latencies with the sum of parts as their control, and error plus latency of a truth table."""
+def table_problems(known: tabular.TabularBenchmark, latency_weight: float = 0.5) -> tuple[Problem, ...]:
+    """Real: measured latencies with the sum of parts as their control, and the error plus latency of a table."""
     space, timed = known.space, known.latency()
     scale = 1 / (timed.measured_ms.max() - timed.measured_ms.min()).item()  # all latencies within one unit
     measured = TabularCost(space, scale * timed.measured_ms)
@@ -146,7 +146,7 @@ def table_problems(known: truth.Truth, latency_weight: float = 0.5) -> tuple[Pro
             lambda w: deadline.smooth_penalty(table(w), width),
             TabularCost(space, deadline.penalty(table.values)),
         ),
-        Problem("truth table", space, both, both, both),
+        Problem("tabular benchmark", space, both, both, both),
     )
 
 

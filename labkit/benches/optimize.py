@@ -1,4 +1,4 @@
-"""Is a method of black-box search better than its rivals? Every method on tables whose exact front is known.
+"""Is a method of black-box search better than its baselines? Every method on tables whose exact front is known.
 
 The share of the exact front's hypervolume that was found after so many calls, over many seeds. What is planted has a
 known share of its variance in interactions, so that a model of parts alone cannot pass for a search.
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from labkit.benches.tabular.table import Truth
+from labkit.benches.tabular.table import TabularBenchmark
 from labkit.blackbox.gaussian_process import Array, Rows
 from labkit.blackbox.loop import LIBRARY, METHODS, optimize
 from labkit.pareto import hypervolume
@@ -90,7 +90,7 @@ class Bar:
 
 
 BARS = (Bar(50, 0.83, 0.90), Bar(100, 0.89, 0.95), Bar(200, 0.95, 0.975))
-LARGE = 10_000  # architectures from which on a tie with the best rival is not enough
+LARGE = 10_000  # architectures from which on a tie with the best baseline is not enough
 MOST_REGRET = 0.002  # error fraction, in the mean of the seeds
 
 
@@ -135,12 +135,12 @@ def _surface(rows: Rows, shape: tuple[int, ...], interactions: float, rng: np.ra
     return (both - both.min()) / (both.max() - both.min())
 
 
-def of_truth(known: Truth) -> tuple[Table, ...]:
-    """The truth table under each of its devices."""
+def of_tabular(known: TabularBenchmark) -> tuple[Table, ...]:
+    """The tabular benchmark under each of its devices."""
     guess = 1 - 1 / known.space.classes
     return tuple(
         Table(
-            f"truth, {timed.name}",
+            f"tabular, {timed.name}",
             known.space,
             np.stack([known.error.numpy(), timed.measured_ms.numpy()], 1),
             (guess, timed.measured_ms.max().item()),
@@ -235,7 +235,7 @@ def verdicts(
     """What is asked of `method`, a sentence each, and whether it holds of what was measured."""
     size = {table.name: table.space.size for table in tables}
     at = {(row.table, row.method, row.calls): row.median for row in rows}
-    rivals = list(dict.fromkeys(row.method for row in rows if row.method != method))
+    baselines = list(dict.fromkeys(row.method for row in rows if row.method != method))
     told = []
     for bar in BARS:
         own = {name: at[name, method, bar.calls] for name in size if (name, method, bar.calls) in at}
@@ -246,11 +246,11 @@ def verdicts(
             (f"{bar.calls} calls: share on the worst table {least:.3f}, at least {bar.each}", least >= bar.each)
         )
         told.append((f"{bar.calls} calls: share in the mean {mean:.3f}, at least {bar.mean}", mean >= bar.mean))
-        for name in own if rivals else ():
-            best, rival = max((at[name, rival, bar.calls], rival) for rival in rivals)
+        for name in own if baselines else ():
+            best, baseline = max((at[name, baseline, bar.calls], baseline) for baseline in baselines)
             ahead = own[name] > best or (own[name] == best and size[name] < LARGE)
             relation = "above" if size[name] >= LARGE else "not below"
-            told.append((f"{bar.calls} calls, {name}: {own[name]:.3f} {relation} {rival}'s {best:.3f}", ahead))
+            told.append((f"{bar.calls} calls, {name}: {own[name]:.3f} {relation} {baseline}'s {best:.3f}", ahead))
     for row in within:
         if row.method == method:
             sentence = f"{row.calls} calls, {row.table}: mean regret in time {100 * row.mean:.2f} points"

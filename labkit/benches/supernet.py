@@ -1,4 +1,4 @@
-"""How well do shared weights rank? Supernets trained and judged in several ways, held against the truth table.
+"""How well do shared weights rank? Supernets trained and judged in several ways, held against the tabular benchmark.
 
 In shapes: A architectures in the order in which the space is iterated.
 """
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from labkit.benches.tabular.report import top_quarter
-from labkit.benches.tabular.table import Truth
+from labkit.benches.tabular.table import TabularBenchmark
 from labkit.data import ImageSet
 from labkit.networks.supernet import Supernet
 from labkit.oneshot.config import SearchConfig
@@ -40,20 +40,22 @@ class Scan:
     weights: str = "last"  # or "averaged" over the last steps
     passes: float = 0.0  # image passes of the training
 
-    def agreement(self, known: Truth, *, top: bool = False) -> Agreement:
-        """Kendall's tau between this order and the true one, of all or inside the truth's top quarter."""
+    def agreement(self, known: TabularBenchmark, *, top: bool = False) -> Agreement:
+        """Kendall's tau between this order and the true one, of all or inside the tabular benchmark's top quarter."""
         if len(self.errors) != known.space.size:
-            raise InputError(f"the scan has {len(self.errors)} errors, the truth {known.space.size} architectures")
+            raise InputError(
+                f"the scan has {len(self.errors)} errors, the tabular benchmark {known.space.size} architectures"
+            )
         rows = top_quarter(known) if top else slice(None)
         return agreement(torch.tensor(self.errors)[rows].tolist(), known.error[rows].tolist())
 
-    def regret(self, known: Truth) -> float:
+    def regret(self, known: TabularBenchmark) -> float:
         """True error of what the scan thinks best, above the least there is."""
         return (known.error[int(torch.tensor(self.errors).argmin())] - known.error.min()).item()
 
 
 def measure(
-    known: Truth,
+    known: TabularBenchmark,
     data: ImageSet,
     config: SearchConfig,
     *,
@@ -67,7 +69,7 @@ def measure(
     """Train a supernet a seed and way, and scan the whole space on it with each kind of statistics.
 
     Args:
-        data: the images that the truth was made of.
+        data: the images that the tabular benchmark was made of.
         config: mixture steps, then weight and joint steps on samples: as many as a search has. Where it averages
             weights, both those and the last ones are scanned.
         samples: ways to train, see `SearchConfig.learns_on`; "relaxed*3" for three times as many steps on samples.
@@ -77,7 +79,7 @@ def measure(
     if seeds < 1 or not samples or not statistics:
         raise InputError(f"a supernet bench needs a seed, a way to train and one to judge; got {seeds}")
     if data.digest != known.recipe["data"]["digest"]:
-        raise InputError(f"the truth was made on {known.recipe['data']['name']}: hand over the same images")
+        raise InputError(f"the tabular benchmark was made on {known.recipe['data']['name']}: hand over the same images")
     if wrong := sorted(set(statistics) - set(STATISTICS)):
         raise InputError(f"batch-norm statistics are {' and '.join(STATISTICS)}; got {wrong[0]!r}")
     for sample in samples:  # what is no way to train is refused before anything is trained
@@ -116,8 +118,8 @@ def _of(config: SearchConfig, sample: str, seed: int, supernet: Supernet, equal_
     return replace(own, weight_steps=steps, joint_steps=0)
 
 
-def to_text(known: Truth, scans: Iterable[Scan]) -> str:
-    """Agreement with the truth, a line a scan, and the means of the seeds."""
+def to_text(known: TabularBenchmark, scans: Iterable[Scan]) -> str:
+    """Agreement with the tabular benchmark, a line a scan, and the means of the seeds."""
     scans = tuple(scans)
     head = f"{'weights trained on':20} {'weights':9} {'batch norm':13} seed   {f'tau, all {known.space.size}':22}"
     lines = [f"{head} tau, top quarter"]
@@ -127,7 +129,7 @@ def to_text(known: Truth, scans: Iterable[Scan]) -> str:
     return "\n".join(lines + _means(known, scans))
 
 
-def _means(known: Truth, scans: Iterable[Scan]) -> list[str]:
+def _means(known: TabularBenchmark, scans: Iterable[Scan]) -> list[str]:
     """Of the seeds, a line a way that has several."""
     ways: dict[tuple[str, str, str], list[Scan]] = {}
     for scan in scans:

@@ -1,7 +1,7 @@
 """What does sharing cost, and does a latency weight mean what it says?
 
 One sweep of latency weights beside a search for each of them, and a sweep that minimises error itself beside one that
-minimises cross-entropy; all judged by the truth table.
+minimises cross-entropy; all judged by the tabular benchmark.
 """
 
 import itertools
@@ -11,7 +11,7 @@ from statistics import mean
 from typing import Any
 
 from labkit.benches.comparison import steering
-from labkit.benches.tabular.table import Truth
+from labkit.benches.tabular.table import TabularBenchmark
 from labkit.data import ImageSet
 from labkit.latency.table import LatencyTable
 from labkit.networks.supernet import Supernet
@@ -37,7 +37,7 @@ class Row:
     passes: float  # image passes, of all of it
     seconds: float
 
-    def share(self, known: Truth, latency: str | None = None) -> float:
+    def share(self, known: TabularBenchmark, latency: str | None = None) -> float:
         """Of the exact front's hypervolume, by trained error and measured latency: what these architectures reach."""
         points = known.points(latency)
         worst = max(p.error for p in points), max(p.latency_ms for p in points)
@@ -46,7 +46,7 @@ class Row:
 
 
 def measure(
-    known: Truth,
+    known: TabularBenchmark,
     data: ImageSet,
     table: LatencyTable,
     config: SearchConfig,
@@ -59,13 +59,13 @@ def measure(
     """Every way with every seed; `done` rows are kept and not repeated.
 
     Args:
-        data: the images that the truth was made of.
+        data: the images that the tabular benchmark was made of.
         on_row: called with all rows so far after each, to save them.
     """
     if seeds < 1 or not latency_weights:
         raise InputError(f"a sweep bench needs a seed and a latency weight; got {seeds} and {len(latency_weights)}")
     if data.digest != known.recipe["data"]["digest"]:
-        raise InputError(f"the truth was made on {known.recipe['data']['name']}: hand over the same images")
+        raise InputError(f"the tabular benchmark was made on {known.recipe['data']['name']}: hand over the same images")
     rows = list(done)
     finished = {(row.way, row.seed) for row in rows}
     for seed, way in itertools.product(range(seeds), WAYS):
@@ -87,7 +87,7 @@ def _found(way, supernet, data, table, latency_weights, config) -> Sequence[Sear
     return [search(supernet, data, table, replace(config, latency_weight=weight)) for weight in latency_weights]
 
 
-def to_text(known: Truth, rows: Sequence[Row], latency: str | None = None) -> str:
+def to_text(known: TabularBenchmark, rows: Sequence[Row], latency: str | None = None) -> str:
     """A line a row, then one sweep beside a search each, and how the choices of every way follow the weight."""
     lines = [f"{'way':20} seed  {'of the front':>12}  {'image passes':>12}  seconds"]
     for row in rows:

@@ -102,7 +102,7 @@ class Library:
         try:
             import optuna
         except ImportError:
-            raise InputError("nsga2 and tpe are Optuna's: pip install labkit[rivals]") from None
+            raise InputError("nsga2 and tpe are Optuna's: pip install labkit[baselines]") from None
         self.optuna, self.sampler = optuna, sampler
         self.space, self.mask, self.goal, self.seed = space, space.mask.numpy(), goal, seed
         self.names = [f"slot {s}" for s in range(len(space.slots))]

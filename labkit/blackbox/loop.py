@@ -102,8 +102,8 @@ def optimize(
         deadline_ms: with one, the least error within it is looked for rather than the front.
         method: "model" proposes by a Gaussian process: for up to some hundred calls. It is not UNAS. "policy" is the
             unbiased gradient estimator with a learned control: it follows a gradient and draws, so it may repeat
-            itself, and on the recorded tables it finds about as much as random search. The others are rivals to compare
-            with; "nsga2" and "tpe" are Optuna's (`labkit[rivals]`). An own proposer is passed as
+            itself, and on the recorded tables it finds about as much as random search. The others are
+            baselines; "nsga2" and "tpe" are Optuna's (`labkit[baselines]`). An own proposer is passed as
             (space, goal, seed) -> proposer; `labkit.checks.check_proposer` says whether it is one.
         log: a file of lines. Every call is written to it; a later run with the same arguments goes on from there,
             exactly as if it had not been stopped. An interrupt says so. That `cost` is the same is not checked.

@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from labkit.cli import benches, course, deploying, latency, searching, truth
+from labkit.cli import benches, course, deploying, latency, searching, tabular
 from labkit.cli.arguments import Parser
 from labkit.system.errors import InputError
 from labkit.system.interrupts import Stopped, termination_interrupts
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _check_paths(arguments: argparse.Namespace) -> None:
     """An empty path would be the working folder, or nothing at all."""
-    for name in ("out", "run", "report", "truth", "table", "picture"):
+    for name in ("out", "run", "report", "tabular", "table", "picture"):
         if getattr(arguments, name, None) == "":
             raise InputError(f"{name} is empty: name a file or a folder, as `--help` has it")
 
@@ -63,6 +63,6 @@ def _say(text: str) -> None:
 def _parser() -> Parser:
     parser = Parser(prog="python -m labkit", description="Hardware-aware neural architecture search.")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-    for module in (course, searching, latency, deploying, truth, benches):
+    for module in (course, searching, latency, deploying, tabular, benches):
         module.add(verbs)
     return parser

@@ -45,7 +45,9 @@ def _add_estimators(acts) -> None:
     p.add_argument("--temperatures", default="0.1,0.2,0.4,1,2")
     p.add_argument("--softenings", default="0,0.08")
     p.add_argument("--problems", help="names with semicolons between; all by default")
-    p.add_argument("--truth", default="five_layer", help="the truth table: a folder, or the name of a shipped one")
+    p.add_argument(
+        "--tabular", default="five_layer", help="the tabular benchmark: a folder, or the name of a shipped one"
+    )
     p.add_argument("--out", help="file of the results, JSON; a bench that was stopped goes on from it")
 
 
@@ -53,7 +55,7 @@ def estimators(arguments: argparse.Namespace) -> Outcome:
     from tqdm.auto import tqdm
 
     from labkit.benches import estimators as estimator_bench
-    from labkit.benches.tabular import table as truth
+    from labkit.benches.tabular import table as tabular
 
     if arguments.samples < 2 * estimator_bench.DRAWS:
         raise InputError(f"the bench takes at least {2 * estimator_bench.DRAWS} samples; got {arguments.samples}")
@@ -63,7 +65,7 @@ def estimators(arguments: argparse.Namespace) -> Outcome:
         raise InputError(
             f"temperatures are above 0 and softenings 0 or more; got {arguments.temperatures}, {arguments.softenings}"
         )
-    known = truth.load(arguments.truth)
+    known = tabular.load(arguments.tabular)
     problems = (*estimator_bench.toy_problems(), *estimator_bench.table_problems(known))
     every = {problem.name: problem for problem in problems}
     chosen = [name.strip() for name in arguments.problems.split(";")] if arguments.problems else list(every)
@@ -73,7 +75,7 @@ def estimators(arguments: argparse.Namespace) -> Outcome:
     over = [every[name] for name in chosen]
     grid = {"temperatures": temperatures, "softenings": softenings, "samples": arguments.samples}
     asked = {name: list(x) if isinstance(x, tuple) else x for name, x in grid.items()}
-    asked |= {"problems": chosen, "truth": arguments.truth}
+    asked |= {"problems": chosen, "tabular": arguments.tabular}
     value = {"kind": estimator_bench.KIND, "schema": estimator_bench.SCHEMA, "made": provenance(), "asked": asked}
     before = earlier(arguments.out, value)
     done = estimator_bench.from_json(before) if before else ()
@@ -102,7 +104,7 @@ def estimators(arguments: argparse.Namespace) -> Outcome:
 
 
 def _add_supernet(acts) -> None:
-    text = "hold the ranking of shared weights against the truth"
+    text = "hold the ranking of shared weights against the tabular benchmark"
     p = add_verb(acts, "supernet", supernet, text, stopped=goes_on)
     p.add_argument("--seeds", type=int, default=3)
     p.add_argument(
@@ -112,17 +114,19 @@ def _add_supernet(acts) -> None:
     p.add_argument("--average", type=float, default=0.0, help="share of the steps, the last, whose mean is judged too")
     p.add_argument("--equal-cost", action="store_true", help="as many steps as cost what relaxed ones do")
     p.add_argument("--fast", action="store_true", help="the shortened recipe of a live demonstration")
-    p.add_argument("--truth", default="five_layer", help="the truth table: a folder, or the name of a shipped one")
+    p.add_argument(
+        "--tabular", default="five_layer", help="the tabular benchmark: a folder, or the name of a shipped one"
+    )
     p.add_argument("--out", help="file of the results, JSON")
 
 
 def supernet(arguments: argparse.Namespace) -> Outcome:
     from labkit import data
     from labkit.benches import supernet as supernet_bench
-    from labkit.benches.tabular import table as truth
+    from labkit.benches.tabular import table as tabular
     from labkit.oneshot.config import SearchConfig
 
-    known = truth.load(arguments.truth)
+    known = tabular.load(arguments.tabular)
     images = data.by_name(known.recipe["data"]["name"])
     config = SearchConfig.fast() if arguments.fast else SearchConfig()
     config = replace(config, weight_average=arguments.average)
@@ -198,24 +202,26 @@ def step(arguments: argparse.Namespace) -> Outcome:
 
 
 def _add_sweep(acts) -> None:
-    text = "one sweep of latency weights beside a search for each, by the truth"
+    text = "one sweep of latency weights beside a search for each, by the tabular benchmark"
     p = add_verb(acts, "sweep", sweep, text, stopped=goes_on)
     p.add_argument("--latency-weights", default="0,0.3,0.8,1.5,2.5,7,14,50", help="error fraction per millisecond")
     p.add_argument("--seeds", type=int, default=5)
     p.add_argument("--fast", action="store_true", help="the shortened recipe of a live demonstration")
     p.add_argument("--latency", help="such as torch-b32; the course's default otherwise")
-    p.add_argument("--truth", default="five_layer", help="the truth table: a folder, or the name of a shipped one")
+    p.add_argument(
+        "--tabular", default="five_layer", help="the tabular benchmark: a folder, or the name of a shipped one"
+    )
     p.add_argument("--out", help="file of the results, JSON; a bench that was stopped goes on from it")
 
 
 def sweep(arguments: argparse.Namespace) -> Outcome:
     from labkit import data
     from labkit.benches import sweep as sweep_bench
-    from labkit.benches.tabular import table as truth
+    from labkit.benches.tabular import table as tabular
     from labkit.benches.tabular import timing
     from labkit.oneshot.config import SearchConfig
 
-    known = truth.load(arguments.truth)
+    known = tabular.load(arguments.tabular)
     latency = known.latency(arguments.latency).name
     table = timing.table_of(known.space, known.latency(latency))
     images = data.by_name(known.recipe["data"]["name"])
@@ -338,11 +344,15 @@ def engines(arguments: argparse.Namespace) -> Outcome:
 
 
 def _add_deadlines(acts) -> None:
-    p = add_verb(acts, "deadlines", deadlines, "a hard deadline, the hinge and a sweep of weights on the truth")
+    p = add_verb(
+        acts, "deadlines", deadlines, "a hard deadline, the hinge and a sweep of weights on the tabular benchmark"
+    )
     p.add_argument("--deadlines", type=int, default=10, help="how many, at even quantiles of the latencies")
     p.add_argument("--seeds", type=int, default=50)
     p.add_argument("--latency", help="such as torch-b32; the course's default otherwise")
-    p.add_argument("--truth", default="five_layer", help="the truth table: a folder, or the name of a shipped one")
+    p.add_argument(
+        "--tabular", default="five_layer", help="the tabular benchmark: a folder, or the name of a shipped one"
+    )
     p.add_argument("--out", help="file of the results, JSON")
 
 
@@ -350,12 +360,12 @@ def deadlines(arguments: argparse.Namespace) -> Outcome:
     from tqdm.auto import tqdm
 
     from labkit.benches import deadlines as deadline_bench
-    from labkit.benches.tabular import table as truth
+    from labkit.benches.tabular import table as tabular
     from labkit.system import storage
 
     if arguments.deadlines < 1 or arguments.seeds < 1:
         raise InputError(f"at least one deadline and one seed; got {arguments.deadlines} and {arguments.seeds}")
-    known = truth.load(arguments.truth)
+    known = tabular.load(arguments.tabular)
     if arguments.out:
         storage.writable_file(arguments.out, deadline_bench.KIND)
     at = deadline_bench.quantiles(arguments.deadlines)
@@ -379,7 +389,7 @@ def deadlines(arguments: argparse.Namespace) -> Outcome:
 
 
 def _add_optimize(acts) -> None:
-    text = "black-box search and its rivals on tables whose front is known"
+    text = "black-box search and its baselines on tables whose front is known"
     p = add_verb(acts, "optimize", optimize, text, stopped=goes_on)
     p.add_argument("--seeds", type=int, default=50)
     p.add_argument(
@@ -388,7 +398,7 @@ def _add_optimize(acts) -> None:
         help="also nsga2, tpe (Optuna)",
     )
     p.add_argument("--deadline-methods", help="those that are asked for a deadline as well, all by default")
-    p.add_argument("--truth", default="five_layer", help="a truth table, or none for the made-up ones alone")
+    p.add_argument("--tabular", default="five_layer", help="a tabular benchmark, or none for the made-up ones alone")
     p.add_argument("--workers", type=int, help="processes, one a core by default")
     p.add_argument("--out", help="file of the results, JSON")
 
@@ -397,13 +407,13 @@ def optimize(arguments: argparse.Namespace) -> Outcome:
     from tqdm.auto import tqdm
 
     from labkit.benches import optimize as optimize_bench
-    from labkit.benches.tabular import table as truth
+    from labkit.benches.tabular import table as tabular
 
     methods = words(arguments.methods)
     hurried = words(arguments.deadline_methods) if arguments.deadline_methods else methods
     optimize_bench.check([*methods, *hurried], arguments.seeds)
-    known = None if arguments.truth == "none" else truth.load(arguments.truth)
-    tables = (*(optimize_bench.of_truth(known) if known else ()), *optimize_bench.made_up())
+    known = None if arguments.tabular == "none" else tabular.load(arguments.tabular)
+    tables = (*(optimize_bench.of_tabular(known) if known else ()), *optimize_bench.made_up())
     areas = {table.name: round(table.hypervolume, 6) for table in tables}  # tells another table of the same name
     asked = {"seeds": arguments.seeds, "calls": list(optimize_bench.CALLS), "tables": areas}
     value = {"kind": optimize_bench.KIND, "schema": optimize_bench.SCHEMA, "made": provenance(), "asked": asked}

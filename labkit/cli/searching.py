@@ -1,4 +1,4 @@
-"""`search` and `study`: one search, and what many of them show."""
+"""`search`, `study` and `compare`: one search, a sweep of latency weights, and sweeps compared with baselines."""
 
 import argparse
 import sys
@@ -8,7 +8,6 @@ from labkit.cli.arguments import (
     Outcome,
     add_search_arguments,
     add_verb,
-    begins_anew,
     goes_on,
     numbers,
     on_terminal,
@@ -18,9 +17,8 @@ from labkit.cli.arguments import (
     words,
 )
 from labkit.cli.records import provenance, typed
-from labkit.system.errors import InputError
 
-RIVALS = "random-selected,random,evolution,local-search"
+BASELINES = "random-selected,random,evolution,local-search"
 
 
 def add(verbs) -> None:
@@ -38,23 +36,29 @@ def add(verbs) -> None:
     p.add_argument("--device", default="cpu", help="cpu or cuda: where weights are trained")
     p.add_argument("--out", required=True, help="folder of the run")
 
-    text = "search once a latency weight, beside random search, and save one JSON file"
-    of_seeds = lambda arguments: (begins_anew if arguments.seeds is None else goes_on)(arguments)
-    p = add_verb(verbs, "study", study, text, stopped=of_seeds)
-    add_search_arguments(p)
-    p.add_argument("--latency-weights", default="0,0.03,0.1,0.2,0.4,0.8", help="error fraction per millisecond")
-    p.add_argument("--out", required=True, help="file of the study")
-    p.add_argument(
-        "--seeds", type=int, help="with it: so many sweeps beside their rivals, by what training makes of it"
-    )
-    p.add_argument(
-        "--rivals", help=f"with --seeds: {RIVALS}, which are the default; also archive-mutation, model, nsga2, tpe"
-    )
-    p.add_argument("--task-cost", default="cross-entropy", help="of what is drawn: cross-entropy, or its error itself")
-    p.add_argument("--estimators", help="with --seeds: sweeps that follow these, at the same cost, too")
-    text = "with --seeds: train what was chosen even if a truth table knows it"
+    text = "search once a latency weight, with random search at the same cost, and save one JSON file"
+    p = add_verb(verbs, "study", study, text)
+    _add_sweep_arguments(p, "study")
+    p.add_argument("--picture", help="file of its frontier, PNG")
+
+    text = "compare sweeps of several seeds with baselines at equal cost, by the cost of the networks that were chosen"
+    p = add_verb(verbs, "compare", compare, text, stopped=goes_on)
+    _add_sweep_arguments(p, "comparison")
+    p.add_argument("--seeds", type=int, default=10, help="sweeps, each with its baselines")
+    p.add_argument("--baselines", default=BASELINES, help="also archive-mutation, model, nsga2, tpe")
+    p.add_argument("--estimators", default="", help="also sweeps that follow these gradient estimators, at equal cost")
+    text = "train what was chosen even if a tabular benchmark knows it"
     p.add_argument("--train", action="store_true", help=text)
-    p.add_argument("--picture", help="file of its frontier, PNG; with --seeds, of the costs")
+    p.add_argument("--picture", help="file of the costs, PNG")
+
+
+def _add_sweep_arguments(parser: argparse.ArgumentParser, what: str) -> None:
+    add_search_arguments(parser)
+    parser.add_argument("--latency-weights", default="0,0.03,0.1,0.2,0.4,0.8", help="error fraction per millisecond")
+    parser.add_argument(
+        "--task-cost", default="cross-entropy", help="of what is drawn: cross-entropy, or its error itself"
+    )
+    parser.add_argument("--out", required=True, help=f"file of the {what}")
 
 
 def search(arguments: argparse.Namespace) -> Outcome:
@@ -105,11 +109,6 @@ def search(arguments: argparse.Namespace) -> Outcome:
 
 
 def study(arguments: argparse.Namespace) -> Outcome:
-    if arguments.seeds is not None:
-        return _compare(arguments)
-    for name in ("rivals", "estimators", "train"):
-        if getattr(arguments, name) not in (None, False):
-            raise InputError(f"--{name} belongs to a study of many seeds: add --seeds, such as 10, or leave it out")
     from labkit.benches import study as studies
     from labkit.networks import Supernet
     from labkit.oneshot.config import SearchConfig
@@ -140,24 +139,22 @@ def study(arguments: argparse.Namespace) -> Outcome:
     return {"schema": 1, "study": str(arguments.out), "picks": picks}, text, True
 
 
-def _compare(arguments: argparse.Namespace) -> Outcome:
-    """A study of many seeds: is the search worth it?"""
+def compare(arguments: argparse.Namespace) -> Outcome:
     from labkit.benches import comparison
-    from labkit.benches.tabular import table as truth
+    from labkit.benches.tabular import table as tabular
     from labkit.networks.training import RECIPE
     from labkit.oneshot.config import SelectionConfig
     from labkit.system import storage
 
     weights = numbers(arguments.latency_weights, "--latency-weights")
-    rivals = words(RIVALS if arguments.rivals is None else arguments.rivals)
-    estimators = words(arguments.estimators or "")
+    baselines, estimators = words(arguments.baselines), words(arguments.estimators)
     storage.writable_file(arguments.out)
     if arguments.picture:
         storage.writable_file(arguments.picture)
     space, data, table = space_data_table(arguments)
     known = None
-    if not arguments.train and (storage.DATA / "truth" / space.name).exists():
-        known = truth.load(space.name)
+    if not arguments.train and (storage.DATA / "tabular" / space.name).exists():
+        known = tabular.load(space.name)
         if known.recipe["data"]["digest"] != data.digest or known.space.digest != space.digest:
             known = None
     latency = None if known is None else known.latency_like(table.card).name
@@ -166,7 +163,7 @@ def _compare(arguments: argparse.Namespace) -> Outcome:
         space, data, table, weights, arguments.out,
         config=search_config(arguments, task_cost=arguments.task_cost),
         selection=SelectionConfig.suited(space.name, fast=arguments.fast),
-        training=RECIPE, seeds=arguments.seeds, rivals=rivals, estimators=estimators, truth=known,
+        training=RECIPE, seeds=arguments.seeds, baselines=baselines, estimators=estimators, tabular=known,
         made=provenance(), on_row=told,
     )  # fmt: skip
     if arguments.picture:
@@ -177,11 +174,11 @@ def _compare(arguments: argparse.Namespace) -> Outcome:
         storage.write_atomically(arguments.picture, lambda file: file.write_bytes(plots.picture(figure, alt).png))
     value = {
         "schema": 1,
-        "study": str(arguments.out),
+        "comparison": str(arguments.out),
         "rows": [asdict(row) for row in found.rows],
-        "verdicts": [asdict(verdict) for verdict in comparison.verdicts(found, known, latency)],
-        "bars": [
-            {"says": sentence, "holds": holds}
+        "comparisons": [asdict(verdict) for verdict in comparison.verdicts(found, known, latency)],
+        "verdicts": [
+            {"claim": sentence, "holds": holds}
             for sentence, holds in (comparison.bars(found, known, latency) if known is not None else ())
         ],
     }

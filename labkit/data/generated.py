@@ -58,7 +58,7 @@ def hard_glyphs(train: int = 28_000, valid: int = 2_000, test: int = 10_000, *, 
     """Glyphs that tell good networks apart: letters that differ in a stroke, turned by up to 50 degrees, with pieces of
     three others at the edges.
 
-    The truth table is of the default sizes, some seconds' work; a demonstration takes fewer. On 4,000 letters that were
+    The tabular benchmark has the default sizes, some seconds' work; a demonstration fewer. On 4,000 letters that were
     turned less and noisier the best quarter of the five-layer space lay within 2.4 points of accuracy, here within 4.1.
     """
     look = {"letters": "BCDEFGOPQR", "noise": 0.09, "texture": 0.30, "turn": 0.85, "clutter": 3}
@@ -139,8 +139,8 @@ def _grid(maps: Tensor) -> Tensor:
     """Where each pixel comes from under affine maps (n, 2, 3): (n, SIDE, SIDE, 2), as `F.affine_grid` gives it.
 
     That leaves its sums to the processor's library: one rounds each product before adding it, another does not, and a
-    pixel here and there comes out another. The truth table is of the latter's images. Here a product of two float32
-    numbers is taken in float64, where it is exact, so every processor draws them.
+    pixel here and there comes out another. The tabular benchmark is of the latter's images. Here a product of two
+    float32 numbers is taken in float64, where it is exact, so every processor draws them.
     """
     line = torch.linspace(-1, 1, SIDE) * ((SIDE - 1) / SIDE)  # centres of the pixels
     across, down, moved = (maps[:, None, None, :, k].double() for k in range(3))

@@ -68,7 +68,7 @@ def cheapest(points: Iterable[Point], config: SearchConfig) -> Point:
 def distinct(space: SearchSpace, n: int, table: LatencyTable, config: SearchConfig) -> list[Architecture]:
     """`n` different architectures, uniform among those in time; all of them when `n` is the size of the space.
 
-    The table tells at no cost who is late, so a fair rival judges none of those.
+    The table tells at no cost who is late, so a fair baseline judges none of those.
     """
     in_time = lambda a: config.deadline is None or table.table_ms(a) <= config.deadline.deadline_ms
     generator = torch.Generator().manual_seed(config.seed)

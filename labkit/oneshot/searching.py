@@ -143,7 +143,7 @@ def train_shared(
 
 
 def planned_passes(supernet: Supernet, config: SearchConfig) -> float:
-    """Image passes of a UNAS search under `config`: what an equal-cost rival may spend.
+    """Image passes of a UNAS search under `config`: what an equal-cost baseline may spend.
 
     Of several architectures a step what uniform draws would cost.
     """

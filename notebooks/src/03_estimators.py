@@ -556,7 +556,7 @@ for name, estimates in {**shown, "REINFORCE": reinforce}.items():
 # ## The whole witness stand
 #
 # Five estimators on one problem are an anecdote. The course ships the record of a bench: every estimator of the library
-# on problems whose gradient can be enumerated, real measured latencies and the truth table of all 243 trained networks
+# on problems whose gradient can be enumerated, real measured latencies and the benchmark of all 243 trained networks
 # among them, with hundreds of thousands of draws a row. `labkit bench estimators` makes it again. Two in it are new
 # here. *Straight-through* runs the one-hot draw forward and takes the relaxed draw's slope backward; *DARTS softmax*
 # draws nothing, and differentiates the mixture at the probabilities themselves.
@@ -572,7 +572,7 @@ for name in dict.fromkeys(row.estimator for row in biased):
     print(f"{name}: {100 * min(off):.1f} to {100 * max(off):.0f} % off")
 
 # %% tags=["keep_output"]
-four = ("toy network", "mixture trap", "measured latency", "truth table")
+four = ("toy network", "mixture trap", "measured latency", "tabular benchmark")
 lk.plots.picture(
     lk.plots.estimator_bench([row for row in stand if row.problem in four]),
     "Variance times cost of every estimator on four problems; the biased ones hatched, with their bias.",
@@ -586,7 +586,7 @@ lk.plots.picture(
 # 1. the problems on which REINFORCE with a leave-one-out baseline is the cheapest unbiased estimator: is it its
 #    variance that wins, or the price of its draw?
 # 2. the problem on which the *closed form* has no variance at all, and what its control must be like there;
-# 3. the estimator that is exact on the truth table and a third off or more on every network: what is special about how
+# 3. the estimator that is exact on the benchmark and a third off or more on every network: what is special about how
 #    a table is relaxed?
 #
 # And mind the last hatched bar of the first problem: candidates of small weight were left out of the mixture to save

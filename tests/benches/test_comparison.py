@@ -13,7 +13,7 @@ from labkit import stats
 from labkit.benches import comparison
 from labkit.benches.comparison import OURS, SCAN, SCRATCH, Row, compare
 from labkit.benches.comparison import run as making
-from labkit.benches.tabular import table as truth
+from labkit.benches.tabular import table as tabular
 from labkit.cli import main
 from labkit.networks import parallel
 from labkit.networks.training import TrainConfig
@@ -33,17 +33,17 @@ def known(space, data, table):
     draw = torch.Generator().manual_seed(0)
     error = torch.rand(243, 3, generator=draw, dtype=torch.float64) * 0.1 + torch.linspace(0.05, 0.6, 243)[:, None]
     timings = tuple(lk.Timing(x, x, 0.0, 5) for x in torch.linspace(0.1, 0.9, 243).tolist())
-    timed = truth.Timed("torch-b1", table.card, timings, tuple(t.best_ms for t in timings))
+    timed = tabular.Timed("torch-b1", table.card, timings, tuple(t.best_ms for t in timings))
     recipe = {"data": data.card(), "training": {"epochs": 1}}
     seconds = torch.full((243, 3), 0.5, dtype=torch.float64)
-    return truth.Truth(space, error, error, (), seconds, (timed,), recipe, {})
+    return tabular.TabularBenchmark(space, error, error, (), seconds, (timed,), recipe, {})
 
 
 @pytest.fixture(scope="module")
 def found(space, data, table, known, tmp_path_factory):
     out = tmp_path_factory.mktemp("c") / "c.json"
     return compare(
-        space, data, table, WEIGHTS, out, config=TINY, selection=SHORT, training=ONCE, seeds=2, truth=known
+        space, data, table, WEIGHTS, out, config=TINY, selection=SHORT, training=ONCE, seeds=2, tabular=known
     ), out
 
 
@@ -97,7 +97,7 @@ def test_it_goes_on_where_it_was_stopped(found, space, data, table, known, tmp_p
             raise KeyboardInterrupt
 
     again = lambda **more: compare(
-        space, data, table, WEIGHTS, out, config=TINY, selection=SHORT, training=ONCE, truth=known, **more
+        space, data, table, WEIGHTS, out, config=TINY, selection=SHORT, training=ONCE, tabular=known, **more
     )
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
@@ -118,7 +118,7 @@ def test_it_goes_on_where_it_was_stopped(found, space, data, table, known, tmp_p
     with pytest.raises(lk.InputError, match=r"another comparison \(search differ\)"):
         compare(
             space, data, table, WEIGHTS, out,
-            config=replace(TINY, joint_steps=5), selection=SHORT, training=ONCE, truth=known,
+            config=replace(TINY, joint_steps=5), selection=SHORT, training=ONCE, tabular=known,
         )  # fmt: skip
 
 
@@ -127,7 +127,7 @@ def test_the_file_says_which_commands_made_it(found, space, data, table, known, 
     comparison.save(replace(found[0], rows=found[0].rows[:-1], made=made), out)
 
     def go_on(made):
-        asked = {"config": TINY, "selection": SHORT, "training": ONCE, "truth": known, "seeds": 2}
+        asked = {"config": TINY, "selection": SHORT, "training": ONCE, "tabular": known, "seeds": 2}
         return compare(space, data, table, WEIGHTS, out, made=made, **asked).made
 
     assert go_on(made | {"date": "2026-01-02"}) == made | {"date": "2026-01-02"}, "another day is no other maker"
@@ -160,7 +160,7 @@ def test_without_a_truth_what_was_chosen_is_trained(space, table, tmp_path, monk
 
     again = lambda **more: compare(
         space, images, table, WEIGHTS, out, config=TINY, selection=SHORT, training=ONCE, seeds=2,
-        rivals=("random",), estimators=("gumbel",), workers=1, **more,
+        baselines=("random",), estimators=("gumbel",), workers=1, **more,
     )  # fmt: skip
     with pytest.raises(KeyboardInterrupt):
         again(on_row=stop)
@@ -178,7 +178,7 @@ def test_without_a_truth_what_was_chosen_is_trained(space, table, tmp_path, monk
     tested = {(row["ops"], row["seed"]): row for row in made.trained if "test_accuracy" in row}
     assert set(tested) == chosen and len(reads) == len(chosen), "the test part is read once a chosen network"
     assert not made.missing() and len({(row["ops"], row["seed"]) for row in made.trained}) == len(made.trained)
-    assert len(made.trained) > len(chosen), "the rival from scratch looked at more than it chose"
+    assert len(made.trained) > len(chosen), "the baseline from scratch looked at more than it chose"
     (scratch,) = (row for row in made.rows if (row.method, row.seed) == (SCRATCH, 0))
     for ops in scratch.ops:
         assert tested[ops, 0]["valid_accuracy"] == before[ops]["valid_accuracy"], "the network that was chosen"
@@ -211,7 +211,7 @@ def test_sign_flips_against_all_flips_by_hand():
 
 @pytest.fixture(scope="module")
 def shipped():
-    return truth.load()
+    return tabular.load()
 
 
 @pytest.mark.parametrize("stretch", [1.0, 6.0, 1 / 3])
@@ -332,24 +332,24 @@ def test_of_a_comparison_that_is_under_way_there_is_told_what_there_is(space, ta
 
 def test_what_cannot_be_compared_is_refused(space, data, table, known, tmp_path):
     ask = lambda **more: compare(
-        space, data, table, WEIGHTS, tmp_path / "c.json", training=ONCE, **{"seeds": 2, "truth": known} | more
+        space, data, table, WEIGHTS, tmp_path / "c.json", training=ONCE, **{"seeds": 2, "tabular": known} | more
     )
     with pytest.raises(lk.InputError, match="two seeds"):
         ask(seeds=1)
     other = replace(known, recipe={"data": {"name": "other", "digest": "x"}})
-    with pytest.raises(lk.InputError, match="the truth was made on other"):
-        ask(truth=other)
+    with pytest.raises(lk.InputError, match="the tabular benchmark was made on other"):
+        ask(tabular=other)
 
 
 def test_a_study_whose_every_training_was_tested_still_loads_and_lacks_nothing():
-    """As the shipped one of mobile-tiny: its rival from scratch had tested what it did not choose, too."""
+    """As the shipped one of mobile-tiny: its baseline from scratch had tested what it did not choose, too."""
     found = comparison.load("mobile-tiny-comparison")
     assert not found.missing() and found.costs(SCRATCH).shape == (6, 4)
 
 
 def test_the_command_refuses_what_it_cannot_do(capsys, tmp_path):
-    ask = ["study", "--fast", "--data", "digits", "--table", "five_layer-torch-b1", "--out", str(tmp_path / "c.json")]
+    ask = ["compare", "--fast", "--data", "digits", "--table", "five_layer-torch-b1", "--out", str(tmp_path / "c.json")]
     assert main([*ask, "--seeds", "1"]) == 2
     assert "two seeds" in capsys.readouterr().err
-    assert main([*ask, "--seeds", "2", "--rivals", "magic"]) == 2
-    assert "rivals are random-selected" in capsys.readouterr().err
+    assert main([*ask, "--seeds", "2", "--baselines", "magic"]) == 2
+    assert "baselines are random-selected" in capsys.readouterr().err

@@ -1,10 +1,10 @@
-"""The deadline bench on a made-up truth: every method is judged by what the table says."""
+"""The deadline bench on a made-up tabular: every method is judged by what the table says."""
 
 import pytest
 import torch
 
 from labkit.benches import deadlines
-from labkit.benches.tabular.table import Timed, Truth
+from labkit.benches.tabular.table import TabularBenchmark, Timed
 from labkit.latency.cards import Card, Timing
 from labkit.system.errors import InputError
 
@@ -16,7 +16,7 @@ def known(box):
     timings = tuple(Timing(x, x, 0.0, 15) for x in ms.values.tolist())
     timed = Timed("onnxruntime-b1", card, timings, tuple(parts.values.tolist()))
     error = cost.values[:, None].expand(-1, 3)
-    return Truth(cost.space, error, error, (), torch.zeros(243, 3), (timed,), {}, {})
+    return TabularBenchmark(cost.space, error, error, (), torch.zeros(243, 3), (timed,), {}, {})
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ from labkit.latency.cards import Card, Timing
 UNBIASED = [entry for entry in estimators.ENTRIES if entry.unbiased]
 
 
-def made_up_truth():
-    """A truth table of random numbers: latencies nearly additive, errors anything."""
+def made_up_benchmark():
+    """A tabular benchmark of random numbers: latencies nearly additive, errors anything."""
     space, generator = lk.spaces.five_layer(), torch.Generator().manual_seed(0)
     parts = torch.rand(5, 3, generator=generator, dtype=torch.float64)
     z = torch.stack([space.encode(a) for a in space]).double()
@@ -28,17 +28,17 @@ def made_up_truth():
     card = Card("none", "onnxruntime", (), "float32", "NCHW", 1, space.image, 1, "best")
     error = torch.rand(243, 3, generator=generator, dtype=torch.float64)
     timed = table.Timed("onnxruntime-b1", card, timings, tuple(by_table.tolist()))
-    return table.Truth(space, error, error, (), torch.zeros(243, 3), (timed,), {}, {})
+    return table.TabularBenchmark(space, error, error, (), torch.zeros(243, 3), (timed,), {}, {})
 
 
 @pytest.fixture(scope="module")
 def problems():
-    every = (*estimators.toy_problems(), *estimators.table_problems(made_up_truth()))
+    every = (*estimators.toy_problems(), *estimators.table_problems(made_up_benchmark()))
     return {problem.name: problem for problem in every}
 
 
 NAMES = ("toy network", "toy network, residual", "mixture trap",
-         "measured latency", "measured latency, hinge", "truth table")  # fmt: skip
+         "measured latency", "measured latency, hinge", "tabular benchmark")  # fmt: skip
 
 
 @pytest.mark.parametrize("entry", UNBIASED, ids=lambda entry: entry.name)
@@ -73,7 +73,7 @@ def test_skipping_light_candidates_is_a_bias_that_many_samples_show():
 
 def test_a_closed_form_with_an_exact_table_has_no_variance(problems):
     entry = next(entry for entry in estimators.ENTRIES if entry.multilinear)
-    row = estimators.measure(problems["truth table"], entry, samples=8_000)
+    row = estimators.measure(problems["tabular benchmark"], entry, samples=8_000)
     assert row.variance < 1e-20 and row.worst_z == 0 and row.bias < 1e-9
 
 
@@ -112,20 +112,22 @@ def test_unas_finds_the_planted_optimum_and_gumbel_softmax_walks_into_the_trap(p
 
 
 def test_the_command_prints_and_saves_the_same_rows(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(table, "load", lambda source: made_up_truth())
+    monkeypatch.setattr(table, "load", lambda source: made_up_benchmark())
     arguments = ["bench", "estimators", "--samples", "4000", "--temperatures", "0.4", "--softenings", "0"]
-    code = main([*arguments, "--problems", "toy network; truth table", "--out", str(tmp_path / "b.json"), "--json"])
+    code = main(
+        [*arguments, "--problems", "toy network; tabular benchmark", "--out", str(tmp_path / "b.json"), "--json"]
+    )
     value = json.loads(capsys.readouterr().out)
     assert code in (0, 1) and value["schema"] == 1
     names = {(row["problem"], row["estimator"]) for row in value["rows"]}
-    assert ("truth table", "closed form") in names and ("toy network", "closed form") not in names
+    assert ("tabular benchmark", "closed form") in names and ("toy network", "closed form") not in names
     assert json.loads((tmp_path / "b.json").read_text())["rows"] == value["rows"]
-    assert main([*arguments, "--problems", "truth table"]) == 0
+    assert main([*arguments, "--problems", "tabular benchmark"]) == 0
     assert "worst z" in capsys.readouterr().out
 
 
 def test_a_bench_that_was_stopped_goes_on_from_its_file(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(table, "load", lambda source: made_up_truth())
+    monkeypatch.setattr(table, "load", lambda source: made_up_benchmark())
     measured, measure, out = [], estimators.measure, tmp_path / "b.json"
 
     def stopped(problem, entry, **how):
@@ -136,7 +138,7 @@ def test_a_bench_that_was_stopped_goes_on_from_its_file(capsys, monkeypatch, tmp
 
     monkeypatch.setattr(estimators, "measure", stopped)
     arguments = ["bench", "estimators", "--samples", "4000", "--temperatures", "0.4", "--softenings", "0"]
-    arguments += ["--out", str(out), "--problems", "truth table"]
+    arguments += ["--out", str(out), "--problems", "tabular benchmark"]
     assert main(arguments) == 130
     first = json.loads(out.read_text())["rows"]
     assert [row["estimator"] for row in first] == measured[:3]
@@ -155,7 +157,7 @@ def test_a_bench_that_was_stopped_goes_on_from_its_file(capsys, monkeypatch, tmp
     "part", [("measured latency", "0.4"), ("toy network", "0.2")], ids=["another problem", "another temperature"]
 )
 def test_a_part_of_the_bench_is_judged_by_the_bars_that_it_has(capsys, monkeypatch, part):
-    monkeypatch.setattr(table, "load", lambda source: made_up_truth())
+    monkeypatch.setattr(table, "load", lambda source: made_up_benchmark())
     arguments = ["bench", "estimators", "--samples", "4000", "--softenings", "0"]
     code = main([*arguments, "--problems", part[0], "--temperatures", part[1]])
     text = capsys.readouterr().out
@@ -189,7 +191,7 @@ def test_a_bar_that_fails_is_named(problems):
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(capsys, monkeypatch, arguments, says):
-    monkeypatch.setattr(table, "load", lambda source: made_up_truth())
+    monkeypatch.setattr(table, "load", lambda source: made_up_benchmark())
     assert main(["bench", "estimators", *arguments]) == 2
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1 and says in captured.err

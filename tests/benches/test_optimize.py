@@ -57,14 +57,14 @@ def test_regret_is_of_the_best_in_time():
     assert optimize.DeadlineRow("t", "random", 1, 1.0, (0.1, None)).mean == float("inf")
 
 
-def test_verdicts_hold_the_method_to_its_bars_and_its_rivals():
+def test_verdicts_hold_the_method_to_its_bars_and_its_baselines():
     small, large = optimize.planted(4, 3, 0.3), optimize.planted(7, 4, 0.3)
 
-    def told(own, rival, table, regret=0.0):
+    def told(own, baseline, table, regret=0.0):
         rows = [
             optimize.Row(table.name, m, b.calls, (share,))
             for b in optimize.BARS
-            for m, share in zip(("model", "random"), (own, rival))
+            for m, share in zip(("model", "random"), (own, baseline))
         ]
         within = [optimize.DeadlineRow(table.name, "model", 200, 1.0, (regret,))]
         return [sentence for sentence, holds in optimize.verdicts([table], rows, within) if not holds]
@@ -82,13 +82,13 @@ def test_a_library_is_a_rival():
 
 def test_a_library_that_is_not_installed_is_refused_with_the_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(lk.InputError, match=r"pip install labkit\[rivals\]"):
+    with pytest.raises(lk.InputError, match=r"pip install labkit\[baselines\]"):
         optimize.bench([optimize.planted(4, 3, 0.3)], ("nsga2",), seeds=1, calls=(12,))
 
 
 def test_wrong_input_is_one_line_and_exit_code_2(capsys):
     for wrong in (["--methods", "magic"], ["--deadline-methods", "magic"], ["--seeds", "0"]):
-        assert main(["bench", "optimize", "--truth", "none", *wrong]) == 2
+        assert main(["bench", "optimize", "--tabular", "none", *wrong]) == 2
         assert "methods are model, policy" in capsys.readouterr().err
     with pytest.raises(lk.InputError, match="a share of the variance"):
         optimize.planted(interactions=1.5)
@@ -103,7 +103,7 @@ def test_the_command_saves_what_it_prints(capsys, tmp_path, monkeypatch):
             [
                 "bench",
                 "optimize",
-                "--truth",
+                "--tabular",
                 "none",
                 "--methods",
                 "random",
@@ -125,7 +125,7 @@ def test_the_command_saves_what_it_prints(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(
         optimize, "_costs", lambda table, method, *more: made.append(method) or costs(table, method, *more)
     )
-    more = ["bench", "optimize", "--truth", "none", "--workers", "1", "--methods", "random,model"]
+    more = ["bench", "optimize", "--tabular", "none", "--workers", "1", "--methods", "random,model"]
     more += ["--seeds", "2", "--out", str(out)]
     assert main(more) == 1, "12 calls are too few for its regret"
     assert set(made) == {"model"}, "what is on the disk is not done again"

@@ -1,4 +1,4 @@
-"""The supernet bench: what is scanned, and how it is held against the truth."""
+"""The supernet bench: what is scanned, and how it is held against the tabular benchmark."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ import torch
 import labkit as lk
 from labkit.benches import supernet as supernet_bench
 from labkit.benches.supernet import Scan
-from labkit.benches.tabular.table import Truth
+from labkit.benches.tabular.table import TabularBenchmark
 from labkit.networks.complexity import Complexity
 from labkit.oneshot.config import SearchConfig
 from labkit.oneshot.evaluation import evaluate
@@ -23,10 +23,10 @@ TINY = SearchConfig(
 
 @pytest.fixture
 def known(space, data):
-    """A truth that was never trained: the errors rise from 0 to 0.9 in the order of the space."""
+    """A tabular that was never trained: the errors rise from 0 to 0.9 in the order of the space."""
     errors = torch.linspace(0, 0.9, space.size, dtype=torch.float64)[:, None].expand(-1, 3)
     none = (Complexity(0, 0, 0),) * space.size
-    return Truth(space, errors, errors, none, errors, (), {"data": data.card(), "training": {}}, {})
+    return TabularBenchmark(space, errors, errors, none, errors, (), {"data": data.card(), "training": {}}, {})
 
 
 def test_every_way_is_scanned_for_every_seed_as_judging_does(known, space, data, table):
@@ -68,7 +68,7 @@ def test_agreement_is_with_the_truth_and_inside_its_top_quarter(known):
     turned = [*errors[:61][::-1], *errors[61:]]  # the best 61 the wrong way round, the others right
     scan = Scan("one-hot", "running", 0, tuple(turned))
     assert scan.agreement(known, top=True).tau == pytest.approx(-1) and scan.agreement(known).tau > 0.8
-    with pytest.raises(InputError, match="3 errors, the truth 243"):
+    with pytest.raises(InputError, match="3 errors, the tabular benchmark 243"):
         Scan("one-hot", "running", 0, (1.0, 2.0, 3.0)).agreement(known)
 
 
@@ -87,7 +87,7 @@ def test_what_cannot_be_measured_is_refused_before_anything_is_trained(known, da
 
 def test_other_images_are_refused(known):
     other = lk.data.glyphs(64, 64, 64, seed=5)
-    with pytest.raises(InputError, match="the truth was made on"):
+    with pytest.raises(InputError, match="the tabular benchmark was made on"):
         supernet_bench.measure(known, other, TINY)
 
 

@@ -7,7 +7,7 @@ import pytest
 import labkit as lk
 from labkit.benches import sweep
 from labkit.benches.sweep import Row
-from labkit.benches.tabular.table import Timed, Truth
+from labkit.benches.tabular.table import TabularBenchmark, Timed
 from labkit.networks.complexity import Complexity
 from labkit.oneshot.config import SearchConfig
 from labkit.system.errors import InputError
@@ -19,11 +19,11 @@ TINY = SearchConfig(
 
 @pytest.fixture
 def known(space, data, table, box):
-    """A truth that was never trained."""
+    """A tabular that was never trained."""
     errors, ms = box[0].values[:, None].expand(-1, 3), [table.table_ms(a) for a in space]
     timed = Timed("torch-b1", table.card, tuple(replace(table.floor, best_ms=x, median_ms=x) for x in ms), tuple(ms))
     none = (Complexity(0, 0, 0),) * space.size
-    return Truth(space, errors, errors, none, errors, (timed,), {"data": data.card(), "training": {}}, {})
+    return TabularBenchmark(space, errors, errors, none, errors, (timed,), {"data": data.card(), "training": {}}, {})
 
 
 def test_every_way_is_run_and_none_again(known, data, table):
@@ -56,7 +56,7 @@ def test_the_exact_front_reaches_all_of_itself(known):
 
 
 def test_other_images_and_damaged_files_are_refused(known, data, table):
-    with pytest.raises(InputError, match="the truth was made on"):
+    with pytest.raises(InputError, match="the tabular benchmark was made on"):
         sweep.measure(known, lk.data.glyphs(64, 64, 64, seed=5), table, TINY)
     with pytest.raises(InputError, match="needs a seed"):
         sweep.measure(known, data, table, TINY, seeds=0)

@@ -1,4 +1,4 @@
-"""The truth table: what ships, what it costs to ask it, and a build that is stopped and goes on."""
+"""The tabular benchmark: what ships, what it costs to ask it, and a build that is stopped and goes on."""
 
 import dataclasses
 import json
@@ -9,7 +9,7 @@ import torch
 
 import labkit as lk
 from labkit.benches.tabular import build, report, timing
-from labkit.benches.tabular import table as truth
+from labkit.benches.tabular import table as tabular
 from labkit.cli import main
 from labkit.latency.cards import Timing
 from labkit.networks.training import RECIPE, TrainConfig
@@ -21,11 +21,11 @@ from labkit.system.errors import InputError
 @pytest.fixture(scope="module")
 def known():
     try:
-        return truth.load()
+        return tabular.load()
     except InputError as problem:
         if "lacks" not in str(problem):
             raise
-        pytest.skip(f"the shipped truth table is not finished: {problem}")
+        pytest.skip(f"the shipped tabular benchmark is not finished: {problem}")
 
 
 # --- what ships ---------------------------------------------------------------------------------------------
@@ -33,8 +33,8 @@ def known():
 
 def test_the_shipped_table_is_whole_and_small_and_good_enough_to_judge_by(known):
     assert known.space.size == 243 and known.seeds >= 3 and len(known.complexity) == 243
-    assert all(bar.passed for bar in report.bars(known)), report.to_text(known)
-    folder = storage.DATA / "truth" / "five_layer"
+    assert all(bar.passed for bar in report.thresholds(known)), report.to_text(known)
+    folder = storage.DATA / "tabular" / "five_layer"
     assert sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) <= 1_000_000
     assert known.recipe["data"]["test"] >= 10_000
     assert known.recipe["training"] == {k: v for k, v in RECIPE.__dict__.items() if k != "seed"}
@@ -164,9 +164,9 @@ def test_a_build_goes_on_where_a_kill_stopped_it(small, tmp_path, capsys):
     with pytest.raises(InputError, match="lacks 4 of 8"):  # another seed was asked for and not yet trained
         manifest = json.loads((tmp_path / "t" / "manifest.json").read_text())
         storage.write_json(tmp_path / "t" / "manifest.json", {**manifest, "seeds": 2})
-        truth.load(tmp_path / "t")
+        tabular.load(tmp_path / "t")
     assert once(seeds=2) == 4
-    loaded = truth.load(tmp_path / "t")
+    loaded = tabular.load(tmp_path / "t")
     assert loaded.seeds == 2 and loaded.test_error.shape == (4, 2)
     for i, architecture in enumerate(small):
         row = next(json.loads(line) for line in rows.read_text().splitlines() if str(architecture) in line)
@@ -175,13 +175,13 @@ def test_a_build_goes_on_where_a_kill_stopped_it(small, tmp_path, capsys):
     trained_again = build.retrain(loaded, 3, workers=1)
     for row in trained_again:
         assert row["test_accuracy"] == pytest.approx(row["recorded_test_accuracy"], abs=1e-9), "to the bit"
-    assert report.repeat_bar(loaded, trained_again).value < 1e-6
+    assert report.repeat_threshold(loaded, trained_again).value < 1e-6
 
 
 def test_processes_train_what_one_does(small, tmp_path):
     for workers in (1, 2):
         build.build(tmp_path / f"{workers}", small, data_name="digits", seeds=1, config=CONFIG, workers=workers)
-    one, two = (truth.load(tmp_path / f"{workers}") for workers in (1, 2))
+    one, two = (tabular.load(tmp_path / f"{workers}") for workers in (1, 2))
     assert torch.equal(one.test_error, two.test_error) and one.recipe == two.recipe
 
 
@@ -194,14 +194,14 @@ def test_another_recipe_needs_another_folder(small, tmp_path):
 def test_a_row_of_the_shipped_table_comes_out_again(known):
     """Retrained from nothing here: the same to the noise of a seed, and on the machine that made it to the bit."""
     rows = build.retrain(known, 1, seed=3)
-    assert report.repeat_bar(known, rows).passed, rows
+    assert report.repeat_threshold(known, rows).passed, rows
 
 
 def test_end_to_end_latencies_keep_their_order_on_the_way_to_disk_and_back(small, tmp_path):
     table = lk.LatencyTable.measure(small, seconds=0.01, rounds=3)
     timed = timing.time_all(small, table, seconds=0.01, rounds=3)
-    truth.save_timed(timed, small, tmp_path / "torch-b1.json")
-    back = truth._load_timed(tmp_path / "torch-b1.json", small)
+    tabular.save_timed(timed, small, tmp_path / "torch-b1.json")
+    back = tabular._load_timed(tmp_path / "torch-b1.json", small)
     assert back.timings[2].best_ms == pytest.approx(timed.timings[2].best_ms, abs=1e-6)
     assert back.card == timed.card.recorded() and isinstance(back.timings[0], Timing)
     assert list(back.table_ms) == pytest.approx([table.table_ms(a) for a in small], abs=1e-6)
@@ -210,11 +210,11 @@ def test_end_to_end_latencies_keep_their_order_on_the_way_to_disk_and_back(small
 # --- the report ---------------------------------------------------------------------------------------------
 
 
-def test_a_table_of_noise_fails_the_bars(known):
+def test_a_table_of_noise_fails_the_thresholds(known):
     """The negative control of the report: accuracies drawn anew for every seed."""
     noise = torch.rand(243, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     bad = dataclasses.replace(known, test_error=noise)
-    failed = {bar.name for bar in report.bars(bad) if not bar.passed}
+    failed = {bar.name for bar in report.thresholds(bad) if not bar.passed}
     assert any("rank agreement" in name for name in failed) and any("standard deviation" in name for name in failed)
 
 
@@ -246,31 +246,31 @@ def test_supported_points_are_those_that_a_sweep_of_weights_finds(known):
 
 
 def test_report_on_the_command_line(known, capsys):
-    code = main(["truth", "report", "--json"])
+    code = main(["tabular", "report", "--json"])
     value = json.loads(capsys.readouterr().out)
-    assert value["passed"] is (code == 0) is all(bar["passed"] for bar in value["bars"])
+    assert value["passed"] is (code == 0) is all(bar["passed"] for bar in value["thresholds"])
     assert value["architectures"] == 243 and len(value["fronts"]) == len(known.latencies) >= 1
-    assert main(["truth", "report"]) == code
+    assert main(["tabular", "report"]) == code
     assert "tied with it" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["truth", "report", "nope"], "no truth can be read"),
-        (["truth", "report", "CUT"], "is not a truth: damaged or truncated"),
-        (["truth", "build", "--space", "mobile-tiny", "--out", "OUT"], "3,630,312 architectures; at most 5,000"),
-        (["truth", "build", "--seeds", "0", "--out", "OUT"], "at least one seed"),
-        (["truth", "build", "--workers", "0", "--out", "OUT"], "at least one worker"),
-        (["truth", "build", "--data", "nope", "--out", "OUT"], "data is folder:PATH or one of"),
-        (["truth", "latency", "nope", "--out", "OUT/t.json"], "no latency table is called 'nope'"),
-        (["truth", "latency", "mobile-tiny-torch-b1", "--out", "OUT/t.json"], "can all be timed"),
-        (["truth"], "the following arguments are required: ACT"),
+        (["tabular", "report", "nope"], "no tabular benchmark can be read"),
+        (["tabular", "report", "CUT"], "is not a tabular benchmark: damaged or truncated"),
+        (["tabular", "build", "--space", "mobile-tiny", "--out", "OUT"], "3,630,312 architectures; at most 5,000"),
+        (["tabular", "build", "--seeds", "0", "--out", "OUT"], "at least one seed"),
+        (["tabular", "build", "--workers", "0", "--out", "OUT"], "at least one worker"),
+        (["tabular", "build", "--data", "nope", "--out", "OUT"], "data is folder:PATH or one of"),
+        (["tabular", "latency", "nope", "--out", "OUT/t.json"], "no latency table is called 'nope'"),
+        (["tabular", "latency", "mobile-tiny-torch-b1", "--out", "OUT/t.json"], "can all be timed"),
+        (["tabular"], "the following arguments are required: ACT"),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(capsys, tmp_path, arguments, says):
     cut = tmp_path / "cut"
-    shutil.copytree(storage.DATA / "truth" / "five_layer", cut)
+    shutil.copytree(storage.DATA / "tabular" / "five_layer", cut)
     manifest = (cut / "manifest.json").read_text()
     (cut / "manifest.json").write_text(manifest[: len(manifest) // 2])
     places = {"OUT": str(tmp_path / "out"), "CUT": str(cut)}

@@ -145,7 +145,7 @@ def test_a_large_space_is_never_listed():
 
 
 @pytest.mark.parametrize("method", RIVALS[1:-1])  # TPE takes half a second a call
-def test_rivals_beat_chance_and_resume(tmp_path, cost, method):
+def test_baselines_beat_chance_and_resume(tmp_path, cost, method):
     areas = {
         name: [
             share_of_area(optimize(SPACE, cost, calls=150, method=name, seed=s).trials, cost, (0.5, 5.0))
@@ -161,7 +161,7 @@ def test_rivals_beat_chance_and_resume(tmp_path, cost, method):
 
 
 @pytest.mark.parametrize("method", RIVALS)
-def test_rivals_mind_a_deadline(cost, method):
+def test_baselines_mind_a_deadline(cost, method):
     deadline = float(np.quantile(exact(cost)[:, 1], 0.2))
     found = optimize(SPACE, cost, calls=80, deadline_ms=deadline, method=method, seed=0)
     assert found.best.costs[1] <= deadline

@@ -68,8 +68,8 @@ def test_doctor_fails_when_the_course_cannot_run(capsys, monkeypatch):
         (["search", "--latency-weight", "-0.1", "--out", "OUT"], "a latency weight is at least 0"),
         (["search", "--latency-weight", "much", "--out", "OUT"], "invalid float value: 'much'"),
         (["search", "--deadline-ms", "-1", "--out", "OUT"], "a deadline is a positive number"),
-        (["bench", "deadlines", "--truth", "OUT"], "no truth can be read at"),
-        (["bench", "supernet", "--truth", "OUT"], "no truth can be read at"),
+        (["bench", "deadlines", "--tabular", "OUT"], "no tabular benchmark can be read at"),
+        (["bench", "supernet", "--tabular", "OUT"], "no tabular benchmark can be read at"),
         (["search", "--latency-weight", "nan", "--out", "OUT"], "a latency weight is at least 0"),
         (["search", "--table", "OUT/none.json", "--out", "OUT"], "no latency table can be read"),
         (["search", "--table", "CUT", "--out", "OUT"], "damaged or truncated"),
@@ -99,16 +99,14 @@ def test_doctor_fails_when_the_course_cannot_run(capsys, monkeypatch):
         (["search", "--published", "mnist", "--out", "OUT"], "invalid choice: 'mnist'"),
         (["search", "--published", "cifar", "--fast", "--out", "OUT"], "not allowed with argument"),
         (["search", "--device", "tpu", "--out", "OUT"], "a device is cpu or cuda; got 'tpu'"),
-        (["truth", "latency", "five_layer-torch-b1", "--device", "tpu", "--out", "OUT/t.json"], "cpu or cuda"),
+        (["tabular", "latency", "five_layer-torch-b1", "--device", "tpu", "--out", "OUT/t.json"], "cpu or cuda"),
         (["bench", "step", "--device", "tpu"], "a device is cpu or cuda"),
         (["bench", "step", "--spaces", "cells-tiny", "--seconds", "0.01"], "is that of a chain; got cells-tiny"),
         (["bench", "deploy", "OUT/none", "--device", "tpu"], "a device is cpu or cuda"),
         (["study", "--latency-weights", "0,x", "--out", "OUT/s.json"], "numbers with commas between"),
         (["study", "--latency-weights", "0,-1", "--out", "OUT/s.json"], "a latency weight is at least 0"),
         (["study", "--task-cost", "money", "--out", "OUT/s.json"], "a task costs cross-entropy or error; got 'money'"),
-        (["study", "--rivals", "random", "--out", "OUT/s.json"], "--rivals belongs to a study of many seeds: add"),
-        (["study", "--estimators", "rebar", "--out", "OUT/s.json"], "--estimators belongs to"),
-        (["study", "--train", "--out", "OUT/s.json"], "--train belongs to a study of many seeds"),
+        (["compare", "--baselines", "magic", "--out", "OUT/s.json"], "baselines are random-selected"),
         (["export", "OUT"], "no search run can be read"),
         (["export", "OUT", "--device", "tpu"], "a device is cpu or cuda"),
         (["export", "OUT", "--verify", "torch-cuda-graph"], "a CUDA graph needs an NVIDIA GPU"),
@@ -131,7 +129,7 @@ def test_doctor_fails_when_the_course_cannot_run(capsys, monkeypatch):
         (["bench", "deadlines", "--out", "CUT"], "not a deadline bench: name another file"),
         (["bench", "optimize", "--methods", ""], "methods are model"),
         (
-            ["truth", "latency", "five_layer-torch-b1", "--seconds", "nan", "--out", "OUT/t.json"],
+            ["tabular", "latency", "five_layer-torch-b1", "--seconds", "nan", "--out", "OUT/t.json"],
             "finite number above 0",
         ),
         (["study", "--latency-weights", "0", "--out", "CUTRUN"], "is a folder: name a file in it"),
@@ -219,11 +217,11 @@ def test_a_defect_keeps_its_traceback(monkeypatch):
         ("course", "run all --out OUT", "begins anew"),
         ("searching", "search --out OUT", "goes on from what is finished in OUT"),
         ("searching", "study --out OUT", "begins anew"),
-        ("searching", "study --seeds 2 --out OUT", "goes on from what is finished in OUT"),
+        ("searching", "compare --seeds 2 --out OUT", "goes on from what is finished in OUT"),
         ("latency", "latency build --out OUT", "goes on from what is finished in OUT"),
-        ("truth", "truth build --out OUT", "goes on from what is finished in OUT"),
-        ("truth", "truth build --sample 3", "begins anew"),
-        ("truth", "truth latency TABLE --out OUT", "begins anew"),
+        ("tabular", "tabular build --out OUT", "goes on from what is finished in OUT"),
+        ("tabular", "tabular build --sample 3", "begins anew"),
+        ("tabular", "tabular latency TABLE --out OUT", "begins anew"),
         ("deploying", "export RUN", "begins anew, but trains nothing that RUN has trained"),
         *(("benches", f"bench {act} --out OUT", "goes on from what is finished in OUT") for act in KEEPING),
         *(("benches", f"bench {act}", "would go on") for act in KEEPING),
@@ -237,7 +235,9 @@ def test_an_interrupt_says_what_the_same_command_does(capsys, monkeypatch, by, m
             signal.raise_signal(by)
         raise Stopped("stopped after step 8; of 12", "of the library's call")
 
-    verb = [word for word in typed.split() if word.islower()][: 1 + (typed.split()[0] in ("bench", "latency", "truth"))]
+    verb = [word for word in typed.split() if word.islower()][
+        : 1 + (typed.split()[0] in ("bench", "latency", "tabular"))
+    ]
     monkeypatch.setattr(f"labkit.cli.{module}.{verb[-1]}", stopped)
     code, text, said = run(capsys, *typed.split())
     came = "stopped after step 8; of 12" if by is signal.SIGINT else "stopped"

@@ -69,7 +69,9 @@ def test_a_deadline_is_kept(space, data, table):
 
 def test_a_second_stage_takes_the_best_that_a_rival_judged(data, table, swept, monkeypatch):
     looked_at = []
-    monkeypatch.setattr("labkit.oneshot.selection.train", lambda network, *_, **__: looked_at.append(network.architecture))
+    monkeypatch.setattr(
+        "labkit.oneshot.selection.train", lambda network, *_, **__: looked_at.append(network.architecture)
+    )
     found = reuse_search(swept, data, table, budget=weight_passes(swept) + 40 * 82)
     small = SelectionConfig(scan=6, entrants=4, images=64, final=None)
     lk.select(found, data, table, small)

@@ -119,7 +119,7 @@ def labkit_terminated(folder, *arguments, when):
 
 def test_no_process_outlives_a_build_that_gets_sigterm(tmp_path):
     workers = lambda process: sum("popen_loky" in " ".join(p.cmdline()) for p in process.children(recursive=True))
-    typed = ["truth", "build", "--data", "digits", "--seeds", "1", "--workers", "2", "--out", "TRUTH"]
+    typed = ["tabular", "build", "--data", "digits", "--seeds", "1", "--workers", "2", "--out", "TRUTH"]
     code, said, alive = labkit_terminated(tmp_path, *typed, when=lambda process: workers(process) == 2)
     assert code == 143 and alive == []
     assert said == "labkit: stopped; the same command goes on from what is finished in TRUTH"

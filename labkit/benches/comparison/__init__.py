@@ -1,8 +1,8 @@
-"""Is the search worth it? A sweep and its rivals at equal cost, over seeds, by what the chosen networks really are.
+"""Is the search worth it? A sweep and its baselines at equal cost, over seeds, by what the chosen networks really are.
 
-One sweep of latency weights a seed, with its second stage. The rivals search on that sweep's shared weights and pay for
-them, or train from scratch for as long. Every chosen network is then judged by training it in full: by the truth table
-where one of the same space and images is known, else here.
+There is one sweep of latency weights a seed, with its second stage. The baselines search on that sweep's shared weights
+and pay for them, or train from scratch for as long. Every chosen network is then evaluated by training it in full: by
+the tabular benchmark where one of the same space and images is known, else here.
 """
 
 from labkit.benches.comparison.rows import OURS as OURS

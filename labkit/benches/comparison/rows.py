@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from labkit import spaces
-from labkit.benches.tabular.table import Truth
+from labkit.benches.tabular.table import TabularBenchmark
 from labkit.latency.table import LatencyTable
 from labkit.networks.parallel import Job
 from labkit.spaces import SearchSpace
@@ -16,8 +16,8 @@ from labkit.system.errors import InputError
 
 KIND, SCHEMA = "comparison", 1
 SWEEP, OURS = "sweep", "sweep, selected"
-SELECTED = "random, selected"  # our second stage after a random search: the rival "random-selected"
-SHARED = ("random", "evolution", "local-search")  # rivals on the sweep's weights; "nsga2" too where Optuna is
+SELECTED = "random, selected"  # our second stage after a random search: the baseline "random-selected"
+SHARED = ("random", "evolution", "local-search")  # baselines on the sweep's weights; "nsga2" too where Optuna is
 SCRATCH, SCAN = "random from scratch", "exhaustive scan"
 
 
@@ -43,7 +43,7 @@ class Comparison:
     asked: dict[str, Any]  # data and configs: what a later run must repeat to go on
     made: dict[str, Any]
     rows: tuple[Row, ...] = ()
-    # Rows as of a truth table, without one; the seed is the search's. Those of chosen networks have a test accuracy.
+    # Without a tabular benchmark, rows like its own; the seed is the search's. Chosen networks have a test accuracy.
     trained: tuple[dict[str, Any], ...] = ()
 
     @property
@@ -58,21 +58,21 @@ class Comparison:
         own = {self.asked["search"]["estimator"]: SWEEP} if SWEEP in self.methods else {}
         return own | {name: f"{SWEEP}, {name}" for name in others}
 
-    def costs(self, method: str, truth: Truth | None = None, latency: str | None = None) -> np.ndarray:
+    def costs(self, method: str, tabular: TabularBenchmark | None = None, latency: str | None = None) -> np.ndarray:
         """(seeds, weights) test error + weight * ms of what `method` chose, as fractions, in the order of the seeds.
 
-        Milliseconds are measured ones where the truth is known, else the table's. Without a truth the networks must
-        have been trained: InputError where some are `missing`.
+        Milliseconds are measured ones where the tabular benchmark is known, else the table's. Without one the networks
+        must have been trained: InputError where some are `missing`.
         """
         rows = sorted((row for row in self.rows if row.method == method), key=lambda row: row.seed)
-        if truth is None and (lacking := replace(self, rows=tuple(rows)).missing()):
+        if tabular is None and (lacking := replace(self, rows=tuple(rows)).missing()):
             raise InputError(
                 f"{len(lacking)} networks that {method!r} chose are not trained yet: go on with the comparison, or "
                 "look at its `whole_seeds`"
             )
-        if truth is not None:
-            error, ms = truth.error.tolist(), truth.ms(latency).tolist()
-            place = {str(architecture): i for i, architecture in enumerate(truth.space)}
+        if tabular is not None:
+            error, ms = tabular.error.tolist(), tabular.ms(latency).tolist()
+            place = {str(architecture): i for i, architecture in enumerate(tabular.space)}
             point = lambda ops, seed: (error[place[ops]], ms[place[ops]])
         else:
             wrong = {job: 1 - accuracy for job, accuracy in self._tested().items()}

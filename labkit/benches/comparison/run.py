@@ -1,4 +1,4 @@
-"""The rows of a comparison, made: a sweep a seed, its second stage, and rivals that pay for what they use."""
+"""The rows of a comparison, made: a sweep a seed, its second stage, and baselines that pay for what they use."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ import torch
 
 from labkit.benches.comparison.rows import OURS, SCAN, SCRATCH, SELECTED, SHARED, SWEEP, Comparison, Row, load, save
 from labkit.benches.record import in_sittings
-from labkit.benches.tabular.table import Truth
+from labkit.benches.tabular.table import TabularBenchmark
 from labkit.benches.tabular.timing import LARGEST
 from labkit.blackbox.loop import METHODS
 from labkit.data import ImageSet
@@ -42,9 +42,9 @@ def compare(
     selection: SelectionConfig = SelectionConfig(),
     training: TrainConfig,
     seeds: int = 10,
-    rivals: Sequence[str] = ("random-selected", *SHARED),
+    baselines: Sequence[str] = ("random-selected", *SHARED),
     estimators: Sequence[str] = (),
-    truth: Truth | None = None,
+    tabular: TabularBenchmark | None = None,
     made: dict[str, Any] | None = None,
     workers: int | None = None,
     on_row: Callable[[Row], None] = lambda row: None,
@@ -53,21 +53,23 @@ def compare(
 
     Args:
         training: how chosen networks, and those of the search from scratch, are trained.
-        rivals: methods of `blackbox.METHODS` that search on the sweep's shared weights, and "random-selected".
+        baselines: methods of `blackbox.METHODS` that search on the sweep's shared weights, and "random-selected".
         estimators: names in `estimators.ESTIMATORS`: sweeps of the same first weights that follow these, with as many
             joint steps as come to the same image passes.
-        truth: of the same images; without one every chosen network is trained, `workers` at once.
+        tabular: of the same images; without one every chosen network is trained, `workers` at once.
     """
     if seeds < 2 or not latency_weights:
         raise InputError(f"a comparison needs two seeds and a latency weight; got {seeds} and {len(latency_weights)}")
-    for rival in rivals:
-        if rival not in (known := ("random-selected", *METHODS)):
-            raise unknown("rivals are", rival, known)
-    rivals = [SELECTED if name == "random-selected" else name for name in rivals]
+    for baseline in baselines:
+        if baseline not in (known := ("random-selected", *METHODS)):
+            raise unknown("baselines are", baseline, known)
+    baselines = [SELECTED if name == "random-selected" else name for name in baselines]
     for estimator in estimators:
         _following(config, estimator)  # refuses an unknown one
-    if truth is not None and truth.recipe["data"]["digest"] != data.digest:
-        raise InputError(f"the truth was made on {truth.recipe['data']['name']}: hand over the same images")
+    if tabular is not None and tabular.recipe["data"]["digest"] != data.digest:
+        raise InputError(
+            f"the tabular benchmark was made on {tabular.recipe['data']['name']}: hand over the same images"
+        )
     asked = {
         "data": data.card(),
         "search": asdict(config),
@@ -79,8 +81,8 @@ def compare(
     notes = _Notes(found, out, workers or os.cpu_count() or 1, on_row)
     trainer = partial(train_all, space=space, images=data, config=training, workers=notes.cores)
     for seed in range(seeds):
-        _one_seed(seed, notes, data, replace(config, seed=seed), selection, rivals, estimators, truth, trainer)
-        if truth is None and (jobs := notes.found.missing()):
+        _one_seed(seed, notes, data, replace(config, seed=seed), selection, baselines, estimators, tabular, trainer)
+        if tabular is None and (jobs := notes.found.missing()):
             for trained in trainer(jobs, test=True):
                 notes.train(trained)
     with suppress(OSError):  # not empty: of another comparison
@@ -111,11 +113,11 @@ class _Notes:
         save(self.found, self.out)
 
 
-def _one_seed(seed, notes, data, config, selection, rivals, estimators, truth, trainer) -> None:
+def _one_seed(seed, notes, data, config, selection, baselines, estimators, tabular, trainer) -> None:
     """The rows of one seed that are not noted yet. Its sweep is made, or goes on, only if one of them needs it."""
     found = notes.found
     done = {row.method: row for row in found.rows if row.seed == seed}
-    wanted = [SWEEP, OURS, *rivals, SCRATCH, *[SCAN] * (found.space.size <= LARGEST)]
+    wanted = [SWEEP, OURS, *baselines, SCRATCH, *[SCAN] * (found.space.size <= LARGEST)]
     followed = {f"{SWEEP}, {estimator}": estimator for estimator in estimators}
     wanted += followed
     if not set(wanted) - set(done):
@@ -136,7 +138,7 @@ def _one_seed(seed, notes, data, config, selection, rivals, estimators, truth, t
         elif method == SELECTED:
             results = second(again())  # at the sweep's cost, and the second stage's own
         elif method == SCRATCH:
-            results = _from_scratch(notes, supernet, config, truth, trainer, done[OURS].seconds)
+            results = _from_scratch(notes, supernet, config, tabular, trainer, done[OURS].seconds)
         elif method in followed:
             steps = _joint_steps_at_equal_cost(supernet, data, found.table, config, followed[method])
             other = replace(_following(config, followed[method]), joint_steps=steps)
@@ -172,7 +174,7 @@ def _row(method: str, seed: int, results: Sequence[SearchResult]) -> Row:
     return Row(method, seed, tuple(str(r.architecture) for r in results), len(looked_at), passes, seconds)
 
 
-def _from_scratch(notes, supernet, config, truth, trainer, seconds) -> tuple[SearchResult, ...]:
+def _from_scratch(notes, supernet, config, tabular, trainer, seconds) -> tuple[SearchResult, ...]:
     """Random architectures trained from scratch for `seconds`, in as many processes as there are cores.
 
     One sample serves all weights, judged on validation images. Where the same training is on record it is looked up.
@@ -181,14 +183,14 @@ def _from_scratch(notes, supernet, config, truth, trainer, seconds) -> tuple[Sea
     space, table = notes.found.space, notes.found.table
     order = space.sample(1_000, torch.Generator().manual_seed(config.seed))
     jobs = [Job(architecture, config.seed) for architecture in dict.fromkeys(order)]
-    if truth is None:
+    if tabular is None:
         rows = _in_time(jobs, notes, trainer, seconds)
         some = [space.architecture(row["ops"]) for row in rows]
         points = [Point(a, 1 - row["valid_accuracy"], table.table_ms(a), "trained") for a, row in zip(some, rows)]
         spent = sum(row["seconds"] for row in rows) / notes.cores
     else:
-        some = [job.architecture for job in jobs[: affordable(truth, seconds, notes.cores)]]
-        error = truth.valid_error[:, config.seed % truth.seeds].tolist()
+        some = [job.architecture for job in jobs[: affordable(tabular, seconds, notes.cores)]]
+        error = tabular.valid_error[:, config.seed % tabular.seeds].tolist()
         points, spent = [Point(a, error[space.index(a)], table.table_ms(a), "trained") for a in some], seconds
     images, training = notes.found.asked["data"], notes.found.asked["training"]
     passes = len(points) * (3 * images["train"] * training["epochs"] + images["valid"])
@@ -217,9 +219,9 @@ def _in_time(jobs, notes, trainer, seconds) -> list[dict[str, Any]]:
     return rows
 
 
-def affordable(truth: Truth, seconds: float, cores: int) -> int:
-    """Networks of the truth's recipe that can be trained in `seconds`, one a core, by the median of its records."""
-    return min(truth.space.size, max(1, int(cores * seconds / truth.seconds.median().item())))
+def affordable(tabular: TabularBenchmark, seconds: float, cores: int) -> int:
+    """How many networks can be trained in `seconds`, one a core, by the median of the tabular benchmark."""
+    return min(tabular.space.size, max(1, int(cores * seconds / tabular.seconds.median().item())))
 
 
 # --- going on ----------------------------------------------------------------------------------------------

@@ -6,18 +6,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from labkit.benches.comparison.rows import OURS, Comparison
-from labkit.benches.tabular.table import Truth
+from labkit.benches.tabular.table import TabularBenchmark
 from labkit.stats import band, sign_flips
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether `ours` is better than `rival` at one latency weight, in pairs of the same seed."""
+    """Whether `ours` is better than `baseline` at one latency weight, in pairs of the same seed."""
 
     latency_weight: float
-    rival: str
+    baseline: str
     ours: str
-    gain: float  # mean of (rival's cost - ours), as a fraction
+    gain: float  # mean of (baseline's cost - ours), as a fraction
     low: float  # of the 95 % bootstrap interval of that mean
     high: float
     p: float  # two-sided, sign flips
@@ -34,40 +34,41 @@ class Verdict:
 
     def __str__(self) -> str:
         return (
-            f"weight {self.latency_weight:g}: {self.ours} beats {self.rival}: {self.answer}, by {100 * self.gain:+.2f} "
-            f"points ({100 * self.low:+.2f} to {100 * self.high:+.2f}), p = {self.p:.3f}, n = {self.n}"
+            f"weight {self.latency_weight:g}: {self.ours} beats {self.baseline}: {self.answer}, by "
+            f"{100 * self.gain:+.2f} points ({100 * self.low:+.2f} to {100 * self.high:+.2f}), p = {self.p:.3f}, "
+            f"n = {self.n}"
         )
 
 
 def verdicts(
-    found: Comparison, truth: Truth | None = None, latency: str | None = None, ours: str = OURS
+    found: Comparison, tabular: TabularBenchmark | None = None, latency: str | None = None, ours: str = OURS
 ) -> tuple[Verdict, ...]:
-    """`ours` against every other method at every weight; none against a rival of fewer seeds, nor on one seed."""
-    own = found.costs(ours, truth, latency)
+    """`ours` against every other method at every weight; none against a baseline of fewer seeds, nor on one seed."""
+    own = found.costs(ours, tabular, latency)
     told = []
-    for rival in found.methods:
-        if rival == ours:
+    for baseline in found.methods:
+        if baseline == ours:
             continue
-        other = found.costs(rival, truth, latency)
+        other = found.costs(baseline, tabular, latency)
         if other.shape != own.shape or len(own) < 2:
             continue
         for w, gains in zip(found.latency_weights, (other - own).T):
             low, high = band(gains)
-            told.append(Verdict(w, rival, ours, float(gains.mean()), low, high, sign_flips(gains), len(gains)))
+            told.append(Verdict(w, baseline, ours, float(gains.mean()), low, high, sign_flips(gains), len(gains)))
     return tuple(told)
 
 
-def regrets(found: Comparison, method: str, truth: Truth, latency: str | None = None) -> np.ndarray:
+def regrets(found: Comparison, method: str, tabular: TabularBenchmark, latency: str | None = None) -> np.ndarray:
     """(seeds, weights) how much more what `method` chose costs than the best architecture there is, as fractions."""
-    best = [truth.as_cost(latency_weight=w, latency=latency).values.min().item() for w in found.latency_weights]
-    return found.costs(method, truth, latency) - np.array(best)
+    best = [tabular.as_cost(latency_weight=w, latency=latency).values.min().item() for w in found.latency_weights]
+    return found.costs(method, tabular, latency) - np.array(best)
 
 
 MEDIAN, NINETIETH = 0.01, 0.025  # true regret, as fractions: what a search may lose, and at its worst but a tenth
 
 
 def bars(
-    found: Comparison, truth: Truth, latency: str | None = None, method: str = OURS
+    found: Comparison, tabular: TabularBenchmark, latency: str | None = None, method: str = OURS
 ) -> tuple[tuple[str, bool], ...]:
     """What is asked of the true regret of `method`, a sentence a weight and one of all, and whether it holds.
 
@@ -75,7 +76,7 @@ def bars(
     """
     if method not in found.methods:
         return ()
-    lost, told = regrets(found, method, truth, latency), []
+    lost, told = regrets(found, method, tabular, latency), []
     by_weight = {f"weight {w:g}": values for w, values in zip(found.latency_weights, lost.T)}
     for where, values in (by_weight | {"all weights": lost}).items():
         median, ninetieth = np.quantile(values, (0.5, 0.9))
@@ -89,7 +90,7 @@ def bars(
 
 @dataclass(frozen=True)
 class Steering:
-    """How the weight that a choice is worth in truth follows the one that was asked for."""
+    """How the weight that a choice realises follows the one that was asked for."""
 
     slope: float  # of the logarithms: 1 follows it one to one, 0 not at all
     low: float  # of the 95 % bootstrap interval over seeds
@@ -104,7 +105,7 @@ class Steering:
 
 
 def steering(
-    truth: Truth,
+    tabular: TabularBenchmark,
     chosen: Sequence[tuple[Sequence[float], Sequence[str]]],
     latency: str | None = None,
     resamples: int = 500,
@@ -115,7 +116,7 @@ def steering(
     """
     worth: dict[str, float | None] = {}
     for ops in {ops for _, several in chosen for ops in several}:
-        worth[ops] = truth.realised_weight(truth.space.architecture(ops), latency)
+        worth[ops] = tabular.realised_weight(tabular.space.architecture(ops), latency)
     logs = [
         np.log([(w, worth[ops]) for w, ops in zip(*pair) if w > 0 and worth[ops] is not None]).reshape(-1, 2)
         for pair in chosen
@@ -131,4 +132,3 @@ def steering(
     draws = np.random.default_rng(0).integers(0, len(logs), (resamples, len(logs)))
     low, high = np.nanquantile([slope(draw) for draw in draws], (0.025, 0.975))
     return Steering(float(whole), float(low), float(high), len(logs))
-

@@ -9,7 +9,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 import labkit.data
-from labkit.benches.tabular.table import KIND, SCHEMA, Truth
+from labkit.benches.tabular.table import KIND, SCHEMA, TabularBenchmark
 from labkit.benches.tabular.timing import LARGEST
 from labkit.networks.parallel import Job, train_all
 from labkit.networks.training import RECIPE, TrainConfig
@@ -38,7 +38,7 @@ def build(
     if space.size > LARGEST:
         raise InputError(f"{space.name} has {space.size:,} architectures; at most {LARGEST:,} can all be trained")
     if seeds < 1:
-        raise InputError(f"a truth table needs at least one seed; got {seeds}")
+        raise InputError(f"a tabular benchmark needs at least one seed; got {seeds}")
     folder = storage.writable_folder(folder)
     images = labkit.data.by_name(data_name, seed=data_seed)
     recipe = {
@@ -50,7 +50,7 @@ def build(
     rows = storage.resume_lines(path)
     done = {(row["ops"], row["seed"]) for row in rows}
     jobs = [job for job in _jobs(space, seeds) if (str(job.architecture), job.seed) not in done]
-    with tqdm(total=space.size * seeds, initial=len(rows), disable=not progress, desc="truth", mininterval=1) as bar:
+    with tqdm(total=space.size * seeds, initial=len(rows), disable=not progress, desc="tabular", mininterval=1) as bar:
         with closing(train_all(jobs, space, images, config, workers, test=True)) as trained:
             for row in trained:
                 storage.append_line(path, row)
@@ -58,29 +58,31 @@ def build(
     return len(jobs)
 
 
-def retrain(truth: Truth, n: int, *, seed: int = 0, workers: int | None = None, progress: bool = False) -> list[dict]:
+def retrain(
+    tabular: TabularBenchmark, n: int, *, seed: int = 0, workers: int | None = None, progress: bool = False
+) -> list[dict]:
     """Train `n` random rows of `truth` again; each row with its `recorded_test_accuracy` beside the new one."""
-    total = truth.space.size * truth.seeds
+    total = tabular.space.size * tabular.seeds
     if not 1 <= n <= total:
-        raise InputError(f"{truth.space.name} has {total} trained networks to sample from; got {n}")
-    made_by = truth.recipe["data"]["made_by"]
+        raise InputError(f"{tabular.space.name} has {total} trained networks to sample from; got {n}")
+    made_by = tabular.recipe["data"]["made_by"]
     images = labkit.data.by_name(made_by["name"], seed=made_by["seed"])
-    if images.digest != truth.recipe["data"]["digest"]:
+    if images.digest != tabular.recipe["data"]["digest"]:
         raise InputError(
-            f"the images of {made_by['name']} differ here from those of the truth table ({images.digest}, then "
-            f"{truth.recipe['data']['digest']}): other fonts or versions"
+            f"the images of {made_by['name']} differ here from those of the tabular benchmark ({images.digest}, then "
+            f"{tabular.recipe['data']['digest']}): other fonts or versions"
         )
-    jobs = random.Random(seed).sample(_jobs(truth.space, truth.seeds), n)
-    config = TrainConfig(**truth.recipe["training"])
+    jobs = random.Random(seed).sample(_jobs(tabular.space, tabular.seeds), n)
+    config = TrainConfig(**tabular.recipe["training"])
     rows = []
     for row in tqdm(
-        train_all(jobs, truth.space, images, config, workers, test=True),
+        train_all(jobs, tabular.space, images, config, workers, test=True),
         total=n,
         disable=not progress,
         desc="retrain",
     ):
-        place = truth.space.index(truth.space.architecture(row["ops"]))
-        rows.append({**row, "recorded_test_accuracy": 1 - truth.test_error[place, row["seed"]].item()})
+        place = tabular.space.index(tabular.space.architecture(row["ops"]))
+        rows.append({**row, "recorded_test_accuracy": 1 - tabular.test_error[place, row["seed"]].item()})
     return rows
 
 
@@ -99,7 +101,7 @@ def _open(folder: Path, space: SearchSpace, recipe: dict[str, Any], seeds: int, 
         old = storage.read_json(path, KIND, SCHEMA)
         if old.get("space", {}).get("digest") != space.digest or old.get("recipe") != recipe:
             raise InputError(
-                f"{folder} holds a truth table of another space or recipe: name another folder, or delete that one"
+                f"{folder} holds a tabular benchmark of another space or recipe: name another folder, or delete it"
             )
         seeds, made = max(seeds, old["seeds"]), old["made"]
     name = {"name": space.name, "classes": space.classes, "digest": space.digest}

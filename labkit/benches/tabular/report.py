@@ -1,4 +1,4 @@
-"""Is a truth table good enough to judge by? Agreement of the seeds, ties, and what a latency weight can reach."""
+"""Is a tabular benchmark good enough to judge by? Agreement of the seeds, ties, and what a latency weight can reach."""
 
 import itertools
 import math
@@ -10,29 +10,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labkit.benches.tabular.table import Timed, Truth
+from labkit.benches.tabular.table import TabularBenchmark, Timed
 from labkit.pareto import Frontier, supported
 from labkit.stats import Agreement, agreement
 
 
 @dataclass(frozen=True)
-class Bar:
+class Threshold:
     """One demand on the table."""
 
     name: str
     value: float
-    bar: float
+    threshold: float
     at_least: bool
     unit: str = ""
 
     @property
     def passed(self) -> bool:
-        return bool(self.value >= self.bar if self.at_least else self.value <= self.bar)
+        return bool(self.value >= self.threshold if self.at_least else self.value <= self.threshold)
 
     def __str__(self) -> str:
         sign = "at least" if self.at_least else "at most"
         mark = "ok  " if self.passed else "FAIL"
-        return f"{mark} {self.name}: {self.value:.3g}{self.unit} ({sign} {self.bar:g}{self.unit})"
+        return f"{mark} {self.name}: {self.value:.3g}{self.unit} ({sign} {self.threshold:g}{self.unit})"
 
 
 @dataclass(frozen=True)
@@ -58,70 +58,72 @@ class FrontReport:
     pooling_first: bool  # whether pooling < 3x3 < 5x5 holds, in the mean over all architectures, in every slot
 
 
-def top_quarter(truth: Truth) -> Tensor:
+def top_quarter(tabular: TabularBenchmark) -> Tensor:
     """Indices of the best quarter by mean test error, best first."""
-    return truth.error.argsort()[: math.ceil(truth.space.size / 4)]
+    return tabular.error.argsort()[: math.ceil(tabular.space.size / 4)]
 
 
-def quartiles(truth: Truth) -> list[float]:
+def quartiles(tabular: TabularBenchmark) -> list[float]:
     """Accuracy of the worst, the three quartiles and the best architecture, as fractions."""
-    return (1 - truth.error).quantile(torch.linspace(0, 1, 5, dtype=torch.float64)).tolist()
+    return (1 - tabular.error).quantile(torch.linspace(0, 1, 5, dtype=torch.float64)).tolist()
 
 
-def bars(truth: Truth) -> tuple[Bar, ...]:
+def thresholds(tabular: TabularBenchmark) -> tuple[Threshold, ...]:
     """What a table must reach before anything is judged by it. Accuracies in points, hundredths of the images."""
-    top, error = top_quarter(truth), truth.error
-    pairs = list(itertools.combinations(range(truth.seeds), 2))
-    between = lambda rows: [_tau(truth.test_error[rows, a], truth.test_error[rows, b]).tau for a, b in pairs]
+    top, error = top_quarter(tabular), tabular.error
+    pairs = list(itertools.combinations(range(tabular.seeds), 2))
+    between = lambda rows: [_tau(tabular.test_error[rows, a], tabular.test_error[rows, b]).tau for a, b in pairs]
     everywhere, at_the_top = between(slice(None)), between(top)
-    spread = 100 * truth.test_error.std(1).median().item() if truth.seeds > 1 else math.nan
+    spread = 100 * tabular.test_error.std(1).median().item() if tabular.seeds > 1 else math.nan
     return (
-        Bar("rank agreement of two seeds (Kendall tau, lowest pair)", min(everywhere, default=math.nan), 0.85, True),
-        Bar("the same inside the top quarter", min(at_the_top, default=math.nan), 0.5, True),
-        Bar("standard deviation over seeds, median architecture", spread, 0.7, False, " points"),
-        Bar("range of accuracy", 100 * (error.max() - error.min()).item(), 50, True, " points"),
-        Bar("range inside the top quarter", 100 * (error[top[-1]] - error[top[0]]).item(), 4, True, " points"),
+        Threshold(
+            "rank agreement of two seeds (Kendall tau, lowest pair)", min(everywhere, default=math.nan), 0.85, True
+        ),
+        Threshold("the same inside the top quarter", min(at_the_top, default=math.nan), 0.5, True),
+        Threshold("standard deviation over seeds, median architecture", spread, 0.7, False, " points"),
+        Threshold("range of accuracy", 100 * (error.max() - error.min()).item(), 50, True, " points"),
+        Threshold("range inside the top quarter", 100 * (error[top[-1]] - error[top[0]]).item(), 4, True, " points"),
     )
 
 
-def repeat_bar(truth: Truth, rows: Sequence[dict[str, Any]]) -> Bar:
-    """How far networks trained again (`truth.retrain`) are from the table, against twice the noise of a seed.
+def repeat_threshold(tabular: TabularBenchmark, rows: Sequence[dict[str, Any]]) -> Threshold:
+    """How far networks trained again (`tabular.retrain`) are from the table, against twice the noise of a seed.
 
     On the machine and versions that made the table they agree to the bit; elsewhere rounding leads to another of the
     results that a seed could have had.
     """
     apart = [100 * (row["test_accuracy"] - row["recorded_test_accuracy"]) for row in rows]
-    places = [truth.space.index(truth.space.architecture(row["ops"])) for row in rows]
-    noise = 100 * truth.test_error[places].var(1).mean().sqrt().item()
+    places = [tabular.space.index(tabular.space.architecture(row["ops"])) for row in rows]
+    noise = 100 * tabular.test_error[places].var(1).mean().sqrt().item()
     difference = float(np.sqrt(np.mean(np.square(apart))))
-    return Bar("trained again, root mean square difference", difference, max(2 * noise, 0.5), False, " points")
+    return Threshold("trained again, root mean square difference", difference, max(2 * noise, 0.5), False, " points")
 
 
-def ranked(truth: Truth) -> tuple[Ranked, ...]:
+def ranked(tabular: TabularBenchmark) -> tuple[Ranked, ...]:
     """All architectures, best first, with their ties. The noise of a seed is pooled over the top quarter."""
-    noise = truth.test_error[top_quarter(truth)].var(1).mean().sqrt().item() if truth.seeds > 1 else math.nan
-    of_mean = noise / truth.seeds**0.5
-    best = truth.error.min().item()
-    names = list(map(str, truth.space))
+    noise = tabular.test_error[top_quarter(tabular)].var(1).mean().sqrt().item() if tabular.seeds > 1 else math.nan
+    of_mean = noise / tabular.seeds**0.5
+    best = tabular.error.min().item()
+    names = list(map(str, tabular.space))
     return tuple(
         Ranked(names[i], error, 1.96 * of_mean, error - best < 1.96 * 2**0.5 * of_mean)
-        for i in truth.error.argsort().tolist()
-        for error in (truth.error[i].item(),)
+        for i in tabular.error.argsort().tolist()
+        for error in (tabular.error[i].item(),)
     )
 
 
-def fronts(truth: Truth) -> tuple[FrontReport, ...]:
+def fronts(tabular: TabularBenchmark) -> tuple[FrontReport, ...]:
     """One report a card."""
-    return tuple(_front(truth, timed) for timed in truth.latencies)
+    return tuple(_front(tabular, timed) for timed in tabular.latencies)
 
 
-def _front(truth: Truth, timed: Timed) -> FrontReport:
-    front = list(truth.frontier(timed.name))
+def _front(tabular: TabularBenchmark, timed: Timed) -> FrontReport:
+    front = list(tabular.frontier(timed.name))
     corners = supported(Frontier.of(front))
     steepest = max(
         ((a.error - b.error) / (b.latency_ms - a.latency_ms) for a, b in itertools.pairwise(corners)), default=0.0
     )
-    error, ms = truth.error.numpy(), timed.measured_ms.numpy()
+    error, ms = tabular.error.numpy(), timed.measured_ms.numpy()
     places = {(p.error, p.latency_ms) for p in front}
     reached = lambda cost: _reached(places, error, ms, cost)
     targets = [p.latency_ms for p in front]
@@ -132,7 +134,7 @@ def _front(truth: Truth, timed: Timed) -> FrontReport:
         by_weight=len(corners),
         by_hinge=len(set().union(*(reached(error + steepest * np.maximum(ms - t, 0)) for t in targets))),
         by_deadline=len(set().union(*(reached(np.where(ms <= t, error, 1.0)) for t in targets))),
-        pooling_first=bool(_in_order(truth, timed)),
+        pooling_first=bool(_in_order(tabular, timed)),
     )
 
 
@@ -142,9 +144,9 @@ def _reached(places: set[tuple[float, float]], error, ms, cost) -> set[tuple[flo
     return places & {(float(error[cheapest]), float(ms[cheapest]))}
 
 
-def _in_order(truth: Truth, timed: Timed) -> bool:
+def _in_order(tabular: TabularBenchmark, timed: Timed) -> bool:
     """Whether the mean latency rises from each slot's last candidate to its first, as five_layer lists them."""
-    ms = timed.measured_ms.reshape([len(slot) for slot in truth.space.slots])
+    ms = timed.measured_ms.reshape([len(slot) for slot in tabular.space.slots])
     for s in range(ms.ndim):
         means = ms.movedim(s, 0).flatten(1).mean(1)
         if not (means[1:] < means[:-1]).all():
@@ -152,31 +154,31 @@ def _in_order(truth: Truth, timed: Timed) -> bool:
     return True
 
 
-def to_json(truth: Truth) -> dict[str, Any]:
-    every, order, cards = bars(truth), ranked(truth), fronts(truth)
+def to_json(tabular: TabularBenchmark) -> dict[str, Any]:
+    every, order, cards = thresholds(tabular), ranked(tabular), fronts(tabular)
     return {
         "schema": 1,
-        "passed": all(bar.passed for bar in every),
-        "space": truth.space.name,
-        "architectures": truth.space.size,
-        "seeds": truth.seeds,
-        "data": truth.recipe["data"],
-        "accuracy_quartiles": [round(q, 4) for q in quartiles(truth)],
-        "bars": [{**asdict(bar), "passed": bar.passed} for bar in every],
+        "passed": all(one.passed for one in every),
+        "space": tabular.space.name,
+        "architectures": tabular.space.size,
+        "seeds": tabular.seeds,
+        "data": tabular.recipe["data"],
+        "accuracy_quartiles": [round(q, 4) for q in quartiles(tabular)],
+        "thresholds": [{**asdict(one), "passed": one.passed} for one in every],
         "ranking": [asdict(row) for row in order],
         "fronts": [asdict(front) for front in cards],
-        "core_hours": round(truth.seconds.sum().item() / 3600, 2),
+        "core_hours": round(tabular.seconds.sum().item() / 3600, 2),
     }
 
 
-def to_text(truth: Truth) -> str:
-    order, cards = ranked(truth), fronts(truth)
+def to_text(tabular: TabularBenchmark) -> str:
+    order, cards = ranked(tabular), fronts(tabular)
     tied = [row for row in order if row.tied_with_best]
     lines = [
-        f"{truth.space.name}: {truth.space.size} architectures x {truth.seeds} seeds, "
-        f"{truth.seconds.sum().item() / 3600:.1f} core hours, made {truth.made['date']}",
-        "accuracy, quartiles (%): " + " / ".join(f"{100 * q:.1f}" for q in quartiles(truth)),
-        *map(str, bars(truth)),
+        f"{tabular.space.name}: {tabular.space.size} architectures x {tabular.seeds} seeds, "
+        f"{tabular.seconds.sum().item() / 3600:.1f} core hours, made {tabular.made['date']}",
+        "accuracy, quartiles (%): " + " / ".join(f"{100 * q:.1f}" for q in quartiles(tabular)),
+        *map(str, thresholds(tabular)),
         f"best: {order[0].architecture}, error {100 * order[0].error:.2f} +- {100 * order[0].half_width:.2f} %; "
         f"{len(tied) - 1} others are tied with it: {', '.join(row.architecture for row in tied[1:4])}"
         + (" ..." if len(tied) > 4 else ""),

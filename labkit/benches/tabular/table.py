@@ -1,7 +1,7 @@
 """The exact answer: every architecture of a small space, trained from scratch with several seeds and timed whole.
 
 A search can then be judged by true regret against the true frontier, and an estimator by an enumerated gradient.
-`data/truth/five_layer` ships. On disk:
+`data/tabular/five_layer` ships. On disk:
 
 manifest.json                      the recipe: space, data, training, and what computed it
 trained.jsonl                      a line a trained network: accuracies, complexity, seconds
@@ -28,7 +28,7 @@ from labkit.spaces import Architecture, SearchSpace
 from labkit.system import storage
 from labkit.system.errors import InputError
 
-KIND, SCHEMA = "truth", 1
+KIND, SCHEMA = "tabular benchmark", 1
 DEFAULT_LATENCY = "onnxruntime-b1"  # nearest to pooling < 3x3 < 5x5 at batch 1; eager PyTorch pools slowly
 
 
@@ -48,7 +48,7 @@ class Timed:
 
 
 @dataclass(frozen=True, eq=False)
-class Truth:
+class TabularBenchmark:
     """What is known about every architecture of a space."""
 
     space: SearchSpace
@@ -79,7 +79,8 @@ class Truth:
         found = storage.of_a_device(known, name or DEFAULT_LATENCY) or (None if name else next(iter(known), None))
         if found is None:
             raise InputError(
-                f"the truth of {self.space.name} has latencies of {', '.join(known) or 'no runtime'}; got {name!r}"
+                f"the tabular benchmark of {self.space.name} has latencies of {', '.join(known) or 'no runtime'}; "
+                f"got {name!r}"
             )
         return known[found]
 
@@ -89,8 +90,8 @@ class Truth:
             if not timed.card.differences(card):
                 return timed
         raise InputError(
-            f"the truth of {self.space.name} has no latencies like the table's ({card}): time its architectures on "
-            f"this device (python -m labkit truth latency), or judge by training (study --train)"
+            f"the tabular benchmark of {self.space.name} has no latencies like the table's ({card}): time its "
+            f"architectures on this device (python -m labkit tabular latency), or train the chosen (compare --train)"
         )
 
     def ms(self, latency: str | None = None, by: str = "measured") -> Tensor:
@@ -157,11 +158,11 @@ class Truth:
         return float(np.sqrt(weights[near[0]] * weights[near[-1]]))
 
 
-def load(source: str | Path = "five_layer") -> Truth:
-    """A truth table that `build` made: a folder, or the name of a shipped one."""
+def load(source: str | Path = "five_layer") -> TabularBenchmark:
+    """A tabular benchmark that `build` made: a folder, or the name of a shipped one."""
     folder = Path(source)
     if not folder.exists() and len(folder.parts) == 1:
-        folder = storage.DATA / "truth" / folder.name
+        folder = storage.DATA / "tabular" / folder.name
     manifest = storage.read_json(folder / "manifest.json", KIND, SCHEMA)
     try:
         space = _space(manifest)
@@ -171,7 +172,7 @@ def load(source: str | Path = "five_layer") -> Truth:
         if missing:
             raise InputError(
                 f"{folder} lacks {len(missing)} of {space.size * seeds} trained networks: "
-                "`python -m labkit truth build` goes on where it stopped"
+                "`python -m labkit tabular build` goes on where it stopped"
             )
         table = [[rows[str(a), seed] for seed in range(seeds)] for a in space]
         column = lambda key: torch.tensor([[row[key] for row in line] for line in table], dtype=torch.float64)
@@ -179,7 +180,7 @@ def load(source: str | Path = "five_layer") -> Truth:
         files = sorted((folder / "latency").glob("*/*.json"))
         named = lambda file: f"{file.parent.name}/{file.stem}"
         latencies = tuple(replace(_load_timed(file, space), name=named(file)) for file in files)
-        return Truth(
+        return TabularBenchmark(
             space=space,
             valid_error=1 - column("valid_accuracy"),
             test_error=1 - column("test_accuracy"),
@@ -190,7 +191,7 @@ def load(source: str | Path = "five_layer") -> Truth:
             made=manifest["made"],
         )
     except (KeyError, TypeError) as problem:
-        raise InputError(f"{folder} is a damaged truth table: {type(problem).__name__} {problem}") from None
+        raise InputError(f"{folder} is a damaged tabular benchmark: {type(problem).__name__} {problem}") from None
 
 
 # --- training all of it -------------------------------------------------------------------------------------
@@ -199,7 +200,9 @@ def load(source: str | Path = "five_layer") -> Truth:
 def _space(manifest: dict[str, Any]) -> SearchSpace:
     space = spaces.by_name(manifest["space"]["name"], manifest["space"]["classes"])
     if space.digest != manifest["space"]["digest"]:
-        raise InputError(f"the truth table is of another {space.name} ({manifest['space']['digest']}): make it anew")
+        raise InputError(
+            f"the tabular benchmark is of another {space.name} ({manifest['space']['digest']}): make it anew"
+        )
     return space
 
 

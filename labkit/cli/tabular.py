@@ -1,4 +1,4 @@
-"""`truth`: the exact answer of a small space."""
+"""`tabular`: the exact answer of a small space."""
 
 import argparse
 
@@ -9,7 +9,7 @@ from labkit.system.errors import InputError
 
 def add(verbs) -> None:
     acts = add_acts(
-        verbs, "truth", "the exact answer of a small space: train all of it, time all of it, judge the result"
+        verbs, "tabular", "the exact answer of a small space: train all of it, time all of it, judge the result"
     )
     of_all = lambda arguments: (goes_on if arguments.sample is None else begins_anew)(arguments)
     p = add_verb(acts, "build", build, "train every architecture; goes on where it stopped", stopped=of_all)
@@ -18,7 +18,7 @@ def add(verbs) -> None:
     p.add_argument("--seeds", type=int, default=3)
     p.add_argument("--workers", type=int, help="training processes; all cores by default")
     p.add_argument("--sample", type=int, metavar="N", help="train N random rows again and compare")
-    p.add_argument("--out", default="data/truth/five_layer", help="folder of the truth table")
+    p.add_argument("--out", default="data/tabular/five_layer", help="folder of the tabular benchmark")
 
     p = add_verb(acts, "latency", latency, "time every architecture end to end, as a latency table was timed")
     p.add_argument("table", help="the latency table whose conditions are used: a file or a shipped name")
@@ -27,8 +27,8 @@ def add(verbs) -> None:
     p.add_argument("--device", default="cpu", help="cpu or cuda: the one that the table was measured on")
     p.add_argument("--out", required=True, help="file of the latencies")
 
-    p = add_verb(acts, "report", report, "say whether a truth table is good enough to judge by")
-    p.add_argument("truth", nargs="?", default="five_layer", help="folder, or the name of a shipped one")
+    p = add_verb(acts, "report", report, "say whether a tabular benchmark is good enough to judge by")
+    p.add_argument("tabular", nargs="?", default="five_layer", help="folder, or the name of a shipped one")
 
 
 def build(arguments: argparse.Namespace) -> Outcome:
@@ -50,30 +50,36 @@ def build(arguments: argparse.Namespace) -> Outcome:
         progress=True,
     )
     total = space.size * arguments.seeds
-    value = {"schema": 1, "truth": str(arguments.out), "trained": new, "total": total, "passed": True}
+    value = {"schema": 1, "tabular": str(arguments.out), "trained": new, "total": total, "passed": True}
     text = f"{new} networks trained, {total - new} were there\nsaved in {arguments.out}"
     return value, text, True
 
 
 def _sample(arguments: argparse.Namespace) -> Outcome:
-    from labkit.benches.tabular import build
-    from labkit.benches.tabular import report as truth_report
-    from labkit.benches.tabular import table as truth
+    from labkit.benches.tabular import build as building
+    from labkit.benches.tabular import report as tabular_report
+    from labkit.benches.tabular import table as tabular
 
-    known = truth.load(arguments.out)
-    rows = build.retrain(known, arguments.sample, workers=arguments.workers, progress=True)
-    bar = truth_report.repeat_bar(known, rows)
+    known = tabular.load(arguments.out)
+    rows = building.retrain(known, arguments.sample, workers=arguments.workers, progress=True)
+    check = tabular_report.repeat_threshold(known, rows)
     lines = [
         f"{row['ops']} seed {row['seed']}: {100 * row['test_accuracy']:.2f} %, "
         f"recorded {100 * row['recorded_test_accuracy']:.2f} %"
         for row in rows
     ]
-    value = {"schema": 1, "passed": bar.passed, "rows": rows, "difference_points": bar.value, "bar_points": bar.bar}
-    return value, "\n".join([*lines, str(bar)]), bar.passed
+    value = {
+        "schema": 1,
+        "passed": check.passed,
+        "rows": rows,
+        "difference_points": check.value,
+        "threshold_points": check.threshold,
+    }
+    return value, "\n".join([*lines, str(check)]), check.passed
 
 
 def latency(arguments: argparse.Namespace) -> Outcome:
-    from labkit.benches.tabular import table as truth
+    from labkit.benches.tabular import table as tabular
     from labkit.benches.tabular import timing
     from labkit.latency.table import LatencyTable
     from labkit.system import storage
@@ -84,7 +90,7 @@ def latency(arguments: argparse.Namespace) -> Outcome:
     space = timing.space_of(table)
     device = usable_device(arguments)
     timed = timing.time_all(space, table, seconds=arguments.seconds, rounds=arguments.rounds, device=device)
-    truth.save_timed(timed, space, arguments.out)
+    tabular.save_timed(timed, space, arguments.out)
     low, high = timed.measured_ms.min().item(), timed.measured_ms.max().item()
     text = f"{space.size} architectures: {low:.3f} to {high:.3f} ms end to end ({timed.card})\nsaved in {arguments.out}"
     value = {"schema": 1, "latencies": str(arguments.out), "range_ms": [low, high], "card": timed.card.to_json()}
@@ -92,8 +98,8 @@ def latency(arguments: argparse.Namespace) -> Outcome:
 
 
 def report(arguments: argparse.Namespace) -> Outcome:
-    from labkit.benches.tabular import report as truth_report
-    from labkit.benches.tabular import table as truth
+    from labkit.benches.tabular import report as tabular_report
+    from labkit.benches.tabular import table as tabular
 
-    value = truth_report.to_json(known := truth.load(arguments.truth))
-    return value, truth_report.to_text(known), value["passed"]
+    value = tabular_report.to_json(known := tabular.load(arguments.tabular))
+    return value, tabular_report.to_text(known), value["passed"]
