@@ -138,11 +138,12 @@ def test_what_the_table_cannot_answer_is_refused(known, ask, says):
 
 
 @pytest.fixture
-def small(monkeypatch):
+def small(request):
     """A space of four architectures, an image set of a few hundred, an epoch."""
     edges = (Edge(3, 4, 4, fixed="conv3x3"), Edge(4, 4, slot=0), Edge(4, 4, slot=1))
     space = SearchSpace("small", (("conv3x3", "maxpool3x3"),) * 2, edges, (3, 32, 32), 10, "flat")
-    monkeypatch.setitem(lk.spaces.SPACES, "small", lambda classes=10: space)
+    lk.spaces.SPACES.register("small", lambda classes=10: space)
+    request.addfinalizer(lambda: lk.spaces.SPACES.remove("small"))
     return space
 
 
@@ -262,7 +263,7 @@ def test_report_on_the_command_line(known, capsys):
         (["tabular", "build", "--space", "mobile-tiny", "--out", "OUT"], "3,630,312 architectures; at most 5,000"),
         (["tabular", "build", "--seeds", "0", "--out", "OUT"], "at least one seed"),
         (["tabular", "build", "--workers", "0", "--out", "OUT"], "at least one worker"),
-        (["tabular", "build", "--data", "nope", "--out", "OUT"], "data is folder:PATH or one of"),
+        (["tabular", "build", "--data", "nope", "--out", "OUT"], "image sets are glyphs, glyphs-hard, digits"),
         (["tabular", "latency", "nope", "--out", "OUT/t.json"], "no latency table is called 'nope'"),
         (["tabular", "latency", "mobile-tiny-torch-b1", "--out", "OUT/t.json"], "can all be timed"),
         (["tabular"], "the following arguments are required: ACT"),
