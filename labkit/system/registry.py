@@ -21,6 +21,7 @@ class Own(NamedTuple):
     name: str
     module: str  # that registered it
     part: Any
+    home: str  # the module of the registry, which a new process has not imported yet
 
 
 class Registry(Mapping[str, T], Generic[T]):
@@ -35,6 +36,7 @@ class Registry(Mapping[str, T], Generic[T]):
         self.kind, self.function = kind, function
         self._parts: dict[str, T] = {}
         self._modules: dict[str, str] = {}
+        self.home: str = sys._getframe(1).f_globals["__name__"]
         _REGISTRIES[kind] = self
 
     @overload
@@ -109,7 +111,8 @@ class Registry(Mapping[str, T], Generic[T]):
     def own(self, names: Iterable[str] | None = None) -> tuple[Own, ...]:
         """The parts, of `names` or of all, that do not come with the package."""
         wanted = self._parts if names is None else names
-        return tuple(Own(self.kind, name, self.module(name), self.find(name)) for name in wanted if self.is_own(name))
+        own = [name for name in wanted if self.is_own(name)]
+        return tuple(Own(self.kind, name, self.module(name), self.find(name), self.home) for name in own)
 
     def __getitem__(self, name: str) -> T:
         return self._parts[name]
@@ -132,6 +135,7 @@ def own_parts() -> tuple[Own, ...]:
 def adopt(parts: tuple[Own, ...]) -> None:
     """Register in this process what `own_parts` returned in another one."""
     for own in parts:
+        importlib.import_module(own.home)
         registry = _REGISTRIES[own.kind]
         registry._parts[own.name], registry._modules[own.name] = own.part, own.module
 
