@@ -9,6 +9,7 @@ import copy
 import json
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -105,9 +106,9 @@ def check_space(space: str | SearchSpace) -> None:
     for architecture in dealt:
         _require(space.decode(space.encode(architecture)) == architecture, f"{architecture} survives its encoding")
         _require(space.architecture(str(architecture)) == architecture, f"{architecture} survives its text")
-        network = _built(lambda a=architecture: derive(supernet, a), f"the network of {architecture}").eval()
+        network = _built(partial(derive, supernet, architecture), f"the network of {architecture}").eval()
         with torch.no_grad():
-            logits = _built(lambda n=network: n(images), f"a pass of {architecture}")
+            logits = _built(partial(network, images), f"a pass of {architecture}")
             _require(
                 tuple(logits.shape) == (2, space.classes),
                 f"the logits of {architecture} have the shape {(2, space.classes)}; got {tuple(logits.shape)}",

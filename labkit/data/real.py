@@ -4,6 +4,7 @@ import io
 import os
 import string
 import tarfile
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -94,7 +95,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 
 def _folder_files(path: Path, limit: int | None) -> list[_File]:
     named = {p.name for p in path.iterdir() if p.is_dir()}
-    parts = [part for part in ("train", "test") if part in named] or [""]
+    parts = tuple(part for part in ("train", "test") if part in named) or ("",)
     files = []
     for part in parts:
         for label in sorted(p for p in (path / part).iterdir() if p.is_dir()):
@@ -105,7 +106,8 @@ def _folder_files(path: Path, limit: int | None) -> list[_File]:
 
 def _archive_files(path: Path, limit: int | None) -> list[_File]:
     """Pictures of a tar archive, read without unpacking it anywhere."""
-    files, taken = [], {}
+    files: list[_File] = []
+    taken: Counter[tuple[str, str]] = Counter()
     try:
         with tarfile.open(path) as archive:
             for member in archive:
@@ -113,9 +115,10 @@ def _archive_files(path: Path, limit: int | None) -> list[_File]:
                 if not member.isfile() or len(parts) < 2 or Path(parts[-1]).suffix.lower() not in SUFFIXES:
                     continue
                 key = (parts[-3] if len(parts) > 2 and parts[-3] in ("train", "test") else "", parts[-2])
-                taken[key] = taken.get(key, 0) + 1
-                if limit is None or taken[key] <= limit:
-                    files.append(_File(*key, archive.extractfile(member).read()))
+                taken[key] += 1
+                picture = archive.extractfile(member)
+                if picture is not None and (limit is None or taken[key] <= limit):
+                    files.append(_File(*key, picture.read()))
     except (tarfile.TarError, EOFError, OSError) as problem:
         raise InputError(f"{path} is not a whole tar archive of class folders ({problem})") from None
     return files

@@ -6,7 +6,7 @@ _torchvision_schemas: torch.library.Library | None = None
 
 
 def import_torchvision():
-    """torchvision, also beside a CPU-only torch.
+    """torchvision, also with a CPU-only torch.
 
     Its wheel on PyPI is built for CUDA: without the CUDA libraries its C++ operators do not load, and its import
     then fails on the schemas of the two that it registers a fake for. Declaring those is enough for all we use.
@@ -26,7 +26,7 @@ def import_torchvision():
 
 
 def transforms():
-    """torchvision.transforms.v2, beside any torch."""
+    """torchvision.transforms.v2, with any torch."""
     import_torchvision()
     from torchvision.transforms import v2
 

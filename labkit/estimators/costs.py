@@ -60,14 +60,14 @@ class LatencyCost:
 class Deadline:
     """A hard limit on latency: an architecture is late or it is not, and how late does not matter.
 
-    Whether one is late has no slope, so nothing that differentiates a latency can use it; its *probability* has one,
+    Whether one is late has no gradient, so nothing that differentiates a latency can use it; its *probability* has one,
     which the score function estimates. `nearly_late` is a control variate for that: it lowers the variance and leaves
-    the mean alone. Where every draw is late that probability says nothing about the way back; `penalty` adds the
-    overtime, which does, and which is nothing within the deadline.
+    the mean alone. Where every draw is late that probability does not say which way leads back; `penalty` adds
+    the overtime, which does, and which is 0 within the deadline.
     """
 
     deadline_ms: float
-    allowed: float = 0.05  # share of the draws that may be late before being late gets dearer
+    allowed: float = 0.05  # share of the draws that may be late before being late costs more
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.deadline_ms) and self.deadline_ms > 0):
@@ -80,7 +80,7 @@ class Deadline:
         return (ms > self.deadline_ms).to(ms)
 
     def nearly_late(self, ms: Tensor, width_ms: float) -> Tensor:
-        """(N,) a smooth stand-in for `late`, with a slope for about `width_ms` on either side of the deadline."""
+        """(N,) a smooth stand-in for `late`, with a gradient within about `width_ms` on either side of the deadline."""
         return ((ms - self.deadline_ms) / width_ms).sigmoid()
 
     def overtime(self, ms: Tensor) -> Tensor:

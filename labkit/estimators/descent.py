@@ -83,7 +83,7 @@ class InTime:
     """What a descent under a deadline found."""
 
     architecture: Architecture
-    latency_ms: float  # by the black box that the deadline was held against
+    latency_ms: float  # by the black box that the deadline was checked with
     cost: float
     weight: float  # of being late, where the dual ascent ended, in units of the cost
     late: float  # share of late draws over the last tenth of the steps
@@ -119,7 +119,7 @@ def descend_in_time(
         control: differentiable stand-in for the cost; the cost itself by default.
         latency_control: differentiable stand-in for the milliseconds, such as a LatencyTable; the black box itself by
             default. It may be wrong: that costs variance.
-        width_ms: of the slope of the smooth deadline, a twentieth of it by default.
+        width_ms: of the rise of the smooth deadline, a twentieth of it by default.
         entropy: how much a nat of doubt is worth at first, in units of the cost; it falls to nothing in a line.
         finalists: of the architectures in time, how many of the most probable, and of the cheapest drawn, have their
             costs compared at the end.

@@ -1,4 +1,4 @@
-"""A distribution over architectures: one categorical a slot, held as logits (S, K).
+"""A distribution over architectures: one categorical a slot, stored as logits (S, K).
 
 In shapes: S slots, K candidates, N samples.
 """
@@ -35,6 +35,8 @@ class ArchDistribution(nn.Module):
     becomes (p + softening) / (1 + k softening), so that no candidate is ever given up (UNAS, for the large spaces).
     """
 
+    mask: Tensor  # (S, K) bool, true where a slot has the candidate
+
     def __init__(self, space: SearchSpace, softening: float = 0.0):
         super().__init__()
         if not (math.isfinite(softening) and softening >= 0):
@@ -51,7 +53,9 @@ class ArchDistribution(nn.Module):
             return log_p
         p = (log_p.exp() + self.softening).masked_fill(~self.mask, 0.0)
         p = p / p.sum(-1, keepdim=True)
-        return p.masked_fill(~self.mask, 1.0).log().masked_fill(~self.mask, -1e9)  # no log 0, whose slope is no number
+        return (
+            p.masked_fill(~self.mask, 1.0).log().masked_fill(~self.mask, -1e9)
+        )  # no log 0, whose gradient is not a number
 
     def probs(self) -> Tensor:
         """(S, K) probabilities."""

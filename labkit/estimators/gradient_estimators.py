@@ -6,7 +6,7 @@ Each estimates d E[cost(z)] / d logits for z drawn from the distribution, and al
 
 `cost` maps op weights (N, S, K) to N costs. `control` is a differentiable stand-in that also accepts relaxed
 weights; it defaults to `cost` itself, which must then be differentiable. Nothing here touches a `.grad`.
-A call asks `cost` about its `n` draws once, where it asks at all; as a control, `cost` is asked beside that.
+A call asks `cost` about its `n` draws once, where it asks at all; as a control, `cost` is asked in addition.
 
     estimator        cost       control                  bias    variance
     Reinforce        any        unused                   none    high; its baseline decides
@@ -164,9 +164,9 @@ class FittedUnas(Estimator):
             value = cost(sample.hard)
         weights = sample.soft - sample.soft_given_hard + sample.soft_given_hard.detach()
         relaxed = (control or cost)(weights)
-        slope = lambda surrogate: torch.autograd.grad(surrogate.mean(), dist.logits, retain_graph=True)[0]
-        plain = slope(value * sample.log_prob)
-        shift = slope(relaxed - relaxed.detach() * sample.log_prob)
+        derive = lambda surrogate: torch.autograd.grad(surrogate.mean(), dist.logits, retain_graph=True)[0]
+        plain = derive(value * sample.log_prob)
+        shift = derive(relaxed - relaxed.detach() * sample.log_prob)
         gradient = plain + self.scale * shift
         new = ((plain * shift).sum().item(), (shift * shift).sum().item())
         self._moments = tuple(self.decay * old + (1 - self.decay) * x for old, x in zip(self._moments, new))
@@ -216,7 +216,7 @@ class GumbelSoftmax(Estimator):
 
 @dataclass(frozen=True)
 class StraightThrough(Estimator):
-    """The slope at the one-hot sample, passed on as if it had been taken at the relaxed one.
+    """The gradient at the one-hot sample, passed on as if it had been taken at the relaxed one.
 
     Approximates: nothing exactly; biased, and at low temperature noisy as well.
     Requires: a differentiable control.
@@ -235,7 +235,7 @@ class StraightThrough(Estimator):
 
 @dataclass(frozen=True)
 class DartsSoftmax(Estimator):
-    """The slope of the cost of the mixture itself, with the probabilities as op weights.
+    """The gradient of the cost of the mixture itself, with the probabilities as op weights.
 
     Approximates: d control(E[z]) / d logits, which is that of E[cost(z)] only for a multilinear cost.
     Requires: a differentiable control. Draws nothing: `n` and the generator are not used.
@@ -341,7 +341,7 @@ def register_estimator(name: str, make: EstimatorMaker | None = None, *, replace
     return register if make is None else register(make)
 
 
-for _name, _make in {
+_BUILT_IN: dict[str, EstimatorMaker] = {
     "unas": Unas,
     "unas-fitted": FittedUnas,
     "rebar": Rebar,
@@ -351,5 +351,6 @@ for _name, _make in {
     "gumbel": GumbelSoftmax,
     "straight-through": StraightThrough,
     "darts": DartsSoftmax,
-}.items():
+}
+for _name, _make in _BUILT_IN.items():
     ESTIMATORS.register(_name, _make)

@@ -21,7 +21,7 @@ def count(network: nn.Module, image: tuple[int, int, int] = (3, 32, 32)) -> Comp
     layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     seen = {"macs": 0, "activations": 0}
 
-    def note(layer: nn.Module, _: tuple[Tensor, ...], out: Tensor) -> None:
+    def note(layer: nn.Conv2d | nn.Linear, _: tuple[Tensor, ...], out: Tensor) -> None:
         numbers = out[0].numel()
         fan_in = layer.weight[0].numel()  # a convolution's weight is (out, in / groups, height, width)
         seen["macs"] += numbers * fan_in

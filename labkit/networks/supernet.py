@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import astuple
 from functools import reduce
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -39,8 +40,8 @@ def frozen_statistics(module: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def held(parameters: Iterable[Tensor]) -> Iterator[None]:
-    """Inside the block passes keep nothing for the slope in `parameters`."""
+def frozen_parameters(parameters: Iterable[Tensor]) -> Iterator[None]:
+    """Inside the block `parameters` are frozen: no graph is kept for their gradients."""
     learning = [p for p in parameters if p.requires_grad]
     for parameter in learning:
         parameter.requires_grad_(False)
@@ -62,6 +63,14 @@ def weights_hash(module: nn.Module) -> str:
     for name, tensor in module.state_dict().items():
         hasher.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
     return hasher.hexdigest()[:12]
+
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def in_memory_format(network: Module, memory_format: torch.memory_format) -> Module:
+    """`network` itself, its weights in this memory format; on a CPU channels last is faster, above all in pooling."""
+    return network.to(memory_format=memory_format)  # type: ignore[call-overload]  # torch's stubs leave this form out
 
 
 RunModule = Callable[[nn.Module, Tensor], Tensor]  # on what it reads
@@ -139,7 +148,7 @@ class Supernet(_EdgeNetwork):
 
     def __init__(self, space: SearchSpace, seed: int = 0):
         with seeded(seed):
-            super().__init__(space, lambda e: operation(e.fixed, e) if e.fixed else MixedOp(space.slots[e.op_slot], e))
+            super().__init__(space, lambda e: operation(e.fixed, e) if e.fixed else MixedOp(space.candidates(e), e))
         if not space.is_chain:
             for norm in (m for m in self.modules() if isinstance(m, nn.BatchNorm2d)):
                 norm.requires_grad_(False)
@@ -191,7 +200,7 @@ class Network(_EdgeNetwork):
         def build(edge: Edge) -> nn.Module:
             if edge.terms:
                 return Chosen(space.chosen(edge, architecture), edge)
-            return operation(edge.fixed or architecture.ops[edge.slot], edge)
+            return operation(space.candidates(edge)[0] if edge.slot is None else architecture.ops[edge.slot], edge)
 
         with seeded(seed):
             super().__init__(space, build)
@@ -208,13 +217,13 @@ def derive(source: SearchSpace | Supernet, architecture: Architecture, *, seed: 
         return Network(source, architecture, seed)
     network = Network(source.space, architecture, seed)
     for edge, ours, shared in zip(source.space.edges, network.body, source.body):
-        if edge.terms:
-            names = source.space.slots[edge.op_slot]
+        names = source.space.candidates(edge)
+        if isinstance(ours, Chosen) and isinstance(shared, MixedOp):
             for name, op in ours.ops.items():
                 op.load_state_dict(shared.ops[names.index(name)].state_dict())
             continue
-        if edge.slot is not None:
-            shared = shared.ops[source.space.slots[edge.slot].index(architecture.ops[edge.slot])]
+        if edge.slot is not None and isinstance(shared, MixedOp):
+            shared = shared.ops[names.index(architecture.ops[edge.slot])]
         ours.load_state_dict(shared.state_dict())
     network.head.load_state_dict(source.head.state_dict())
     return network.to(next(source.parameters()).device).train(source.training)

@@ -120,7 +120,8 @@ def scratch_search(
         on_network: called with each trained architecture's point.
     """
     table.check(supernet.space)
-    started, points, passes = time.perf_counter(), [], 0.0
+    started, passes = time.perf_counter(), 0.0
+    points: list[Point] = []
     for architecture in distinct(supernet.space, min(1_000, supernet.space.size), table, config):
         spent = time.perf_counter() - started
         if points and spent * (len(points) + 1) / len(points) > seconds:

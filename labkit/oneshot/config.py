@@ -150,8 +150,8 @@ class SearchConfig:
     def task_units(self) -> float:
         """What one unit of error is worth in the task's cost: about `nats_per_error`, or exactly 1.
 
-        Error has no slope, and the score function needs none: cross-entropy over `nats_per_error` is its control then,
-        and a latency weight means what it says on the shared weights.
+        Error has no gradient, and the score function needs none. Cross-entropy over `nats_per_error` is its control
+        then, and a latency weight means what it says on the shared weights.
         """
         return self.nats_per_error if self.task_cost == "cross-entropy" else 1.0
 

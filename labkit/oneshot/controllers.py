@@ -20,7 +20,7 @@ from labkit.spaces import SearchSpace
 
 
 class Controller:
-    """One distribution, the latency that it minimises beside the task, and the optimiser of its logits.
+    """One distribution, the latency that it minimises together with the task, and the optimiser of its logits.
 
     It lives on the CPU: a few dozen numbers are moved sooner there than a GPU is told to.
     """
@@ -37,16 +37,14 @@ class Controller:
     def move(
         self, task_gradient: Tensor, table: LatencyTable, measured_ms: Cost | None, generator: torch.Generator
     ) -> float | None:
-        """One step down a task gradient (S, K) and the slope of latency; the share of late draws, under a deadline."""
+        """One step down the gradients (S, K) of task and latency; the share of late draws, under a deadline."""
         config, dist = self.config, self.dist
         cost = config.latency_cost_at(self.turn)
         draws = self.of_latency.least_draws
         latency = latency_gradient(self.of_latency, dist, cost, table, measured_ms, generator, draws)
         late = None
         if config.deadline is not None:
-            being_late, late = lateness(
-                self.of_late, dist, config.deadline, table, measured_ms, generator, draws
-            )
+            being_late, late = lateness(self.of_late, dist, config.deadline, table, measured_ms, generator, draws)
             latency = latency + self.dual.weight * being_late
             self.dual.update(late, config.deadline.allowed)
         dist.logits.grad = task_gradient + config.task_units * latency
@@ -84,7 +82,7 @@ def cosine(done: float, end: float) -> float:
 class AdditiveControl:
     """A value a candidate of each slot, whose sum follows the costs drawn so far: ridge regression that forgets.
 
-    Its mean under any distribution, and the slope of that, are in closed form. So a draw from one distribution teaches
+    Its mean under any distribution, and its gradient, are in closed form. So a draw from one distribution teaches
     every other, and unbiasedness does not depend on how well.
     """
 
@@ -122,10 +120,10 @@ class AdditiveControl:
 def shared(gradient: Tensor, mine: int, dists: Sequence[ArchDistribution], values: Tensor) -> list[Tensor]:
     """What every distribution may take from an unbiased gradient (S, K) of one of them, `dists[mine]`.
 
-    Each takes the slope of the control's mean, in closed form. What the control leaves over goes to `mine` alone, as
+    Each takes the gradient of the control's mean, in closed form. What the control leaves over goes to `mine` alone, as
     many times over as there are distributions. Turns being equally frequent, the mean over them is each one's own
     gradient, whatever the control's `values` (S, K).
     """
-    slopes = [torch.autograd.grad((dist.probs() * values.to(dist.logits)).sum(), dist.logits)[0] for dist in dists]
-    left_over = len(dists) * (gradient - slopes[mine])
-    return [slope + left_over if i == mine else slope for i, slope in enumerate(slopes)]
+    exact = [torch.autograd.grad((dist.probs() * values.to(dist.logits)).sum(), dist.logits)[0] for dist in dists]
+    left_over = len(dists) * (gradient - exact[mine])
+    return [each + left_over if i == mine else each for i, each in enumerate(exact)]

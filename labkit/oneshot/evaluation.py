@@ -2,13 +2,14 @@
 
 import copy
 from collections.abc import Iterable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from labkit.data import Images, ImageSet
 from labkit.latency.table import LatencyTable
-from labkit.networks.supernet import Supernet, derive
+from labkit.networks.supernet import MixedOp, Supernet, derive, in_memory_format
 from labkit.oneshot.config import SearchConfig
 from labkit.pareto import Point
 from labkit.spaces import Architecture, SearchSpace
@@ -96,7 +97,7 @@ def _errors_one_by_one(
     (first, _), (second, _) = (next(part.batches(len(part))) for part in (calibration, images))
     at_once, errors = JUDGED_AT_ONCE[images.labels.device.type], {}
     for architecture in dict.fromkeys(architectures):
-        network = derive(supernet, architecture).to(memory_format=torch.channels_last)
+        network = in_memory_format(derive(supernet, architecture), torch.channels_last)
         for norm in (m for m in network.modules() if isinstance(m, nn.BatchNorm2d)):
             norm.momentum = 1.0
         if fresh:
@@ -112,7 +113,7 @@ def _errors(
     supernet: Supernet, architectures: list[Architecture], calibration: Images, images: Images, *, fresh: bool
 ) -> dict[Architecture, float]:
     """Walk the tree of shared beginnings, depth first, carrying calibration and judged features side by side."""
-    net = copy.deepcopy(supernet).to(memory_format=torch.channels_last)
+    net = in_memory_format(copy.deepcopy(supernet), torch.channels_last)
     at_once = JUDGED_AT_ONCE[images.labels.device.type]
     for norm in (m for m in net.modules() if isinstance(m, nn.BatchNorm2d)):
         norm.momentum = 1.0  # running statistics become those of the calibration batch
@@ -135,7 +136,7 @@ def _errors(
         for k, name in enumerate(net.space.slots[edge.slot]):
             chosen = [a for a in group if a.ops[edge.slot] == name]
             if chosen:
-                visit(depth + 1, *through(module.ops[k], calibrating, judged), chosen)
+                visit(depth + 1, *through(cast(MixedOp, module).ops[k], calibrating, judged), chosen)
 
     (first, _), (second, _) = (next(part.batches(len(part))) for part in (calibration, images))
     visit(0, first, second, list(dict.fromkeys(architectures)))

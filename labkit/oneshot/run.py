@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from labkit.data import ImageSet, ShuffledBatches
 from labkit.estimators.distributions import ArchDistribution
 from labkit.estimators.gradient_estimators import ESTIMATORS, Cost
 from labkit.latency.table import LatencyTable
-from labkit.networks.supernet import Supernet, seeded, weights_hash
+from labkit.networks.supernet import Supernet, in_memory_format, seeded, weights_hash
 from labkit.oneshot.config import SearchConfig
 from labkit.oneshot.controllers import AdditiveControl, Controller, cosine, shared
 from labkit.oneshot.task_cost import TaskCost
@@ -63,7 +63,7 @@ class SearchRun:
         self.config, self.data, self.table, self.measured_ms = config, data, table, measured_ms
         self.on_step = on_step
         self.ingredients = _ingredients(supernet, data, config, table, measured_ms, aims)
-        self.supernet = copy.deepcopy(supernet).to(memory_format=torch.channels_last)  # sooner, above all in pooling
+        self.supernet = in_memory_format(copy.deepcopy(supernet), torch.channels_last)
         self.supernet.train()
         self.parameters = [p for p in self.supernet.parameters() if p.requires_grad]
         device = next(supernet.parameters()).device
@@ -91,9 +91,10 @@ class SearchRun:
 
     @property
     def learnt(self) -> Supernet:
-        """What is judged: the mean of the last steps' weights where the config asks for it, else the last ones."""
-        begun = self.averaged is not None and self.averaged.n_averaged.item() > 0
-        return self.averaged.module if begun else self.supernet
+        """The weights that are evaluated: the mean of the last steps where the config asks for it, else the last."""
+        if self.averaged is not None and self.averaged.n_averaged.item() > 0:
+            return cast(Supernet, self.averaged.module)
+        return self.supernet
 
     @property
     def seconds(self) -> float:
@@ -102,7 +103,7 @@ class SearchRun:
     def advance(self, until: int | None = None, checkpoints: Checkpoints | None = None) -> "SearchRun":
         """Go on to step `until`, by default the last, saving on the way. An interrupt is saved too, between steps."""
         until = self.config.steps if until is None else until
-        with interrupts_wait() if checkpoints else nullcontext() as interrupted:
+        with interrupts_wait() if checkpoints else nullcontext(lambda: False) as interrupted:
             while self.step < until:
                 self._next()
                 if checkpoints is None:
@@ -156,13 +157,13 @@ class SearchRun:
         drawing, generator = self.controllers[which], self.generator
         task = TaskCost(self.supernet, self.parameters, train, valid, self.config, self.launch)
         estimate = drawing.of_task(task, drawing.dist, self.config.architectures, generator)
-        gradients = [estimate.gradient]
+        of_logits = [estimate.gradient]
         if self.control is not None:
             dists = [controller.dist for controller in self.controllers]
-            gradients = shared(estimate.gradient, which, dists, self.control.values())
-            for sampled, cost in zip(task.sampled, task.costs):  # only now: a control that knew them would be a bias
-                self.control.learn(sampled, cost)
-        late = [c.move(g, table, self.measured_ms, generator) for c, g in zip(self.controllers, gradients)]
+            of_logits = shared(estimate.gradient, which, dists, self.control.values())
+            for drawn, cost in zip(task.sampled, task.costs):  # only now: a control that knew them would be a bias
+                self.control.learn(drawn, cost)
+        late = [c.move(g, table, self.measured_ms, generator) for c, g in zip(self.controllers, of_logits)]
         gradients = task.weight_gradients or self._learn(task, drawing.dist)[0]
         self._apply(gradients)
         self.passes += task.passes
@@ -185,7 +186,7 @@ class SearchRun:
         # The optimiser makes its memory of a weight at its first gradient, and weights that were not run have none.
         known = len(self.optimizer.state) == len(self.parameters) and all(g is not None for g in gradients)
         launch = self.launch if known else plainly
-        launch("update", self._update, *gradients, changes=self._updated)
+        launch("update", self._update, *cast(Sequence[Tensor], gradients), changes=self._updated)
         self.optimizer.zero_grad(set_to_none=True)
         if self.averaged is not None and self.step >= (1 - self.config.weight_average) * self.config.steps:
             self.averaged.update_parameters(self.supernet)
@@ -238,7 +239,7 @@ class SearchRun:
             "drawn_valid_loss": drawn_valid_loss,
             "entropy": dist.entropy().item(),
             "expected_ms": None if self.table is None else self.table(probs[None]).item(),
-            "drawn_ms": None if self.table is None or sampled is None else self._drawn_ms(sampled),
+            "drawn_ms": self._drawn_ms(sampled),
             "late": late,
             "sampled": sampled,
             "logits": dist.logits.detach().cpu().flatten().tolist(),
@@ -252,7 +253,9 @@ class SearchRun:
         if self.on_step is not None:
             self.on_step(record)
 
-    def _drawn_ms(self, sampled: list[int]) -> float:
+    def _drawn_ms(self, sampled: list[int] | None) -> float | None:
+        if self.table is None or sampled is None:
+            return None
         space = self.supernet.space
         return self.table.table_ms(space.architecture(slot[k] for slot, k in zip(space.slots, sampled)))
 

@@ -15,7 +15,7 @@ from labkit.data import ImageSet
 from labkit.estimators.descent import most_probable_in_time
 from labkit.estimators.gradient_estimators import Cost
 from labkit.latency.table import LatencyTable
-from labkit.networks.supernet import Supernet
+from labkit.networks.supernet import Supernet, in_memory_format
 from labkit.oneshot.config import WEIGHTS_ON, SearchConfig, SelectionConfig
 from labkit.oneshot.evaluation import cheapest, evaluate
 from labkit.oneshot.run import SearchRun
@@ -72,7 +72,7 @@ def search(
     Args:
         table: latency of op weights. Linear, so without a target its expectation's gradient is exact.
         measured_ms: a black-box latency (N,) of one-hot weights (N, S, K). When given it is what is minimised,
-            by an unbiased estimator, with `table` as the control. Those that follow a slope are refused.
+            by an unbiased estimator, with `table` as the control. Those that need the gradient of the cost are refused.
         checkpoints: where to save on the way; a search that was stopped goes on from there, and ends bit for bit as
             if it had not been (on one machine, with one number of threads and a black box that repeats itself).
         start: a checkpoint of another search with the same weights, images and steps so far; this one goes on from it
@@ -139,7 +139,7 @@ def train_shared(
         raise InputError(f"weights train on samples that are {', '.join(WEIGHTS_ON[1:])}; got {sample!r}")
     run = SearchRun(supernet, data, replace(config, weights_on=sample), progress=progress).advance()
     run.bar.close()
-    return run.learnt.to(memory_format=torch.contiguous_format)
+    return in_memory_format(run.learnt, torch.contiguous_format)
 
 
 def planned_passes(supernet: Supernet, config: SearchConfig) -> float:
@@ -180,12 +180,14 @@ def _found(run: SearchRun, which: int = 0) -> SearchResult:
     """The most probable architecture; under a deadline the best of the most probable ones in time."""
     controller = run.controllers[which]
     config, dist = controller.config, controller.dist
+    if (table := run.table) is None:
+        raise InputError("a search needs the latency table of its space: without one only weights are trained")
     chosen, judging = [dist.mode()], 0
     if config.deadline is not None:
-        in_time = most_probable_in_time(dist, run.measured_ms or run.table, config.deadline, config.finalists)
+        in_time = most_probable_in_time(dist, run.measured_ms or table, config.deadline, config.finalists)
         chosen = [architecture for architecture, _ in in_time]
         judging = len(chosen) * (config.calibration_images + config.judge_images)
-    points = evaluate(run.learnt, chosen, run.data, run.table, config)
+    points = evaluate(run.learnt, chosen, run.data, table, config)
     passes = run.passes / len(run.controllers) + judging  # each answers for its share
     method = "search" if len(run.controllers) == 1 else "sweep"
     return result_of(run, config, cheapest(points, config), points, passes, method, which)
@@ -202,7 +204,7 @@ def result_of(
 ) -> SearchResult:
     """The result of a run that is over, for its controller `which`, in which `point` was chosen."""
     run.bar.close()
-    supernet = run.learnt.to(memory_format=torch.contiguous_format)
+    supernet = in_memory_format(run.learnt, torch.contiguous_format)
     logits = run.controllers[which].dist.logits.detach().cpu()
     history = tuple(record for record in run.history if record.get("controller", which) in (which, None))
     first, share = run.ingredients["first weights"], 1 / len(run.controllers)

@@ -15,7 +15,7 @@ from labkit.estimators.descent import Penalty
 from labkit.estimators.distributions import ArchDistribution
 from labkit.estimators.gradient_estimators import Cost, Estimator
 from labkit.latency.table import LatencyTable
-from labkit.networks.supernet import Supernet, frozen_statistics, held
+from labkit.networks.supernet import Supernet, frozen_parameters, frozen_statistics
 from labkit.oneshot.config import SearchConfig
 from labkit.runtimes.cuda_graphs import plainly
 
@@ -24,11 +24,11 @@ class TaskCost:
     """L_gen of one pair of batches, as a function of op weights (N, S, K) -> (N,), whose rows share the images equally.
 
     One-hot weights are only evaluated. Relaxed ones are differentiated at once: `weight_gradients` keeps what that
-    pass says to the shared weights (of L_train alone), and the value returned carries the slope in the op weights.
+    pass says to the shared weights (of L_train alone), and the value returned carries the gradient in the op weights.
     So a single mixed pass over the training batch serves the architecture and the weights.
 
     Where the config says that the task costs error, one-hot weights give the share of images misclassified in L_gen's
-    form, and relaxed ones L_gen over `nats_per_error`: a control with a slope for a cost without one.
+    form, and relaxed ones L_gen over `nats_per_error`: a differentiable control for a cost that is not.
     With several rows, batch norm mixes the images of all of them, as published: what an image costs then depends a
     little on what others drew, which the estimator does not know.
     """
@@ -36,7 +36,7 @@ class TaskCost:
     def __init__(
         self,
         supernet: Supernet,
-        parameters: list[Tensor],
+        parameters: Sequence[Tensor],
         train: tuple[Tensor, Tensor],
         valid: tuple[Tensor, Tensor] | None,
         config: SearchConfig,
@@ -82,40 +82,40 @@ class TaskCost:
     def _relaxed(self, weights: Tensor) -> Tensor:
         tensors = [tensor for batch in self._batches() for tensor in batch]
         at, statistics = weights.detach().to(tensors[0].device), self.supernet.buffers
-        means, value, slope, *gradients = self.launch("relaxed", self._slopes, at, *tensors, changes=statistics)
+        means, value, gradient, *gradients = self.launch("relaxed", self._gradients, at, *tensors, changes=statistics)
         self.weight_gradients, self.relaxed_losses = gradients, means.tolist()
         self.loss = self.relaxed_losses[0]
         images = len(self.train[1])
         self.passes += self.supernet.mixed_passes * (3 * self._images() + (0 if self._alike(at) else 2) * images)
-        value, slope = value.to(weights.device), slope.to(weights.device)
-        return self.units * (value + ((weights - weights.detach()) * slope).sum((-1, -2)))
+        value, gradient = value.to(weights.device), gradient.to(weights.device)
+        return self.units * (value + ((weights - weights.detach()) * gradient).sum((-1, -2)))
 
-    def _slopes(self, at: Tensor, *tensors: Tensor) -> list[Tensor]:
-        """Mean losses, L_gen (N,), its slope (N, S, K) in op weights `at`, and that of L_train in the shared weights.
+    def _gradients(self, at: Tensor, *tensors: Tensor) -> list[Tensor]:
+        """Mean losses, L_gen (N,), its gradient (N, S, K) in op weights `at`, that of L_train in the shared weights.
 
         L_gen by its value and its first derivative: all that a gradient estimator reads.
         """
         at, alike = at.detach().requires_grad_(), self._alike(at)
         taught = self.parameters if self.relaxed_teach else []
-        with nullcontext() if taught else held(self.parameters):
+        with nullcontext() if taught else frozen_parameters(self.parameters):
             train = self._each_image(tensors[:2], at, cross_entropies)
-        slope, *gradients = torch.autograd.grad(train.mean(), [at, *taught], retain_graph=not alike)
+        gradient, *gradients = torch.autograd.grad(train.mean(), [at, *taught], retain_graph=not alike)
         losses = [train.detach()]
         if self.gap_weight:
-            with frozen_statistics(self.supernet), held(self.parameters):
+            with frozen_statistics(self.supernet), frozen_parameters(self.parameters):
                 valid = self._each_image(tensors[2:], at, cross_entropies)
             losses.append(valid.detach())
         leaves = [loss.requires_grad_() for loss in losses]
         value = self._gen(leaves)
         factors = torch.autograd.grad(value.sum(), leaves)
-        slope = factors[0].sum() * slope if alike else torch.autograd.grad(train, at, factors[0])[0]
+        gradient = factors[0].sum() * gradient if alike else torch.autograd.grad(train, at, factors[0])[0]
         if self.gap_weight:
-            slope = slope + torch.autograd.grad(valid, at, factors[1])[0]
+            gradient = gradient + torch.autograd.grad(valid, at, factors[1])[0]
         means = torch.stack([loss.detach().mean() for loss in losses])
-        return [means, value.detach(), slope, *gradients]
+        return [means, value.detach(), gradient, *gradients]
 
     def _alike(self, weights: Tensor) -> bool:
-        """Whether every training image weighs the same in L_gen, so that one way back serves both its slopes."""
+        """Whether every training image weighs the same in L_gen, so that one backward pass gives both gradients."""
         return not self.gap_weight or (len(weights) == 1 and not self.paired)
 
     def gradients_on(self, weights: Tensor, teacher: Tensor | None = None) -> list[Tensor | None]:
@@ -138,7 +138,7 @@ class TaskCost:
         return gradients
 
     def _learn(self, everything: bool, images: Tensor, labels: Tensor, weights: Tensor, teacher: Tensor | None = None):
-        """L_train under op weights, and the slope in the shared weights of what they learn; None of those not run."""
+        """L_train under op weights, and its gradient in the shared weights that learn; None for those not run."""
         logits = self._logits(images, weights, everything=everything)
         loss = objective = F.cross_entropy(logits, labels)
         if teacher is not None:
@@ -177,9 +177,10 @@ class TaskCost:
         """(N,) of costs an image (N, images of a row): of their means, or the mean over pairs of images."""
         if not self.gap_weight:
             return losses[0].mean(-1)
+        train, valid = losses
         if self.paired:
-            return generalisation_loss(*losses, self.gap_weight).mean(-1)
-        return generalisation_loss(*(loss.mean(-1) for loss in losses), self.gap_weight)
+            return generalisation_loss(train, valid, self.gap_weight).mean(-1)
+        return generalisation_loss(train.mean(-1), valid.mean(-1), self.gap_weight)
 
 
 def _leaving_statistics(module: nn.Module, x: Tensor) -> Tensor:
@@ -206,7 +207,7 @@ def latency_gradient(
     generator: torch.Generator,
     draws: int = 1,
 ) -> Tensor:
-    """(S, K) gradient of E[cost of the latency], in error fraction. A black box is asked `draws` times."""
+    """(S, K) gradient of E[cost of the latency], in error fraction. A black box is evaluated `draws` times."""
     if cost.weight == 0:
         return torch.zeros_like(dist.logits)
     if measured_ms is not None:

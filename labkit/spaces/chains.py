@@ -3,7 +3,17 @@
 from labkit.spaces.search_space import Edge, SearchSpace
 from labkit.system.errors import InputError
 
-MOBILE_TINY = ((24, 1), (24, 1), (32, 2), (32, 1), (32, 1), (64, 2), (64, 1), (64, 1))  # width, stride of a layer
+# Width and stride of each layer.
+MOBILE_TINY: tuple[tuple[int, int], ...] = (
+    (24, 1),
+    (24, 1),
+    (32, 2),
+    (32, 1),
+    (32, 1),
+    (64, 2),
+    (64, 1),
+    (64, 1),
+)
 
 # The widths of ProxylessNAS-GPU (Cai, Zhu, Han, ICLR 2019), in which UNAS searched (Vahdat et al. 2020, section 4.2).
 MOBILE_FULL = tuple(

@@ -2,19 +2,22 @@
 
 oneDNN has a kernel of its own for the weight gradient of depthwise 3x3 alone. From 5x5 on it pads every channel to a
 block of sixteen and does sixteen times the arithmetic. The same sum is a depthwise convolution forward, in which every
-channel of every image is a group and the slope in the output is the kernel; that one is fast at any size.
+channel of every image is a group and the gradient of the output is the kernel; that one is fast at any size.
 """
+
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.grad import conv2d_input
 
 SLOW_FROM = 5  # kernel size
 IMAGES_AT_ONCE = 16  # so that what is copied stays in the processor's cache
 
 
 class DepthwiseConv2d(nn.Conv2d):
-    """`nn.Conv2d` of one filter a channel, without bias, padded to keep the size: its weights, values and slopes."""
+    """`nn.Conv2d` of one filter a channel, without bias, padded to keep the size: its weights, values and gradients."""
 
     def __init__(self, channels: int, kernel: int, stride: int = 1):
         super().__init__(channels, channels, kernel, stride, kernel // 2, groups=channels, bias=False)
@@ -36,29 +39,34 @@ class _Depthwise(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, slope: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, weight = ctx.saved_tensors
         in_x, in_weight, _ = ctx.needs_input_grad
         pad, groups, stride = weight.shape[-1] // 2, len(weight), ctx.stride
-        to_x = torch.nn.grad.conv2d_input(x.shape, weight, slope, stride, pad, 1, groups) if in_x else None
-        return to_x, weight_gradient(x, slope, weight.shape[-1], stride) if in_weight else None, None
+        to_x = conv2d_input(x.shape, weight, gradient, stride, pad, 1, groups) if in_x else None
+        return to_x, weight_gradient(x, gradient, weight.shape[-1], stride) if in_weight else None, None
 
 
-def weight_gradient(x: Tensor, slope: Tensor, kernel: int, stride: int = 1) -> Tensor:
-    """(C, 1, kernel, kernel): of the sum of `slope` times the depthwise convolution of `x`.
+def weight_gradient(x: Tensor, gradient: Tensor, kernel: int, stride: int = 1) -> Tensor:
+    """Compute the gradient of a depthwise convolution in its weight, given the gradient in its output.
 
     Args:
         x: images (B, C, H, W).
-        slope: (B, C, H / stride, W / stride), in what the convolution gave.
+        gradient: (B, C, H / stride, W / stride), of the output.
+        kernel: height and width of the filters in pixels, odd.
+        stride: of the convolution, in pixels.
+
+    Returns:
+        The gradient (C, 1, kernel, kernel) of the weight.
     """
-    parts = zip(x.split(IMAGES_AT_ONCE), slope.split(IMAGES_AT_ONCE))
-    return sum(_of_each_image(*part, kernel, stride).sum(0) for part in parts)[:, None]
+    parts = zip(x.split(IMAGES_AT_ONCE), gradient.split(IMAGES_AT_ONCE))
+    return reduce(torch.add, (_of_each_image(*part, kernel, stride).sum(0) for part in parts))[:, None]
 
 
-def _of_each_image(x: Tensor, slope: Tensor, kernel: int, stride: int) -> Tensor:
-    """(B, C, kernel, kernel). The place in the kernel is the output's; a stride spreads the slope out."""
+def _of_each_image(x: Tensor, gradient: Tensor, kernel: int, stride: int) -> Tensor:
+    """(B, C, kernel, kernel). The place in the kernel is the output's; a stride spreads the gradient out."""
     images, channels = x.shape[:2]
     groups = images * channels
-    as_images, as_kernels = x.reshape(1, groups, *x.shape[2:]), slope.reshape(groups, 1, *slope.shape[2:])
+    as_images, as_kernels = x.reshape(1, groups, *x.shape[2:]), gradient.reshape(groups, 1, *gradient.shape[2:])
     each = F.conv2d(as_images, as_kernels, None, 1, kernel // 2, stride, groups)[..., :kernel, :kernel]
     return each.reshape(images, channels, kernel, kernel)

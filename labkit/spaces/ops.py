@@ -174,7 +174,7 @@ def register_op(name: str, make: OpMaker | None = None, *, replace: bool = False
     return OPS.register(name, make, replace=replace)
 
 
-for _name, _make in {
+_BUILT_IN: dict[str, OpMaker] = {
     "conv5x5": partial(conv_bn, kernel=5),
     "conv3x3": partial(conv_bn, kernel=3),
     "maxpool3x3": partial(max_pool, kernel=3),
@@ -197,7 +197,8 @@ for _name, _make in {
     "sep5x5": partial(SeparableConv, kernel=5, times=2),
     "sep7x7": partial(SeparableConv, kernel=7, times=2),
     "dil3x3": partial(SeparableConv, kernel=3, spread=2),
-}.items():
+}
+for _name, _make in _BUILT_IN.items():
     OPS.register(_name, _make)
 
 
@@ -222,10 +223,11 @@ def average_head(channels: int, side: int, classes: int) -> nn.Module:
 
 
 HEADS: Registry[OpMaker] = Registry("head", "labkit.spaces.HEADS.register")  # channels, side, classes
-for _name, _make in {
+_BUILT_IN_HEADS: dict[str, OpMaker] = {
     "flat": flat_head,
     "pooled": pooled_head,
     "pooled-wide": partial(pooled_head, width=1728),
     "average": average_head,
-}.items():
+}
+for _name, _make in _BUILT_IN_HEADS.items():
     HEADS.register(_name, _make)

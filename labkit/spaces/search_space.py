@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -86,7 +87,7 @@ class SearchSpace(Choices):
             raise InputError(f"space {self.name}: every edge with a choice has the same number of terms")
         for edge in self.edges:
             for term in edge.terms:
-                if self.slots[term.ops] != self.slots[edge.op_slot] or term.choice >= len(self.slots[term.gate]):
+                if self.slots[term.ops] != self.candidates(edge) or term.choice >= len(self.slots[term.gate]):
                     raise InputError(f"space {self.name}: the terms of an edge differ in their candidates; got {edge}")
 
     @cached_property
@@ -99,11 +100,16 @@ class SearchSpace(Choices):
                     del edge[name]
         return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
 
+    def candidates(self, edge: Edge) -> tuple[str, ...]:
+        """The names of the operations that `edge` may be: those of its slot, or its one fixed operation."""
+        return (edge.fixed,) if edge.fixed is not None else self.slots[cast(int, edge.op_slot)]
+
     @property
     def operations(self) -> tuple[str, ...]:
         """The names of all operations that an edge may be, each once."""
-        of_ops = {edge.slot for edge in self.edges} | {term.ops for edge in self.edges for term in edge.terms}
-        named = [op for slot in sorted(of_ops - {None}) for op in self.slots[slot]]
+        of_ops = {edge.slot for edge in self.edges if edge.slot is not None}
+        of_ops |= {term.ops for edge in self.edges for term in edge.terms}
+        named = [op for slot in sorted(of_ops) for op in self.slots[slot]]
         return tuple(dict.fromkeys(named + [edge.fixed for edge in self.edges if edge.fixed]))
 
     @cached_property
@@ -146,18 +152,18 @@ class SearchSpace(Choices):
     @cached_property
     def edge_mask(self) -> Tensor:
         """(E, K) bool, true where an edge with a choice has a k-th candidate."""
-        return self.mask[[self.edges[i].op_slot for i in self.chosen_edges]]
+        return self.mask[[slot for edge in self.edges if (slot := edge.op_slot) is not None]]
 
     def chosen(self, edge: Edge, architecture: Architecture) -> dict[str, int]:
         """Operations that `architecture` puts on an edge of a cell, and how often each: by one term, or by two."""
         ops = architecture.ops
         taken = [ops[t.ops] for t in edge.terms if ops[t.gate] == self.slots[t.gate][t.choice]]
-        return {name: taken.count(name) for name in self.slots[edge.op_slot] if name in taken}
+        return {name: taken.count(name) for name in self.candidates(edge) if name in taken}
 
     def chances(self) -> Iterator[float]:
         """Of every operation on every edge with a choice, how likely a uniform architecture runs it."""
         for edge in (self.edges[i] for i in self.chosen_edges):
-            candidates = len(self.slots[edge.op_slot])
+            candidates = len(self.candidates(edge))
             unused = math.prod(1 - 1 / (candidates * len(self.slots[t.gate])) for t in edge.terms)
             yield from [1 - unused if edge.terms else 1 / candidates] * candidates
 

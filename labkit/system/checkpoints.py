@@ -48,7 +48,7 @@ class Checkpoints:
         return tuple(sorted(int(path.stem.removeprefix("step-")) for path in self.folder.glob("step-*.json")))
 
     def save(self, checkpoint: Checkpoint) -> bool:
-        """Write one, then drop the oldest beyond `keep`. A full disk leaves those that are there: said aloud, False."""
+        """Write one, then drop the oldest beyond `keep`. A full disk leaves those that are there: a warning, False."""
         tensors, manifest = self._files(checkpoint.step)
         try:
             storage.writable_folder(self.folder)
@@ -65,7 +65,7 @@ class Checkpoints:
         return True
 
     def newest(self) -> Checkpoint | None:
-        """The newest that is whole, or None. One that is damaged is passed over, said aloud."""
+        """The newest that is whole, or None. One that is damaged is skipped with a warning."""
         for step in reversed(self.steps):
             try:
                 return self.at(step)

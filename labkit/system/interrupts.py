@@ -4,6 +4,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 
 class Stopped(KeyboardInterrupt):
@@ -52,7 +53,7 @@ def termination_interrupts() -> Iterator[Callable[[], bool]]:
         yield asked.is_set
         return
 
-    def interrupt(_: int, frame: object) -> None:
+    def interrupt(_: int, frame: FrameType | None) -> None:
         asked.set()
         on_interrupt = signal.getsignal(signal.SIGINT)
         if callable(on_interrupt):

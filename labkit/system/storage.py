@@ -273,10 +273,12 @@ def resume_log(path: str | Path, of: dict[str, Any], name: str) -> list[dict[str
     """
     path, of = Path(path), json.loads(json.dumps(of))
     writable_folder(path.parent)
-    first, *rows = resume_lines(path) or [None]
-    if first is None:
+    lines = resume_lines(path)
+    if not lines:
         append_line(path, of)
-    elif first != of:
+        return []
+    first, *rows = lines
+    if first != of:
         different = [key for key in of if first.get(key) != of[key]]
         raise InputError(f"{path} is of another {name} ({', '.join(different)} differ): name another file")
     return rows

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 import labkit as lk
-from labkit.networks.supernet import frozen_statistics, held, seeded
+from labkit.networks.supernet import frozen_parameters, frozen_statistics, seeded
 
 
 @pytest.fixture(params=["five_layer", "mobile-tiny", "cells-tiny"])
@@ -103,7 +103,7 @@ def test_held_weights_take_no_part_in_the_slope(supernet, generator):
     images = torch.randn(4, 3, 32, 32, generator=generator)
     weights = lk.ArchDistribution(supernet.space).probs()[None].detach().requires_grad_()
     (whole,) = torch.autograd.grad(supernet(images, weights).sum(), [weights])
-    with held(parameters):
+    with frozen_parameters(parameters):
         assert not any(p.requires_grad for p in parameters)
         (alone,) = torch.autograd.grad(supernet(images, weights).sum(), [weights])
     torch.testing.assert_close(alone, whole)

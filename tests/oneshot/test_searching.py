@@ -139,7 +139,8 @@ def test_every_estimator_asks_the_stopwatch_or_is_refused_at_once(space, data, t
     run = partial(lk.search, lk.Supernet(space), data, table, config, measured_ms=watch)
     if estimator in ("rebar", "gumbel", "straight-through", "darts"):
         first = []
-        with pytest.raises(lk.InputError, match=f"{estimator} follows the gradient .* take one of unas, unas-fitted, rei"):
+        refused = f"{estimator} follows the gradient .* take one of unas, unas-fitted, rei"
+        with pytest.raises(lk.InputError, match=refused):
             run(on_step=first.append)
         assert not asked and not first
     else:

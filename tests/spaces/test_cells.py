@@ -135,17 +135,17 @@ def test_batch_norm_learns_a_scale_only_in_the_chosen_network(cells):
 # --- searching --------------------------------------------------------------------------------------------------
 
 
-def test_the_tasks_cost_has_the_slope_of_plain_autograd(cells, batches):
+def test_the_tasks_cost_has_the_gradient_of_plain_autograd(cells, batches):
     supernet, ((xt, yt), (xv, yv)) = lk.Supernet(cells).double(), batches
     parameters = [p for p in supernet.parameters() if p.requires_grad]
     weights = torch.rand(1, *cells.mask.shape, dtype=torch.float64).softmax(-1).requires_grad_()
     task = TaskCost(supernet, parameters, *batches, SearchConfig())
-    (slope,) = torch.autograd.grad(task(weights).sum(), weights)
+    (gradient,) = torch.autograd.grad(task(weights).sum(), weights)
     supernet.train()
     with frozen_statistics(supernet):
         train, valid = F.cross_entropy(supernet(xt, weights), yt), F.cross_entropy(supernet(xv, weights), yv)
     expected = torch.autograd.grad(generalisation_loss(train, valid, 0.5), weights, retain_graph=True)[0]
-    torch.testing.assert_close(slope, expected)
+    torch.testing.assert_close(gradient, expected)
     for ours, theirs in zip(task.weight_gradients, torch.autograd.grad(train, parameters), strict=True):
         torch.testing.assert_close(ours, theirs)
 

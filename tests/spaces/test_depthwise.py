@@ -1,4 +1,4 @@
-"""Depthwise convolutions: the same values and slopes as PyTorch's own, whichever way they are come by."""
+"""Depthwise convolutions: the same values and gradients as PyTorch's own, whichever way they are come by."""
 
 import pytest
 import torch
@@ -23,22 +23,22 @@ def pair(channels, kernel, stride):
 @pytest.mark.parametrize("side", [4, 7, 16])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("kernel", [3, 5, 7])
-def test_values_and_slopes_are_those_of_pytorch(kernel, stride, side, layout, generator):
+def test_values_and_gradients_are_those_of_pytorch(kernel, stride, side, layout, generator):
     ours, theirs = pair(6, kernel, stride)
     assert torch.equal(ours.weight, theirs.weight) and ours.state_dict().keys() == theirs.state_dict().keys()
     x = torch.randn(IMAGES_AT_ONCE + 3, 6, side, side, generator=generator, dtype=torch.double)
     x = x.to(memory_format=LAYOUTS[layout]).requires_grad_()
     y, expected = ours(x), theirs(x)
     assert torch.equal(y, expected)
-    slope = torch.randn(y.shape, generator=generator, dtype=torch.double)
+    gradient = torch.randn(y.shape, generator=generator, dtype=torch.double)
     for mine, other in zip(
-        torch.autograd.grad(y, [x, ours.weight], slope), torch.autograd.grad(expected, [x, theirs.weight], slope)
+        torch.autograd.grad(y, [x, ours.weight], gradient), torch.autograd.grad(expected, [x, theirs.weight], gradient)
     ):
         torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-def test_slopes_are_the_differences_of_values(stride, generator):
+def test_gradients_are_the_differences_of_values(stride, generator):
     """Against finite differences, which know nothing of any convolution's way back."""
     ours, _ = pair(2, 5, stride)
     x = torch.randn(3, 2, 6, 6, generator=generator, dtype=torch.double, requires_grad=True)
@@ -50,8 +50,8 @@ def test_slopes_are_the_differences_of_values(stride, generator):
 
 
 def test_the_comparison_sees_a_kernel_turned_around(generator):
-    x, slope = torch.randn(2, 4, 3, 8, 8, generator=generator, dtype=torch.double)
-    there, back = weight_gradient(x, slope, 5), weight_gradient(slope, x, 5)
+    x, gradient = torch.randn(2, 4, 3, 8, 8, generator=generator, dtype=torch.double)
+    there, back = weight_gradient(x, gradient, 5), weight_gradient(gradient, x, 5)
     torch.testing.assert_close(there, back.flip(-1, -2))  # what is seen from the other side
     assert (there - back).abs().max() > 1
 
