@@ -8,12 +8,16 @@ architectures as it asked for, drawn at random.
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from labkit.benches import record
+from labkit.benches.record import TABULAR, Bench, Verdicts, option
+from labkit.benches.tabular import table as tables
 from labkit.benches.tabular.table import TabularBenchmark
 from labkit.estimators.costs import Deadline, LatencyCost, TabularCost
 from labkit.estimators.descent import InTime, descend, descend_in_time
@@ -21,7 +25,6 @@ from labkit.estimators.distributions import ArchDistribution
 from labkit.estimators.gradient_estimators import Unas
 from labkit.pareto import Frontier, supported
 from labkit.spaces import Architecture
-from labkit.system import storage
 from labkit.system.errors import InputError
 
 KIND, SCHEMA = "deadline bench", 1
@@ -209,15 +212,47 @@ def to_text(rows: Sequence[Row], over: Iterable[Summary]) -> str:
     return "\n".join(lines)
 
 
+@dataclass(frozen=True)
+class DeadlineBench(Bench[Row]):
+    """A hard deadline, the hinge and a sweep of weights on the tabular benchmark."""
+
+    kind, schema, row = KIND, SCHEMA, Row
+    deadlines: int = option(10, "how many, at even quantiles of the latencies")
+    seeds: int = option(50, "searches of each method")
+    latency: str | None = option(None, "such as torch-b32; the course's default otherwise")
+    tabular: str = option("five_layer", TABULAR)
+
+    def __post_init__(self) -> None:
+        if self.deadlines < 1 or self.seeds < 1:
+            raise InputError(f"at least one deadline and one seed; got {self.deadlines} and {self.seeds}")
+
+    @cached_property
+    def known(self) -> TabularBenchmark:
+        """The tabular benchmark."""
+        return tables.load(self.tabular)
+
+    def total(self) -> int:
+        return self.deadlines * len(METHODS)
+
+    def run(self, done: Sequence[Row], on_row: Callable[[Row], None]) -> Sequence[Row]:
+        at = quantiles(self.deadlines)
+        return measure(self.known, at=at, seeds=self.seeds, latency=self.latency, on_row=on_row)
+
+    def verdicts(self, rows: Sequence[Row]) -> Verdicts:
+        claim = "the deadline is kept in 98 % of the searches, and 90 % are within a point of the best"
+        return ((claim, passed(summaries(self.known, rows, self.latency))),)
+
+    def derived(self, rows: Sequence[Row]) -> dict[str, Any]:
+        over = summaries(self.known, rows, self.latency)
+        return {
+            "latencies": str(self.known.latency(self.latency).card),
+            "summary": [asdict(summary) for summary in over],
+        }
+
+    def text(self, rows: Sequence[Row]) -> str:
+        return to_text(rows, summaries(self.known, rows, self.latency))
+
+
 def load(source: str | Path = "deadlines") -> tuple[Row, ...]:
     """The rows of a bench that was saved: a file, or the name of a shipped one."""
-    path = storage.result_file(source)
-    value = storage.read_json(path, KIND, SCHEMA)
-    try:
-        return tuple(Row(**{**row, "found": tuple(row["found"])}) for row in value["rows"])
-    except (KeyError, TypeError) as problem:
-        raise InputError(f"{path} is a damaged deadline bench: {type(problem).__name__} {problem}") from None
-
-
-def to_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    return [asdict(row) for row in rows]
+    return record.load(DeadlineBench, source).rows

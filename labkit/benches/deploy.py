@@ -1,13 +1,16 @@
 """A searched network in everything that can run it here, at several batch sizes: what a deployment is worth."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from labkit.benches.record import Bench, Saved, Verdicts, option
 from labkit.data import ImageSet
 from labkit.deploy.export import RuntimeRow, benchmark, speedup_text
 from labkit.latency.measuring import macs_per_ms
@@ -16,7 +19,8 @@ from labkit.networks.supernet import Network
 from labkit.runtimes.onnx_export import onnx_bytes
 from labkit.runtimes.registry import runtime, runtimes
 from labkit.system import storage
-from labkit.system.errors import InputError
+from labkit.system.device import threads
+from labkit.system.errors import InputError, damaged
 
 KIND, SCHEMA = "deploy bench", 1
 BATCH_SIZES = (1, 64)
@@ -107,25 +111,86 @@ def to_json(races: Sequence[Race]) -> list[dict[str, Any]]:
     return [{**{name: getattr(one, name) for name in names}, **row.to_json()} for one in races for row in one.rows]
 
 
-def load(source: str | Path = "mobile-tiny") -> tuple[tuple[Race, ...], dict[str, Any]]:
-    """The races of a bench that was saved, and what made it: a file, or the name of a shipped one.
+@dataclass(frozen=True)
+class DeployBench(Bench[Race]):
+    """A network in all that can run it here, in every precision. A subclass says which network."""
 
-    Of several devices it is the first by name; "gpu-nvidia-h200/mobile-tiny" names the device too.
+    kind, schema, row = KIND, SCHEMA, Race
+    device: str = option("cpu", "cpu or cuda")
+    batch_sizes: tuple[int, ...] = option(BATCH_SIZES, "images of a call")
+    threads: int = option(2, "cores that a network may use")
+    seconds: float = option(0.5, "for each thing timed")
+
+    def __post_init__(self) -> None:
+        if self.threads < 1:
+            raise InputError(f"a network runs on at least one thread; got {self.threads}")
+
+    @abstractmethod
+    def network(self) -> tuple[Network, ImageSet]:
+        """The trained network, and its images."""
+
+    def device_used(self) -> str:
+        return self.device
+
+    def run(self, done: Sequence[Race], on_row: Callable[[Race], None]) -> Sequence[Race]:
+        network, images = self.network()
+        how = {"batch_sizes": self.batch_sizes, "device": self.device, "seconds": self.seconds}
+        with threads(self.threads):
+            return race(network, images, on_race=on_row, **how)
+
+    def verdicts(self, rows: Sequence[Race]) -> Verdicts:
+        same = all(row.computes_the_same for one in rows for row in one.rows if row.available)
+        return (("every runtime computes the same", same),)
+
+    def to_json(self, rows: Sequence[Race]) -> dict[str, Any]:
+        return {"rows": to_json(rows)}
+
+    def line(self, row: Race) -> str:
+        return to_text([row])
+
+    def text(self, rows: Sequence[Race]) -> str:
+        return to_text(rows)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """What the rows of one race share on the disk."""
+
+    space: str
+    architecture: str
+    batch_size: int
+    floor_ms: float | None
+
+
+def load(source: str | Path = "mobile-tiny") -> tuple[tuple[Race, ...], dict[str, Any]]:
+    """The races of a bench that was saved, and its provenance: a file, or the name of a shipped one.
+
+    Args:
+        source: Of several devices the first by name; "gpu-nvidia-h200/mobile-tiny" names the device too.
+
+    Raises:
+        InputError: There is no such file, or it is damaged.
     """
     path = Path(source)
     if not path.exists() and path.suffix != ".json":
         shipped = {f"{file.parent.name}/{file.stem}": file for file in (storage.DATA / "deploy").glob("*/*.json")}
         path = shipped.get(storage.of_a_device(sorted(shipped), path.as_posix()) or "", path)
     value = storage.read_json(path, KIND, SCHEMA)
-    try:
-        about = lambda row: (row["space"], row["architecture"], row["batch_size"], row.get("floor_ms"))
-        races = (
-            Race(*key, tuple(RuntimeRow.from_json(row) for row in rows), floor_ms)
-            for (*key, floor_ms), rows in groupby(value["rows"], about)
-        )
-        return tuple(races), value["made"]
-    except (KeyError, TypeError, AttributeError, InputError) as problem:
-        raise InputError(f"{path} is a damaged deploy bench: {type(problem).__name__} {problem}") from None
+    says = f"{path} is a damaged {KIND}"
+    saved = storage.as_record(value, Saved[dict[str, Any]], says)
+    places = storage.as_record(value, _Places, says).rows
+    with damaged(path, "make it again"):
+        rows = [RuntimeRow.from_json(row) for row in saved.rows]
+    races = (
+        Race(one.space, one.architecture, one.batch_size, tuple(row for _, row in of), one.floor_ms)
+        for one, of in groupby(zip(places, rows), key=itemgetter(0))
+    )
+    return tuple(races), saved.made
+
+
+@dataclass(frozen=True)
+class _Places:
+    rows: tuple[_Place, ...]
 
 
 def _for(device: str) -> tuple[str, ...]:

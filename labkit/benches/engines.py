@@ -4,18 +4,22 @@ TensorRT-RTX builds on any machine, so this can be shown where no engine can run
 milliseconds of an engine, and the layers it is made of after fusion, need its GPU.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from labkit.data import Images, standardise
+import torch
+
+from labkit.benches import record
+from labkit.benches.record import Bench, Verdicts, option
+from labkit.data import Images, glyphs, standardise
 from labkit.deploy.export import CALIBRATION
-from labkit.networks.supernet import Network
+from labkit.networks.supernet import Network, derive
 from labkit.runtimes.onnx_export import onnx_bytes
 from labkit.runtimes.quantisation import RECIPES, quantised
-from labkit.runtimes.tensorrt_engines import Settings, build
-from labkit.system import storage
+from labkit.runtimes.tensorrt_engines import Settings, build, module
+from labkit.spaces import five_layer, mobile
 from labkit.system.errors import InputError
 
 KIND, SCHEMA = "engine bench", 1
@@ -78,15 +82,43 @@ def as_expected(rows: Iterable[Build]) -> bool:
     return all("s8s8" in (row.refused or "") if row.model == "u8s8" else row.refused is None for row in rows)
 
 
+@dataclass(frozen=True)
+class EngineBench(Bench[Build]):
+    """What TensorRT builds in each precision, and what it refuses."""
+
+    kind, schema, row = KIND, SCHEMA, Build
+    flavour: str = option("tensorrt-rtx", "tensorrt-rtx, which needs no GPU for it, or tensorrt")
+
+    def __post_init__(self) -> None:
+        module(self.flavour)
+
+    def networks(self) -> Sequence[tuple[Network, Images]]:
+        """What is built, with the images that calibrate it: a random network a space."""
+        images, draw = glyphs(1_000, 100, 100), torch.Generator().manual_seed(0)
+        made = (five_layer(), mobile("tiny"))
+        return [(derive(space, space.sample(1, draw)[0]), images.train) for space in made]
+
+    def run(self, done: Sequence[Build], on_row: Callable[[Build], None]) -> Sequence[Build]:
+        rows = []
+        for network, images in self.networks():
+            for row in builds(network, images, flavour=self.flavour):
+                rows.append(row)
+                on_row(row)
+        return rows
+
+    def verdicts(self, rows: Sequence[Build]) -> Verdicts:
+        return (("everything is built but the model that is quantised for ONNX Runtime", as_expected(rows)),)
+
+    def text(self, rows: Sequence[Build]) -> str:
+        return "\n".join(map(str, rows))
+
+
 def to_json(rows: Iterable[Build]) -> list[dict[str, Any]]:
+    """The builds as JSON has them."""
     return [asdict(row) for row in rows]
 
 
 def load(source: str | Path = "engines") -> tuple[tuple[Build, ...], dict[str, Any]]:
-    """The builds of a bench that was saved, and what made it: a file, or the name of a shipped one."""
-    path = storage.result_file(source)
-    value = storage.read_json(path, KIND, SCHEMA)
-    try:
-        return tuple(Build(**row) for row in value["rows"]), value["made"]
-    except (KeyError, TypeError) as problem:
-        raise InputError(f"{path} is a damaged engine bench: {type(problem).__name__} {problem}") from None
+    """The builds of a bench that was saved, and its provenance: a file, or the name of a shipped one."""
+    saved = record.load(EngineBench, source)
+    return saved.rows, saved.made

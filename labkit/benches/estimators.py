@@ -7,7 +7,8 @@ In shapes: S slots, K candidates, N draws of a call.
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from labkit.benches import record
+from labkit.benches.record import TABULAR, Bench, Verdicts, option
 from labkit.benches.tabular import table as tabular
 from labkit.estimators.costs import Deadline, TabularCost
 from labkit.estimators.distributions import ArchDistribution
@@ -33,8 +36,7 @@ from labkit.estimators.gradient_estimators import (
 )
 from labkit.networks.parallel import one_thread
 from labkit.spaces import Edge, SearchSpace, five_layer
-from labkit.system import storage
-from labkit.system.errors import InputError
+from labkit.system.errors import InputError, unknown
 
 KIND, SCHEMA = "estimator bench", 1
 DRAWS = 2_000  # of a call; the variance of a single draw follows from that of the calls
@@ -407,20 +409,60 @@ def to_text(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def to_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    return [{**asdict(row), "variance_seconds": row.variance_seconds} for row in rows]
+@dataclass(frozen=True)
+class EstimatorBench(Bench[Row]):
+    """Every gradient estimator, compared with the exact gradient."""
+
+    kind, schema, row, resumes = KIND, SCHEMA, Row, True
+    samples: int = option(400_000, "draws of a row")
+    temperatures: tuple[float, ...] = option((0.1, 0.2, 0.4, 1.0, 2.0), "of the relaxed sample")
+    softenings: tuple[float, ...] = option((0.0, 0.08), "of the distribution")
+    problems: tuple[str, ...] = option((), "names with semicolons between; all by default", separator=";")
+    tabular: str = option("five_layer", TABULAR)
+
+    def __post_init__(self) -> None:
+        if self.samples < 2 * DRAWS:
+            raise InputError(f"the bench takes at least {2 * DRAWS} samples; got {self.samples}")
+        if min(self.temperatures) <= 0 or min(self.softenings) < 0:
+            raise InputError(
+                f"temperatures are above 0 and softenings 0 or more; got {list(self.temperatures)}, "
+                f"{list(self.softenings)}"
+            )
+
+    @cached_property
+    def over(self) -> tuple[Problem, ...]:
+        """The problems that are asked for."""
+        every = {p.name: p for p in (*toy_problems(), *table_problems(tabular.load(self.tabular)))}
+        for name in self.problems:
+            if name not in every:
+                raise unknown("problems are", name, every)
+        return tuple(every[name] for name in self.problems or every)
+
+    def request(self) -> dict[str, Any]:
+        names = [problem.name for problem in self.over]
+        return {**asdict(self), "problems": names}
+
+    def total(self) -> int:
+        return size_of(self.over, self.temperatures, self.softenings)
+
+    def run(self, done: Sequence[Row], on_row: Callable[[Row], None]) -> Sequence[Row]:
+        grid = {"temperatures": self.temperatures, "softenings": self.softenings, "samples": self.samples}
+        rows = bench(self.over, **grid, done=done, on_row=on_row)
+        return rows if self.problems else (*rows, skipped_row(10 * self.samples))
+
+    def verdicts(self, rows: Sequence[Row]) -> Verdicts:
+        return verdicts(rows)
+
+    def derived(self, rows: Sequence[Row]) -> dict[str, Any]:
+        return {"milliseconds_per_10000_samples": round(milliseconds_per_estimate(), 2)}
+
+    def to_json(self, rows: Sequence[Row]) -> dict[str, Any]:
+        return {"rows": [{**asdict(row), "variance_seconds": row.variance_seconds} for row in rows]}
+
+    def text(self, rows: Sequence[Row]) -> str:
+        return to_text(rows)
 
 
 def load(source: str | Path = "estimators") -> tuple[Row, ...]:
     """The rows of a bench that was saved: a file, or the name of a shipped one."""
-    return storage.read_result(source, KIND, SCHEMA, from_json)
-
-
-def from_json(value: dict[str, Any]) -> tuple[Row, ...]:
-    """The rows of a bench that was saved."""
-    try:
-        known = {f.name for f in fields(Row)}
-        rows = [{key: x for key, x in row.items() if key in known} for row in value["rows"]]
-        return tuple(Row(**{**row, "z": tuple(map(tuple, row["z"]))}) for row in rows)
-    except (KeyError, TypeError, AttributeError) as problem:
-        raise InputError(f"a damaged estimator bench: {type(problem).__name__} {problem}") from None
+    return record.load(EstimatorBench, source).rows

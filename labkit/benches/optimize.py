@@ -9,10 +9,14 @@ import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from labkit.benches import record
+from labkit.benches.record import Bench, Saved, Verdicts, option
+from labkit.benches.tabular import table as tables
 from labkit.benches.tabular.table import TabularBenchmark
 from labkit.blackbox.gaussian_process import Array, Rows
 from labkit.blackbox.loop import LIBRARY, METHODS, optimize
@@ -302,18 +306,77 @@ def to_text(rows: Sequence[Row], within: Sequence[DeadlineRow], told: Sequence[t
     return "\n".join([head, *lines])
 
 
-def to_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    return [asdict(row) | {"median": row.median} for row in rows]
+@dataclass(frozen=True)
+class _Saved(Saved[Row]):
+    within: tuple[DeadlineRow, ...] = ()
 
 
-def deadlines_to_json(rows: Iterable[DeadlineRow]) -> list[dict[str, Any]]:
-    return [asdict(row) for row in rows]
+@dataclass(frozen=True)
+class OptimizeBench(Bench[Row | DeadlineRow]):
+    """Black-box search and its baselines on tables whose front is known."""
+
+    kind, schema, row, resumes, growing = KIND, SCHEMA, Row, True, "tables"
+    seeds: int = option(50, "runs of each method on each table")
+    methods: tuple[str, ...] = option(OWN, "also nsga2, tpe (Optuna)")
+    deadline_methods: tuple[str, ...] = option((), "those that are asked for a deadline as well, all by default")
+    tabular: str = option("five_layer", "a tabular benchmark, or none for the made-up ones alone")
+    workers: int | None = option(None, "processes, one a core by default")
+
+    def __post_init__(self) -> None:
+        check([*self.methods, *self.hurried], self.seeds)
+
+    @property
+    def hurried(self) -> tuple[str, ...]:
+        """The methods that are asked for a deadline as well."""
+        return self.deadline_methods or self.methods
+
+    @functools.cached_property
+    def tables(self) -> tuple[Table, ...]:
+        """The tables of the tabular benchmark, then the made-up ones."""
+        known = () if self.tabular == "none" else of_tabular(tables.load(self.tabular))
+        return (*known, *made_up())
+
+    def request(self) -> dict[str, Any]:
+        areas = {table.name: round(table.hypervolume, 6) for table in self.tables}  # tells tables of one name apart
+        return {"seeds": self.seeds, "calls": CALLS, "tables": areas}
+
+    def total(self) -> int:
+        return len(self.tables) * (len(self.methods) * len(CALLS) + len(self.hurried))
+
+    def run(self, done: Sequence[Row | DeadlineRow], on_row: Callable[[Any], None]) -> Sequence[Row | DeadlineRow]:
+        rows, within = _apart(done)
+        alike: dict[str, Any] = {"seeds": self.seeds, "on_row": on_row, "workers": self.workers}
+        found = bench(self.tables, self.methods, calls=CALLS, done=rows, **alike)
+        return (*found, *bench_deadlines(self.tables, self.hurried, calls=max(CALLS), done=within, **alike))
+
+    def verdicts(self, rows: Sequence[Row | DeadlineRow]) -> Verdicts:
+        return verdicts(self.tables, *_apart(rows))
+
+    def to_json(self, rows: Sequence[Row | DeadlineRow]) -> dict[str, Any]:
+        shares, within = _apart(rows)
+        return {
+            "within": [asdict(row) for row in within],
+            "rows": [asdict(row) | {"median": row.median} for row in shares],
+        }
+
+    def text(self, rows: Sequence[Row | DeadlineRow]) -> str:
+        return to_text(*_apart(rows), self.verdicts(rows))
+
+    @classmethod
+    def saved_type(cls) -> Any:
+        return _Saved
+
+    @classmethod
+    def rows_of(cls, saved: Any) -> tuple[Row | DeadlineRow, ...]:
+        return (*saved.rows, *saved.within)
 
 
-def from_json(value: dict[str, Any]) -> tuple[tuple[Row, ...], tuple[DeadlineRow, ...]]:
+def _apart(rows: Iterable[Row | DeadlineRow]) -> tuple[tuple[Row, ...], tuple[DeadlineRow, ...]]:
+    rows = tuple(rows)
+    within = tuple(row for row in rows if isinstance(row, DeadlineRow))
+    return tuple(row for row in rows if isinstance(row, Row)), within
+
+
+def load(source: str | Path = "optimize") -> tuple[tuple[Row, ...], tuple[DeadlineRow, ...]]:
     """The rows of a bench that was saved, and those within a deadline."""
-    try:
-        rows = tuple(Row(r["table"], r["method"], r["calls"], tuple(r["shares"])) for r in value["rows"])
-        return rows, tuple(DeadlineRow(**{**row, "regrets": tuple(row["regrets"])}) for row in value["within"])
-    except (KeyError, TypeError) as problem:
-        raise InputError(f"a damaged optimize bench: {type(problem).__name__} {problem}") from None
+    return _apart(OptimizeBench.rows_of(record.load(OptimizeBench, source)))

@@ -6,9 +6,11 @@ batch), a step of the logits and a step of the weights.
 
 import copy
 import itertools
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial, reduce
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from labkit.data import ImageSet, ShuffledBatches
+from labkit import spaces
+from labkit.benches import record
+from labkit.benches.record import Bench, option
+from labkit.data import ImageSet, ShuffledBatches, glyphs
 from labkit.estimators.costs import generalisation_loss
 from labkit.estimators.distributions import ArchDistribution
 from labkit.latency.cards import Timing
@@ -31,6 +36,7 @@ from labkit.oneshot.run import TEMPERATURE, SearchRun
 from labkit.spaces import SearchSpace
 from labkit.spaces.depthwise import DepthwiseConv2d
 from labkit.system import malloc
+from labkit.system.device import threads
 from labkit.system.errors import InputError
 
 KIND, SCHEMA = "step bench", 1
@@ -166,7 +172,7 @@ class Row:
 
 
 def measure(
-    spaces: Sequence[SearchSpace],
+    over: Sequence[SearchSpace],
     data: ImageSet,
     table_of: Callable[[SearchSpace], LatencyTable],
     *,
@@ -184,13 +190,13 @@ def measure(
     """
     if not batch_sizes or min(batch_sizes) < 2:
         raise InputError(f"a step needs batches of at least 2 images; got {list(batch_sizes)}")
-    if not spaces:
+    if not over:
         raise InputError("a step is one of a search in some space: name at least one")
-    if cells := [space.name for space in spaces if not space.is_chain]:
+    if cells := [space.name for space in over if not space.is_chain]:
         raise InputError(f"the step written the obvious way is that of a chain; got {', '.join(cells)}")
-    last = spaces[-1]
+    last = over[-1]
     cut = [fewer(last, n) for n in candidates] + [shorter(last, n) for n in layers]
-    origins = {space: space.name for space in spaces} | dict.fromkeys(cut, last.name)
+    origins = {space: space.name for space in over} | dict.fromkeys(cut, last.name)
     malloc.keep_freed()
     data, rate, rows = data.to(device), macs_per_ms(device), []
     for space, batch_size in itertools.product(origins, batch_sizes):
@@ -310,15 +316,6 @@ def to_text(rows: Sequence[Row]) -> str:
     return "\n".join([*lines, *map(str, growth(rows))])
 
 
-def to_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    ratios = lambda row: {name: round(getattr(row, name), 3) for name in ("speedup", "memory", "to_the_floor")}
-    return [asdict(row) | ratios(row) for row in rows]
-
-
-def growth_to_json(lines: Iterable[Growth]) -> list[dict[str, Any]]:
-    return [asdict(line) | {"power": round(line.power, 3)} for line in lines]
-
-
 def fewer(space: SearchSpace, candidates: int) -> SearchSpace:
     """The same space with at most so many candidates a slot: how a step's time grows with them."""
     if candidates < 1:
@@ -337,3 +334,72 @@ def shorter(space: SearchSpace, layers: int) -> SearchSpace:
     slots = space.slots[:layers]
     edges = itertools.takewhile(lambda edge: edge.slot is None or edge.slot < layers, space.edges)
     return replace(space, name=f"{space.name}-{layers}-layers", slots=slots, edges=tuple(edges))
+
+
+@dataclass(frozen=True)
+class StepBench(Bench[Row]):
+    """A step of the search, compared with the same one written the obvious way."""
+
+    kind, schema, row = KIND, SCHEMA, Row
+    spaces: tuple[str, ...] = option(("five_layer", "mobile-tiny"), "names with commas between")
+    batch_sizes: tuple[int, ...] = option((64,), "images of a step")
+    candidates: tuple[int, ...] = option(
+        (), "also the last space with at most N candidates a slot", several=True, metavar="N"
+    )
+    layers: tuple[int, ...] = option((), "also the last space with its first N layers", several=True, metavar="N")
+    device: str = option("cpu", "cpu or cuda")
+    threads: int = option(2, "cores that a step may use")
+    seconds: float = option(10.0, "for each step timed")
+
+    def __post_init__(self) -> None:
+        if self.threads < 1:
+            raise InputError(f"a step runs on at least one thread; got {self.threads}")
+
+    def device_used(self) -> str:
+        return self.device
+
+    def run(self, done: Sequence[Row], on_row: Callable[[Row], None]) -> Sequence[Row]:
+        chosen = [spaces.by_name(name) for name in self.spaces]
+        many = max(1_000, 2 * max(self.batch_sizes))
+        with threads(self.threads):
+            return measure(
+                chosen,
+                glyphs(many, many, 10, seed=0),
+                _quick_table,
+                batch_sizes=self.batch_sizes,
+                candidates=self.candidates,
+                layers=self.layers,
+                seconds=self.seconds,
+                device=self.device,
+                on_row=on_row,
+            )
+
+    def derived(self, rows: Sequence[Row]) -> dict[str, Any]:
+        return {"growth": [asdict(one) | {"power": round(one.power, 3)} for one in growth(rows)]}
+
+    def to_json(self, rows: Sequence[Row]) -> dict[str, Any]:
+        return {"rows": to_json(rows)}
+
+    def line(self, row: Row) -> str:
+        return to_text([row]).splitlines()[1]
+
+    def text(self, rows: Sequence[Row]) -> str:
+        return to_text(rows)
+
+
+def _quick_table(space: SearchSpace) -> LatencyTable:
+    """Any table will do for a step, so a machine that is not quiet is no reason for a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return LatencyTable.measure(space, seconds=0.002)
+
+
+def to_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """The rows as JSON has them, with the ratios of each."""
+    ratios = lambda row: {name: round(getattr(row, name), 3) for name in ("speedup", "memory", "to_the_floor")}
+    return [asdict(row) | ratios(row) for row in rows]
+
+
+def load(source: str | Path = "step") -> tuple[Row, ...]:
+    """The rows of a bench that was saved: a file, or the name of a shipped one."""
+    return record.load(StepBench, source).rows

@@ -6,12 +6,17 @@ In shapes: A architectures in the order in which the space is iterated.
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import torch
 
+from labkit import data
+from labkit.benches import record
+from labkit.benches.record import FAST, TABULAR, Bench, option
+from labkit.benches.tabular import table as tables
 from labkit.benches.tabular.report import top_quarter
 from labkit.benches.tabular.table import TabularBenchmark
 from labkit.data import ImageSet
@@ -21,7 +26,6 @@ from labkit.oneshot.evaluation import shared_errors
 from labkit.oneshot.run import SearchRun
 from labkit.oneshot.searching import learning_passes
 from labkit.stats import Agreement, agreement
-from labkit.system import storage
 from labkit.system.errors import InputError
 
 SAMPLES = ("one-hot", "relaxed")
@@ -147,18 +151,47 @@ def _means(known: TabularBenchmark, scans: Iterable[Scan]) -> list[str]:
     return lines
 
 
-def to_json(scans: Iterable[Scan]) -> list[dict[str, Any]]:
-    return [asdict(scan) for scan in scans]
+@dataclass(frozen=True)
+class SupernetBench(Bench[Scan]):
+    """The ranking of shared weights, compared with the tabular benchmark."""
+
+    kind, schema, row, resumes = KIND, SCHEMA, Scan, True
+    seeds: int = option(3, "supernets of each way to train")
+    samples: tuple[str, ...] = option(SAMPLES, "what weights train on: also fair, distilled, relaxed*3")
+    statistics: tuple[str, ...] = option(STATISTICS, "of batch norm while evaluating")
+    average: float = option(0.0, "share of the steps, the last, whose mean is evaluated too")
+    equal_cost: bool = option(False, "as many steps as cost what relaxed ones do")
+    fast: bool = option(False, FAST)
+    tabular: str = option("five_layer", TABULAR)
+
+    @cached_property
+    def known(self) -> TabularBenchmark:
+        """The tabular benchmark."""
+        return tables.load(self.tabular)
+
+    @property
+    def config(self) -> SearchConfig:
+        """The recipe of every supernet."""
+        return replace(SearchConfig.fast() if self.fast else SearchConfig(), weight_average=self.average)
+
+    def request(self) -> dict[str, Any]:
+        return {"config": asdict(self.config), "statistics": self.statistics, "equal_cost": self.equal_cost}
+
+    def run(self, done: Sequence[Scan], on_row: Callable[[Scan], None]) -> Sequence[Scan]:
+        images = data.by_name(self.known.recipe["data"]["name"])
+        how = {"samples": self.samples, "statistics": self.statistics, "equal_cost": self.equal_cost}
+        return measure(self.known, images, self.config, seeds=self.seeds, done=done, on_scan=on_row, **how)
+
+    def about(self) -> dict[str, Any]:
+        return {"data": self.known.recipe["data"]}
+
+    def line(self, row: Scan) -> str:
+        return to_text(self.known, [row]).splitlines()[1]
+
+    def text(self, rows: Sequence[Scan]) -> str:
+        return to_text(self.known, rows)
 
 
 def load(source: str | Path = "supernet") -> tuple[Scan, ...]:
     """The scans of a bench that was saved: a file, or the name of a shipped one."""
-    return storage.read_result(source, KIND, SCHEMA, from_json)
-
-
-def from_json(value: dict[str, Any]) -> tuple[Scan, ...]:
-    """The scans of a bench that was saved."""
-    try:
-        return tuple(Scan(**{**row, "errors": tuple(row["errors"])}) for row in value["rows"])
-    except (KeyError, TypeError) as problem:
-        raise InputError(f"a damaged supernet bench: {type(problem).__name__} {problem}") from None
+    return record.load(SupernetBench, source).rows

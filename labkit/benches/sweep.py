@@ -7,10 +7,17 @@ minimises cross-entropy; all judged by the tabular benchmark.
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from labkit import data
+from labkit.benches import record
 from labkit.benches.comparison import steering
+from labkit.benches.record import FAST, TABULAR, Bench, option
+from labkit.benches.tabular import table as tables
+from labkit.benches.tabular import timing
 from labkit.benches.tabular.table import TabularBenchmark
 from labkit.data import ImageSet
 from labkit.latency.table import LatencyTable
@@ -109,14 +116,61 @@ def to_text(known: TabularBenchmark, rows: Sequence[Row], latency: str | None = 
     return "\n".join(lines)
 
 
-def to_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    return [asdict(row) for row in rows]
+@dataclass(frozen=True)
+class SweepBench(Bench[Row]):
+    """One sweep of latency weights and a search for each, compared on the tabular benchmark."""
+
+    kind, schema, row, resumes = KIND, SCHEMA, Row, True
+    latency_weights: tuple[float, ...] = option(LATENCY_WEIGHTS, "error fraction per millisecond")
+    seeds: int = option(5, "runs of each way")
+    fast: bool = option(False, FAST)
+    latency: str | None = option(None, "such as torch-b32; the course's default otherwise")
+    tabular: str = option("five_layer", TABULAR)
+
+    @cached_property
+    def known(self) -> TabularBenchmark:
+        """The tabular benchmark."""
+        return tables.load(self.tabular)
+
+    @cached_property
+    def images(self) -> ImageSet:
+        """The images that the tabular benchmark was made of."""
+        return data.by_name(self.known.recipe["data"]["name"])
+
+    @property
+    def config(self) -> SearchConfig:
+        """The recipe of every search."""
+        return SearchConfig.fast() if self.fast else SearchConfig()
+
+    @property
+    def latencies(self) -> str:
+        """The full name of the latencies."""
+        return self.known.latency(self.latency).name
+
+    def request(self) -> dict[str, Any]:
+        asked = {"config": asdict(self.config), "latency_weights": self.latency_weights}
+        return asked | {"latency": self.latencies, "data": self.images.digest}
+
+    def run(self, done: Sequence[Row], on_row: Callable[[Row], None]) -> Sequence[Row]:
+        table = timing.table_of(self.known.space, self.known.latency(self.latencies))
+        return measure(
+            self.known,
+            self.images,
+            table,
+            self.config,
+            latency_weights=self.latency_weights,
+            seeds=self.seeds,
+            done=done,
+            on_row=lambda rows: on_row(rows[-1]),
+        )
+
+    def line(self, row: Row) -> str:
+        return to_text(self.known, [row], self.latencies).splitlines()[1]
+
+    def text(self, rows: Sequence[Row]) -> str:
+        return to_text(self.known, rows, self.latencies)
 
 
-def from_json(value: dict[str, Any]) -> list[Row]:
-    """The rows of a bench that was saved."""
-    try:
-        lists = ("architectures", "latency_weights")
-        return [Row(**{**row, **{name: tuple(row[name]) for name in lists}}) for row in value["rows"]]
-    except (KeyError, TypeError) as problem:
-        raise InputError(f"a damaged sweep bench: {type(problem).__name__} {problem}") from None
+def load(source: str | Path = "sweep") -> tuple[Row, ...]:
+    """The rows of a bench that was saved: a file, or the name of a shipped one."""
+    return record.load(SweepBench, source).rows

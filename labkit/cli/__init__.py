@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _check_paths(arguments: argparse.Namespace) -> None:
     """An empty path would be the working folder, or nothing at all."""
-    for name in ("out", "run", "report", "tabular", "table", "picture"):
+    for name in ("out", "run", "run_folder", "report", "tabular", "table", "picture"):
         if getattr(arguments, name, None) == "":
             raise InputError(f"{name} is empty: name a file or a folder, as `--help` has it")
 

@@ -1,11 +1,15 @@
 """The deadline bench on a made-up tabular: every method is judged by what the table says."""
 
+import json
+from dataclasses import asdict
+
 import pytest
 import torch
 
 from labkit.benches import deadlines
 from labkit.benches.tabular.table import TabularBenchmark, Timed
 from labkit.latency.cards import Card, Timing
+from labkit.system import storage
 from labkit.system.errors import InputError
 
 
@@ -62,3 +66,40 @@ def test_wrong_quantiles_and_seeds_are_refused(known):
         with pytest.raises(InputError, match="quantiles between 0 and 1"):
             deadlines.measure(known, **wrong)
     assert deadlines.quantiles(2) == (0.25, 0.75)
+
+
+def test_every_method_of_a_seed_is_run_with_that_seed(known, monkeypatch):
+    """A fake descent writes down its generator: each seed once a deadline for the hinge, and once a corner swept."""
+    seeds, weights = [], []
+
+    def fake(cost, dist, estimator, *, generator, **how):
+        seeds.append(generator.initial_seed())
+        weights.append(cost)
+        return known.space[generator.initial_seed()]
+
+    monkeypatch.setattr(deadlines, "descend", fake)
+    box = deadlines._Box(known, None, 3, 2)
+    corners = len(box.weights)
+    rows = deadlines.measure(known, at=(0.2, 0.9), seeds=3, steps=3, draws=2)
+    assert seeds == [seed for seed in range(3) for _ in range(corners)] + 2 * [0, 1, 2]
+    ms = dict(zip(map(str, known.space), known.ms().tolist()))
+    for row in rows:
+        if row.method == "hinge":
+            names = [str(known.space[seed]) for seed in range(3)]
+            assert row.found == tuple(name if ms[name] <= row.deadline_ms else "" for name in names)
+
+
+def test_the_text_is_the_rows(known, rows):
+    lines = deadlines.to_text(rows, deadlines.summaries(known, rows)).splitlines()
+    for quantile, line in zip((0.3, 0.8), lines[2:4]):
+        of = [row for row in rows if row.quantile == quantile]
+        cells = [f"{100 * row.in_time:.0f}, {100 * row.near_best:.0f}" for row in of]
+        assert line.split(")")[1].split() == " ".join(cells).split()
+        assert line.startswith(f"{of[0].deadline_ms:.3f} ms ({quantile:.2f}")
+    asked = [row.evaluated for row in rows if row.evaluated is not None]
+    assert lines[-1].endswith(f"the cost of {sum(asked) / len(asked):.0f} of them")
+
+
+def test_the_shipped_rows_are_those_of_the_raw_file():
+    raw = json.loads((storage.DATA / "results" / "deadlines.json").read_text())["rows"]
+    assert [json.loads(json.dumps(asdict(row))) for row in deadlines.load()] == raw

@@ -73,7 +73,7 @@ def test_a_race_outlives_its_file(few, space, data, tmp_path):
     timed = loaded[1].row("onnxruntime", "int8").measurement
     assert timed.timing == races[1].row("onnxruntime", "int8").measurement.timing and timed.card.origin == "recorded"
     del value["rows"][3]["card"]
-    with pytest.raises(lk.InputError, match="damaged deploy bench: KeyError 'card'"):
+    with pytest.raises(lk.InputError, match=r"race.json is damaged .lacks 'card'.: make it again"):
         deploy.load(storage.write_json(path, value))
 
 

@@ -1,6 +1,6 @@
 """The supernet bench: what is scanned, and how it is held against the tabular benchmark."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -93,8 +93,8 @@ def test_other_images_are_refused(known):
 
 def test_scans_come_back_from_a_file(tmp_path, known):
     scan = Scan("relaxed", "running", 2, tuple(known.error.tolist()))
-    value = {"kind": supernet_bench.KIND, "schema": supernet_bench.SCHEMA}
-    storage.write_json(tmp_path / "a.json", value, rows=supernet_bench.to_json([scan]))
+    value = {"kind": supernet_bench.KIND, "schema": supernet_bench.SCHEMA, "made": {}}
+    storage.write_json(tmp_path / "a.json", value, rows=[asdict(scan)])
     assert supernet_bench.load(tmp_path / "a.json") == (scan,)
     assert "relaxed              last      running          2   1.00 (1.00 to 1.00)" in supernet_bench.to_text(
         known, [scan]

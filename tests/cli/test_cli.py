@@ -12,7 +12,6 @@ import pytest
 
 import labkit as lk
 from labkit.cli import benches, main
-from labkit.cli.records import earlier, save_with_rows
 from labkit.deploy import export as deploy_export
 from labkit.latency.table import LatencyTable
 from labkit.runs import exporting
@@ -223,9 +222,9 @@ def test_a_defect_keeps_its_traceback(monkeypatch):
         ("tabular", "tabular build --sample 3", "begins anew"),
         ("tabular", "tabular latency TABLE --out OUT", "begins anew"),
         ("deploying", "export RUN", "begins anew, but trains nothing that RUN has trained"),
-        *(("benches", f"bench {act} --out OUT", "goes on from what is finished in OUT") for act in KEEPING),
-        *(("benches", f"bench {act}", "would go on") for act in KEEPING),
-        *(("benches", f"bench {act} --out OUT", "begins anew") for act in ("step", "deadlines")),
+        *(("benches.bench", f"bench {act} --out OUT", "goes on from what is finished in OUT") for act in KEEPING),
+        *(("benches.bench", f"bench {act}", "would go on") for act in KEEPING),
+        *(("benches.bench", f"bench {act} --out OUT", "begins anew") for act in ("step", "deadlines")),
     ],
 )
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
@@ -238,7 +237,8 @@ def test_an_interrupt_says_what_the_same_command_does(capsys, monkeypatch, by, m
     verb = [word for word in typed.split() if word.islower()][
         : 1 + (typed.split()[0] in ("bench", "latency", "tabular"))
     ]
-    monkeypatch.setattr(f"labkit.cli.{module}.{verb[-1]}", stopped)
+    function = module if "." in module else f"{module}.{verb[-1]}"
+    monkeypatch.setattr(f"labkit.cli.{function}", stopped)
     code, text, said = run(capsys, *typed.split())
     came = "stopped after step 8; of 12" if by is signal.SIGINT else "stopped"
     assert code == 128 + by and text == "" and said.startswith(f"labkit: {came}; ")
@@ -346,18 +346,3 @@ def test_a_compiled_runtime_is_shown_beside_both_layouts(
     lines = text.splitlines()[3:]
     assert code == 0 and [line[:20].strip() for line in lines[: len(shown)]] == shown
     assert ("compiled eager, torch-compile: not timed" in lines) is said
-
-
-def test_a_bench_that_goes_on_names_what_began_it(tmp_path):
-    out = str(tmp_path / "bench.json")
-
-    def value(command, **tables):
-        return {"kind": "b", "schema": 1, "asked": {"tables": tables}, "made": {"command": command, "date": "today"}}
-
-    begun, again, other = value("first", a=1), value("first", a=1), value("second", a=1, b=2)
-    assert earlier(out, begun, "tables") is None
-    save_with_rows(out, begun | {"rows": [{"x": 1}, {"x": 2}]})
-    assert earlier(out, again, "tables")["rows"] == [{"x": 1}, {"x": 2}] and again["made"] == begun["made"]
-    assert earlier(out, other, "tables") and other["made"]["earlier"] == [begun["made"] | {"rows": 2}]
-    with pytest.raises(InputError, match="of another bench"):
-        earlier(out, value("first", a=3), "tables")
