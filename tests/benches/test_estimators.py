@@ -150,7 +150,7 @@ def test_a_bench_that_was_stopped_goes_on_from_its_file(capsys, monkeypatch, tmp
     ]
     capsys.readouterr()
     assert main([*arguments, "--temperatures", "0.4,1"]) == 2
-    assert "asked something else" in capsys.readouterr().err
+    assert "with another request" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

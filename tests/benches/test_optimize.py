@@ -133,7 +133,7 @@ def test_the_command_saves_what_it_prints(capsys, tmp_path, monkeypatch):
     assert {row["method"] for row in again["within"]} == {"random", "model"}
     assert again["rows"][0] == saved["rows"][0] and len(again["rows"]) == 2 and again["verdicts"]
     assert main([*more[:-3], "3", *more[-2:]]) == 2
-    assert "asked something else" in capsys.readouterr().err
+    assert "with another request" in capsys.readouterr().err
 
     made.clear()
     monkeypatch.setattr(optimize, "made_up", lambda: (optimize.planted(3, 3, 0.1), optimize.planted(3, 4, 0.3)))
