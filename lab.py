@@ -5,6 +5,7 @@ python lab.py            set up once, then open the course in JupyterLab
 python lab.py setup      only set up (.venv beside this file)
 python lab.py run 06     run a notebook headless; `run all` runs the course
 python lab.py test       set up if need be and run the whole suite, a file a core; further words go to pytest
+python lab.py lint       set up if need be and check style, format and types
 
 Needs only Python 3.11 to 3.13. LAB_TORCH=cpu|cuda and LAB_INSTALLER=uv|pip override what is found here.
 """
@@ -32,12 +33,12 @@ def main(argv):
     if not (3, 11) <= sys.version_info[:2] < (3, 14):
         return f"[lab] Python 3.11, 3.12 or 3.13 is needed; this is {platform.python_version()}"
     verb, rest = (argv[0], argv[1:]) if argv else ("open", [])
-    if verb not in ("open", "setup", "run", "test") or (verb == "run" and not rest):
+    if verb not in ("open", "setup", "run", "test", "lint") or (verb == "run" and not rest):
         asked = verb in ("-h", "--help", "help")
         print(__doc__, file=sys.stdout if asked else sys.stderr)
         return 0 if asked else 2
     try:
-        set_up(extra="test" if verb == "test" else "")
+        set_up(extra="test" if verb in ("test", "lint") else "")
     except subprocess.CalledProcessError as problem:
         return f"[lab] set-up failed in: {' '.join(map(str, problem.cmd))}"
     if verb == "setup":
@@ -46,6 +47,8 @@ def main(argv):
         return become(lab_command(rest))
     if verb == "run":
         return become([PYTHON, "-m", "labkit", "run", *rest])
+    if verb == "lint":
+        return lint()
     # The install is over: from here on nothing may be fetched, by the tests or by what they start.
     os.environ.update(LABKIT_OFFLINE="1", PYTHONPATH=str(OFFLINE))
     # Several files at once, a thread each: threads of programs that share a core wait for one another.
@@ -53,6 +56,19 @@ def main(argv):
     # A process that dies ends the run and is named: pytest-xdist can wait for ever on the one that replaces it.
     together = ["-n", min(4, os.cpu_count() or 1), "--dist", "loadfile", "--max-worker-restart", 0]
     return become([PYTHON, "-m", "pytest", *together, *rest])
+
+
+LINT = (("ruff", "check"), ("ruff", "format", "--check"), ("mypy",))
+
+
+def lint():
+    """Style, format and types; the exit code of the first that fails."""
+    os.chdir(ROOT)
+    for command in LINT:
+        say(" ".join(command))
+        if code := subprocess.run([str(PYTHON), "-m", *command]).returncode:
+            return code
+    return 0
 
 
 def say(text):

@@ -65,7 +65,7 @@ def _undominated(costs: NDArray[np.float64]) -> NDArray[np.bool_]:
 def front(costs: NDArray[np.float64]) -> NDArray[np.int64]:
     """Indices of the rows that no other beats, in rising order of the first cost; of equals the first."""
     if costs.shape[1] == 1:
-        return costs[:, 0].argmin(keepdims=True)
+        return np.array([costs[:, 0].argmin()])
     order = np.lexsort((costs[:, 1], costs[:, 0]))
     second = costs[order, 1]
     return order[np.append(True, second[1:] < np.minimum.accumulate(second)[:-1])]

@@ -29,12 +29,12 @@ def spearman(rows: Sequence[Sequence[float]]) -> np.ndarray:
     return np.corrcoef(rankdata(np.asarray(rows, dtype=float), axis=1))
 
 
-def agreement(a: Sequence[float], b: Sequence[float], *, resamples: int = 400, seed: int = 0) -> Agreement:
-    """Kendall's tau-b of `a` and `b`, one number a network each, with a 95 % bootstrap interval.
+def agreement(first: Sequence[float], second: Sequence[float], *, resamples: int = 400, seed: int = 0) -> Agreement:
+    """Kendall's tau-b of `first` and `second`, one number a network each, with a 95 % bootstrap interval.
 
     The networks are resampled with replacement; a pair of a network with itself says nothing and is left out.
     """
-    a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    a, b = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     if a.shape != b.shape or a.ndim != 1 or len(a) < 3:
         raise InputError(f"rank agreement needs two equal lists of at least 3 numbers; got {a.shape} and {b.shape}")
     if not (np.isfinite(a).all() and np.isfinite(b).all()):

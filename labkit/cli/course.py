@@ -56,8 +56,8 @@ def run(arguments: argparse.Namespace) -> Outcome:
         }
         for report in reports
     ]
-    passed = all(row["passed"] for row in rows)
-    total = sum(row["seconds"] for row in rows)
+    passed = all(report.passed for report in reports)
+    total = sum(report.seconds for report in reports)
     text = "\n".join([*map(str, reports), f"{len(rows)} notebooks, {total:.0f} s, {'passed' if passed else 'FAILED'}"])
     return {"schema": 1, "passed": passed, "seconds": round(total, 1), "notebooks": rows}, text, passed
 

@@ -66,7 +66,7 @@ def _findings() -> Iterator[Finding]:
         # Eager ones come with torch, and a graph is a way to launch what the line of its family speaks of.
         if runtime.repeats or not (runtime.deploys or runtime.needs_trial):
             continue
-        says = runtime.version if runtime.available else f"{runtime.reason}; the course runs without it"
+        says = str(runtime.version) if runtime.available else f"{runtime.reason}; the course runs without it"
         yield Finding("ok" if runtime.available else "note", runtime.name, says)
     browser = next((name for name in BROWSERS if shutil.which(name)), None)
     yield Finding("ok" if browser else "note", "browser tests", browser or "no Chromium: they are skipped")

@@ -185,4 +185,3 @@ class Measurement:
 def statistic_of(device: str | torch.device) -> str:
     """What stands for a latency: the best block of a CPU, which other programs can only slow down; a GPU's median."""
     return "median" if torch.device(device).type == "cuda" else "best"
-

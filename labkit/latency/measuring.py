@@ -96,7 +96,7 @@ def _from_host(run: Run, device: str | torch.device) -> Run:
 def card_of(
     name: str,
     batch_size: int,
-    image: tuple[int, int, int],
+    image: tuple[int, ...],
     device: str | torch.device = "cpu",
     *,
     dtype: str = "float32",

@@ -302,4 +302,3 @@ def _key(name: str, edge: Edge, side: int) -> str:
 def _edge_timings(value: dict[str, Any]) -> EdgeTimings:
     ops = tuple((name, Timing.from_json(timing)) for name, timing in value["ops"])
     return EdgeTimings(tuple(Term(**term) for term in value["terms"]), ops)
-

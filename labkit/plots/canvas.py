@@ -49,7 +49,8 @@ class Picture:
 @styled
 def picture(drawn: Axes | Figure, alt: str) -> Picture:
     """What to end a cell with: the figure of `drawn`, and `alt`, one sentence that says what it shows."""
-    figure = drawn.figure if isinstance(drawn, Axes) else drawn
+    figure = drawn.get_figure(root=True) if isinstance(drawn, Axes) else drawn
+    assert figure is not None
     drawn_png, small_png = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn_png, format="png")
     image = Image.open(drawn_png).convert("RGB")
@@ -78,4 +79,6 @@ def plain_log(axis: Axis) -> None:
     axis.set_minor_locator(LogLocator(subs=(1.5, 2, 3, 5, 7)))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter("{x:g}")
-    axis.set_tick_params(which="minor", labelsize=mpl.rcParams[f"{axis.axis_name}tick.labelsize"])
+    side = getattr(axis, "axis_name")  # noqa: B009 (matplotlib's types leave it out)
+    labelsize = mpl.rcParams["xtick.labelsize" if side == "x" else "ytick.labelsize"]
+    axis.set_tick_params(which="minor", labelsize=labelsize)

@@ -23,9 +23,10 @@ def race(rows: Sequence[RuntimeRow], ax: Axes | None = None) -> Axes:
             ax.text(0.01 * longest, y, reason, va="center", fontsize=7, style="italic")
             continue
         timing, ms = row.measurement.timing, row.measurement.measured_ms
-        ax.barh(y, ms, 0.6, color=BLUE if row.speedup >= 1 else ORANGE)
+        speedup = 1.0 if row.speedup is None else row.speedup  # the baseline has its own
+        ax.barh(y, ms, 0.6, color=BLUE if speedup >= 1 else ORANGE)
         ax.plot([timing.best_ms, timing.median_ms], [y, y], "|-", color=BLACK, lw=1)
-        text = f" {ms:.3f} ms" + ("" if row is rows[0] else f", {speedup_text(row.speedup)}")
+        text = f" {ms:.3f} ms" + ("" if row is rows[0] else f", {speedup_text(speedup)}")
         ax.text(max(ms, timing.median_ms), y, text, va="center", fontsize=8)
     ax.set_yticks(range(len(rows)), [row.label for row in rows])
     card = next(row.measurement.card for row in rows if row.measurement)

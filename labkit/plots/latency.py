@@ -6,7 +6,7 @@ from itertools import cycle
 import numpy as np
 from matplotlib.axes import Axes
 
-from labkit.latency.cards import Measurement
+from labkit.latency.cards import Measurement, Timing
 from labkit.latency.flips import Flips
 from labkit.latency.table import LatencyTable
 from labkit.plots.canvas import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, SKY, axes, plain_log, styled
@@ -83,7 +83,9 @@ def clocks(rows: Mapping[str, tuple[float, str]], ax: Axes | None = None) -> Axe
 @styled
 def latency_table(table: LatencyTable, ax: Axes | None = None) -> Axes:
     """Milliseconds of every candidate in every slot, or on every edge of cells: dark is slow."""
-    where, matrix, places = table.slots, table.matrix, table.slot_names
+    where: Sequence[Sequence[tuple[str, Timing | None]]] = table.slots
+    places: Sequence[str] = table.slot_names
+    matrix = table.matrix
     if table.edges:  # of cells, whose slots take no time by themselves
         where, matrix = [edge.ops for edge in table.edges], table.edge_matrix
         places = [f"edge {e + 1}" for e in range(len(where))]

@@ -4,7 +4,7 @@ The values come from a file that may be a stranger's: nothing is imported for th
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -22,7 +22,7 @@ from labkit.networks.supernet import Supernet, derive, weights_hash
 from labkit.networks.training import TrainConfig, error, train
 from labkit.oneshot.baselines import random_search
 from labkit.oneshot.config import SearchConfig, SelectionConfig
-from labkit.oneshot.searching import planned_passes, search
+from labkit.oneshot.searching import SearchResult, planned_passes, search
 from labkit.oneshot.selection import select
 from labkit.spaces import Architecture, SearchSpace
 from labkit.system import storage
@@ -33,7 +33,10 @@ REPRODUCED, DRIFTED, NOT_CHECKED = OUTCOMES = ("reproduced", "drifted", "not che
 SEARCH_PASSES, TRAIN_IMAGES = 300_000, 100_000  # what is done again unless everything is asked for: about a minute each
 LATENCY_WITHIN = 0.10  # of the recorded milliseconds
 MOST_SPREAD = 0.5  # of them, that a recorded spread counts for
-REPEATED = {"search": search, "random search": random_search}  # methods that a run holds all ingredients of
+REPEATED: Mapping[str, Callable[..., SearchResult]] = {
+    "search": search,
+    "random search": random_search,
+}  # methods that a run holds all ingredients of
 Found = tuple[str, str]  # outcome, and what was found
 
 

@@ -268,4 +268,4 @@ def trained(run: Run) -> Trained | None:
 def trained_by(run: Run) -> TrainConfig | None:
     """How the run's network was last trained; None where it was not."""
     done = trained(run)
-    return done and done.config
+    return None if done is None else done.config

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,9 +20,7 @@ class Recording:
     What a call returns is written over by the next one.
     """
 
-    def __init__(
-        self, function: Function, values: Sequence[Tensor], changes: Sequence[Tensor] = (), pool: tuple | None = None
-    ):
+    def __init__(self, function: Function, values: Sequence[Tensor], changes: Sequence[Tensor] = (), pool: Any = None):
         """`pool`: memory that recordings share, `torch.cuda.graph_pool_handle()`; arguments and results lie outside.
 
         Without one it is this recording's alone.
@@ -47,7 +46,7 @@ class Recording:
                 self.results = shared
 
     def _list(self, results: Tensor | Sequence[Tensor]) -> list[Tensor]:
-        return [results] if self._one else list(results)
+        return [results] if isinstance(results, Tensor) else list(results)
 
     def __call__(self, *values: Tensor) -> Tensor | list[Tensor]:
         _copy(self.held, list(values))

@@ -57,18 +57,20 @@ def onnx_model(network: nn.Module, example: Tensor, *, exporter: str = "dynamo",
         network = _Half(network)
     if example.shape[0] < 2:
         example = example.expand(2, *example.shape[1:]).contiguous()
-    names = {"input_names": ["images"], "output_names": ["logits"]}
+    names: dict[str, Any] = {"input_names": ["images"], "output_names": ["logits"]}
     with _quiet(), in_one_line("this network has no ONNX form", "replace what has none, or take a runtime of PyTorch"):
         if exporter == "dynamo":
             import_torchvision()  # torch.onnx imports it if it is installed, and a CPU-only torch needs our guard
             shapes = ({0: torch.export.Dim("batch")},)
             program = torch.onnx.export(network, (example,), dynamic_shapes=shapes, dynamo=True, verbose=False, **names)
+            assert program is not None
             model = program.model_proto
             _pool_whole_maps(model)
         elif exporter == "torchscript":
             buffer = io.BytesIO()
             axes = {"images": {0: "batch"}, "logits": {0: "batch"}}
-            torch.onnx.export(network, (example,), buffer, dynamic_axes=axes, dynamo=False, **names)
+            old: Any = torch.onnx.export  # its types know no buffer, which the old exporter takes
+            old(network, (example,), buffer, dynamic_axes=axes, dynamo=False, **names)
             model = onnx.load_from_string(buffer.getvalue())
         else:
             raise InputError(f"an exporter is 'dynamo' or 'torchscript'; got {exporter!r}")

@@ -25,7 +25,7 @@ class Eager(Runtime):
 
     name = "torch"
     dtypes = tuple(DTYPES)
-    devices = ("cpu", "cuda")
+    devices: tuple[str, ...] = ("cpu", "cuda")
 
     def prepare(self, network: nn.Module, how: Preparation) -> Run:
         network, place = self._placed(network, how), self._placing(how)
@@ -65,7 +65,7 @@ class ChannelsLast(Eager):
 
     name = "torch-channels-last"
     layout: ClassVar[str] = "channels_last"
-    preference = 2
+    preference: int | None = 2
 
 
 class Compiled(ChannelsLast):

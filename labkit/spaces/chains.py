@@ -47,6 +47,8 @@ def mobile(size: str = "tiny", classes: int = 10) -> SearchSpace:
     if size not in ("tiny", "full"):
         raise InputError(f"mobile has the sizes 'tiny' and 'full'; got {size!r}")
     blocks = tuple(f"mb{kernel}e{expansion}" for kernel in (3, 5, 7) for expansion in (3, 6))
+    layers: tuple[tuple[int, int], ...]
+    image: tuple[int, int, int]
     if size == "tiny":
         layers, image, head, stem = MOBILE_TINY, (3, 32, 32), "pooled", [Edge(3, 16, 2, fixed="conv3x3")]
     else:

@@ -60,7 +60,7 @@ class Explorer(anywidget.AnyWidget):
         return explorer.check_weight(proposal["value"])
 
     @traitlets.validate("target_ms")
-    def _check_target(self, proposal: Any) -> float:
+    def _check_target(self, proposal: Any) -> float | None:
         return explorer.check_target(proposal["value"])
 
     @traitlets.validate("selection")

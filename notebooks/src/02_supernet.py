@@ -303,8 +303,8 @@ lk.course.check("e2.2", fresh_statistics)
 # <code>network.train()(images)</code> without gradients, then <code>return network.eval()</code>.</details>
 
 # %% [markdown]
-# `lk.evaluate` does just that before it counts errors. How much does it matter? Seven architectures, judged both ways on
-# the same shared weights and the same validation images. (From here a letter stands for a layer: 5 and 3 are the
+# `lk.evaluate` does just that before it counts errors. How much does it matter? Seven architectures, judged both ways
+# on the same shared weights and the same validation images. (From here a letter stands for a layer: 5 and 3 are the
 # convolutions, p is pooling.)
 
 # %% tags=["keep_output"]
@@ -410,6 +410,7 @@ lk.plots.picture(ax, "Error on shared weights against the true error of all 243:
 # Was that your short training? Here is the same question to supernets that were trained for longer, with the recipe of
 # a full search, each from three seeds; trained one-hot or on relaxed samples (mixtures near a choice: notebook 03), and
 # judged with running averages and with re-estimated ones.
+
 
 # %% tags=["keep_output"]
 def agreements(scans, name):

@@ -269,9 +269,9 @@ print(f"from step {back} on at weight {4 * LATENCY_WEIGHT}: {branch.architecture
 # %% [markdown]
 # ## Was it right? Look at everything
 #
-# With 243 architectures there is no need to guess. `lk.evaluate` takes each of them out of the supernet, re-estimates its
-# batch norm (notebook 02) and counts its errors on validation images; architectures that begin alike share that work.
-# The cost is what the search was asked to minimise: error + weight × milliseconds.
+# With 243 architectures there is no need to guess. `lk.evaluate` takes each of them out of the supernet, re-estimates
+# its batch norm (notebook 02) and counts its errors on validation images; architectures that begin alike share that
+# work. The cost is what the search was asked to minimise: error + weight × milliseconds.
 
 # %%
 points = lk.evaluate(result.supernet, space, data, table, result.config)
@@ -495,7 +495,8 @@ lk.course.predict(
 )
 
 # %% tags=["keep_output"]
-by_estimator, _, unas, *_ = lk.benches.comparison.drawn(found, known, latency, estimators=True)  # in points, (seeds, weights)
+drawn = lk.benches.comparison.drawn(found, known, latency, estimators=True)  # in points, (seeds, weights)
+by_estimator, _, unas, *_ = drawn
 mean = {name: points.mean(1) for name, points in by_estimator.items()}  # of the four weights, a number a seed
 print("estimator          mean regret   p, paired with UNAS   different networks chosen, of 40")
 for name, points in by_estimator.items():

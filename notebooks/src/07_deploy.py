@@ -178,8 +178,8 @@ print(f"by name, relative: {worst:.1e}; tolerated in float32: {lk.deploy.TOLERAN
 # ## Where did my layer go?
 #
 # The file is only half of the way. Before ONNX Runtime runs a graph it *compiles* it: it swallows activations and sums
-# into the convolution before them, and lays the pixels out as the processor likes them. `lk.runtimes.fusion.fusions` reads the
-# graph that is left and says of each layer which node does its work now.
+# into the convolution before them, and lays the pixels out as the processor likes them. `lk.runtimes.fusion.fusions`
+# reads the graph that is left and says of each layer which node does its work now.
 
 # %%
 fused = lk.runtimes.fusion.fusions(network, torch.zeros(2, *study.space.image))

@@ -88,7 +88,8 @@ def _expected(source: Path, root: str | Path) -> Iterator[tuple[Path, str]]:
 
 def edition(source: Path, solution: bool, kept: Mapping[str, NotebookNode] | None = None) -> NotebookNode:
     """The learner's edition of a source, or the solution's; `kept` are cells, by id, whose outputs may stay."""
-    ordinals, cells = Counter(), []
+    ordinals: Counter[str] = Counter()
+    cells = []
     for section, cell in sections(read_source(source)):
         ordinals[section] += 1
         identity = _cell_id(source.stem, section, ordinals[section])

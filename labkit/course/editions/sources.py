@@ -42,7 +42,10 @@ def first_line(cell: NotebookNode) -> str:
 
 def stub_and_answer(text: str) -> tuple[str, str]:
     """An exercise's code as the learner finds it, and as it is solved."""
-    stub, answer, replacement, inside = [], [], [], False
+    stub: list[str] = []
+    answer: list[str] = []
+    replacement: list[str] = []
+    inside = False
     for line in text.splitlines():
         word, indent = line.strip(), line[: len(line) - len(line.lstrip())]
         if word == "# solution" and not inside:

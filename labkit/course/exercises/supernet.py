@@ -78,7 +78,8 @@ def _fresh_statistics(answer: Callable[[nn.Module, Tensor], nn.Module]) -> str:
         "the weights have changed: re-estimating reads images forward only, without an optimiser",
     )
     old, new, right = (
-        torch.cat([n.running_mean for n in _norms(net)]) for net in (_loaded(wanted, before), found, wanted)
+        torch.cat([n.running_mean for n in _norms(net) if n.running_mean is not None])
+        for net in (_loaded(wanted, before), found, wanted)
     )
     need(not torch.equal(new, old), "the statistics are as before: batch norm updates them in train mode only")
     need(bool(new.abs().max() > 0), "the statistics are reset, but no images have gone through the network since")

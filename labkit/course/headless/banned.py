@@ -48,7 +48,7 @@ def _faults(cell: NotebookNode) -> Iterator[str]:
         yield f"SyntaxError: {problem.msg}"
         return
     for name, call in calls(tree):
-        arguments = [a.value for a in call.args if isinstance(a, ast.Constant)]
+        arguments = [str(a.value) for a in call.args if isinstance(a, ast.Constant)]
         if name in _BANNED_CALLS:
             shown = name + "".join(f" {argument}" for argument in arguments[:1])
             yield f"`{shown}` {_BANNED_CALLS[name]}; write it in Python"

@@ -131,7 +131,7 @@ def rounded(value: float, digits: int) -> float:
 def describe(scene: Scene, index: int, weight: float | None = None, target_ms: float | None = None) -> str:
     """Such as "weight 0.10: 0.231 ms, error 8.3 %". No weight: chosen by hand; an infinite one: by a deadline."""
     point = scene.points[index]
-    if weight == math.inf:
+    if weight == math.inf and target_ms is not None:
         asked = [f"deadline {ms_text(scene, target_ms)} ms"] + ["which none meets"] * (point.ms > target_ms)
     else:
         asked = [] if weight is None else [f"weight {weight_text(weight)}"]

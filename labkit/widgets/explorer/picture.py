@@ -26,10 +26,11 @@ def static_picture(
     """
     if selection is None:
         weight = default_weight(scene) if weight is None else weight
-        chosen, words = choose(scene, weight, target_ms), (weight, target_ms)
+        chosen = choose(scene, weight, target_ms)
+        caption = describe(scene, chosen, weight, target_ms)
     else:
-        chosen, words = selection, (None, None)
-    caption = describe(scene, chosen, *words)
+        chosen = selection
+        caption = describe(scene, chosen)
     image = base64.b64encode(_svg(scene, chosen, caption).encode()).decode()
     return (
         f'<figure style="margin:0"><img width="{WIDTH}" height="{HEIGHT}" style="max-width:100%;height:auto"'

@@ -10,6 +10,7 @@ Standard library only, because it runs before anything else does.
 import os
 import socket
 import sys
+from typing import Any
 
 _ANY_INTERFACE = ("", "0.0.0.0", "::")  # what a server binds to: no machine is asked
 
@@ -67,7 +68,7 @@ _CHECKS = {
 
 
 def _audit(event, arguments):
-    check = _CHECKS.get(event)
+    check: Any = _CHECKS.get(event)
     if check is not None:
         check(*arguments)
 

@@ -1,0 +1,63 @@
+"""Pages that are made by a command say what the command says today; what visitors see agrees with what is run."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def loaded(path):
+    spec = importlib.util.spec_from_file_location(f"loaded_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def docs(name):
+    return loaded(ROOT / "docs" / f"{name}.py")
+
+
+def test_the_results_are_those_of_the_recorded_files():
+    fill = docs("fill")
+    assert fill.PAGE.read_text(encoding="utf-8") == fill.page(), "run `python docs/fill.py`"
+    assert fill.estimators()["rows"][0]["name"] == "REBAR"
+    ahead = [row["ours"] < row["best"] for row in fill.mobile()["rows"]]
+    assert ahead == [False, True, True, True], "the sentences around the table say so"
+
+
+def test_the_map_is_that_of_the_imports():
+    found = docs("map")
+    assert found.OUT.read_text(encoding="utf-8") == found.svg(), "run `python docs/map.py`"
+    uses = found.packages()
+    floors = {name: floor for floor, row in enumerate(found.floors(uses)) for name in row}
+    assert all(floors[used] < floors[name] for name in uses for used in uses[name])
+
+
+def test_every_file_of_the_table_is_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = text[text.index("## I want to") :]
+    named = re.findall(r"`([\w/.]+\.(?:py|jinja)|[\w/]+/)`", table)
+    assert len(named) > 20
+    missing = [name for name in named if not ((ROOT / "labkit" / name).exists() or (ROOT / name).exists())]
+    assert missing == []
+
+
+def test_links_of_the_pages_lie_in_the_clone():
+    for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "data" / "README.md"):
+        links = re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8"))
+        assert [link for link in links if not (page.parent / link).exists()] == [], page
+
+
+def test_the_workflow_runs_what_ci_runs():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
+    steps = [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    ours = [line for line in script.splitlines() if line.startswith("python3 lab.py")]
+    assert ours == ["python3 lab.py lint", "python3 lab.py test"]
+    assert [step for step in steps if step.startswith("python3 lab.py")] == ours
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    assert hooks["repos"][0]["hooks"][0]["entry"] == "python lab.py lint"
+    assert [command[0] for command in loaded(ROOT / "lab.py").LINT] == ["ruff", "ruff", "mypy"]
