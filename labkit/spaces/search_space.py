@@ -154,11 +154,6 @@ class SearchSpace(Choices):
         """(E, K) bool, true where an edge with a choice has a k-th candidate."""
         return self.mask[[slot for edge in self.edges if (slot := edge.op_slot) is not None]]
 
-    def candidates(self, edge: Edge) -> tuple[str, ...]:
-        """The operations among which an edge with a choice has its own."""
-        assert edge.op_slot is not None, "an edge without a choice has no candidates"
-        return self.slots[edge.op_slot]
-
     def chosen(self, edge: Edge, architecture: Architecture) -> dict[str, int]:
         """Operations that `architecture` puts on an edge of a cell, and how often each: by one term, or by two."""
         ops = architecture.ops
