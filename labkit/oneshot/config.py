@@ -254,10 +254,7 @@ class SelectionConfig:
     def from_json(cls, value: dict[str, Any]) -> "SelectionConfig":
         final = value["final"] and TrainConfig(**value["final"])
         changed = {"training": TrainConfig(**value["training"]), "final": final, "stretches": tuple(value["stretches"])}
-        return cls(**{**TRAINED_ONCE, **value, **changed})
-
-
-TRAINED_ONCE = {"again": 0}  # what selections recorded by an earlier version did without naming it
+        return cls(**{**value, **changed})
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,6 @@ from labkit.system.errors import InputError
 from labkit.system.interrupts import Stopped, interrupts_wait
 
 TEMPERATURE = 0.4  # of the relaxed samples that weights learn on
-UNKNOWN = ("relaxed_loss", "relaxed_valid_loss", "drawn_loss", "drawn_valid_loss", "drawn_ms", "logits")  # in old logs
 
 
 class SearchRun:
@@ -315,7 +314,7 @@ class SearchRun:
             self.control.load(_under("control", tensors))
         for name, batches in self._batches():
             batches.order, batches.used = tensors.get(f"{name}.order"), record["used"][name]
-        self.history = [row | {name: row.get(name) for name in UNKNOWN} for row in record["history"]]
+        self.history = list(record["history"])
         self.passes = record["passes"]
         self.started = time.perf_counter() - record["seconds"]
         self.bar.update(self.step - self.bar.n)

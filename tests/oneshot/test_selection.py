@@ -125,12 +125,6 @@ def test_the_best_few_are_trained_again_and_the_mean_decides(supernet, data, tab
     assert len(trained) == 6 + 4 and once.architecture == first[0].architecture, "luck decides"
 
 
-def test_a_selection_of_an_earlier_version_trained_once():
-    value = asdict(SelectionConfig())
-    del value["again"]
-    assert SelectionConfig.from_json(value) == SelectionConfig(again=0) != SelectionConfig()
-
-
 def test_who_goes_on_hedges_against_stretched_errors(supernet, data, table, space):
     """With errors six times too far apart the true best is at six times the weight; a stretch of 4 comes near it."""
     rng, ms = torch.Generator().manual_seed(0), [table.table_ms(a) for a in space]

@@ -14,7 +14,7 @@ import torch
 import labkit as lk
 from labkit import Checkpoints, SearchConfig
 from labkit.oneshot.baselines import random_search
-from labkit.oneshot.run import UNKNOWN, SearchRun
+from labkit.oneshot.run import SearchRun
 from labkit.oneshot.searching import MAY_CHANGE
 from labkit.system.checkpoints import Checkpoint
 
@@ -314,19 +314,6 @@ def test_a_mean_over_another_share_of_the_steps_begins_at_the_fork(space, data, 
         run = SearchRun(lk.Supernet(space), data, replace(TINY, weight_average=0.3), table)
         run.restore(forks[share], changed=MAY_CHANGE).advance()
         assert run.averaged.n_averaged.item() == 6, "the last six steps, as the config asks"
-
-
-def test_a_log_of_before_the_losses_were_kept_goes_on(space, data, table, tmp_path):
-    folder = Checkpoints(tmp_path / "old", every=14)
-    SearchRun(lk.Supernet(space), data, TINY, table).advance(14, folder)
-    old = folder.newest()
-    for row in old.record["history"]:
-        for name in UNKNOWN:
-            del row[name]
-    folder.save(old)
-    result = lk.search(lk.Supernet(space), data, table, TINY, checkpoints=folder)
-    back = lk.runs.load(lk.runs.save(result, tmp_path / "run", data, table)).result.history
-    assert back[13]["drawn_loss"] is None and back[13]["loss"] > 0 and back[14]["drawn_loss"] > 0
 
 
 def test_the_log_of_a_fast_search_is_small_and_says_what_was_drawn(space, data, table, tmp_path):

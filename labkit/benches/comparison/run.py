@@ -21,7 +21,7 @@ from labkit.networks.parallel import Job, train_all
 from labkit.networks.supernet import Supernet
 from labkit.networks.training import TrainConfig
 from labkit.oneshot.baselines import reuse_search
-from labkit.oneshot.config import TRAINED_ONCE, SearchConfig, SelectionConfig
+from labkit.oneshot.config import SearchConfig, SelectionConfig
 from labkit.oneshot.run import SearchRun
 from labkit.oneshot.searching import SearchResult, sweep
 from labkit.oneshot.selection import select
@@ -128,26 +128,25 @@ def _one_seed(seed, notes, data, config, selection, baselines, estimators, tabul
     swept = cache(lambda: sweep(supernet, data, found.table, weights, config, checkpoints=checkpoints))
     again = lambda **how: reuse_search(swept(), data, found.table, seed=seed, **how)
     second = partial(select, data=data, table=found.table, config=selection, trained={}, workers=notes.cores)
+
+    def follow(estimator: str) -> Sequence[SearchResult]:
+        steps = _joint_steps_at_equal_cost(supernet, data, found.table, config, estimator)
+        other = replace(_following(config, estimator), joint_steps=steps)
+        return sweep(supernet, data, found.table, weights, other)
+
+    run: dict[str, Callable[[], Sequence[SearchResult]]] = {
+        SWEEP: swept,
+        OURS: lambda: second(swept()),
+        SELECTED: lambda: second(again()),  # at the sweep's cost, and the second stage's own
+        SCRATCH: lambda: _from_scratch(notes, supernet, config, tabular, trainer, done[OURS].seconds),
+        SCAN: lambda: again(budget=float("inf")),
+        **{method: partial(follow, estimator) for method, estimator in followed.items()},
+    }
     for method in wanted:
         if method in done:
             continue
-        if method == SWEEP:
-            results = swept()
-        elif method == OURS:
-            results = second(swept())
-        elif method == SELECTED:
-            results = second(again())  # at the sweep's cost, and the second stage's own
-        elif method == SCRATCH:
-            results = _from_scratch(notes, supernet, config, tabular, trainer, done[OURS].seconds)
-        elif method in followed:
-            steps = _joint_steps_at_equal_cost(supernet, data, found.table, config, followed[method])
-            other = replace(_following(config, followed[method]), joint_steps=steps)
-            results = sweep(supernet, data, found.table, weights, other)
-        elif method == SCAN:
-            results = again(budget=float("inf"))
-        else:
-            results = again(method=method, budget=done[OURS].passes)
-        done[method] = _row(method, seed, results)
+        at_equal_cost = lambda method=method: again(method=method, budget=done[OURS].passes)
+        done[method] = _row(method, seed, run.get(method, at_equal_cost)())
         notes.row(done[method])
     checkpoints.clear()
 
@@ -235,18 +234,11 @@ def _resumed(out: Path, fresh: Comparison) -> Comparison:
         "space": old.space.digest == fresh.space.digest,
         "latency table": old.table.to_json() == LatencyTable.from_json(fresh.table.to_json()).to_json(),
         "latency weights": old.latency_weights == fresh.latency_weights,
-        **{
-            name: _plain(_ADDED.get(name, {}) | old.asked.get(name, {})) == _plain(value)
-            for name, value in fresh.asked.items()
-        },
+        **{name: _plain(old.asked.get(name)) == _plain(value) for name, value in fresh.asked.items()},
     }
     if different := [name for name, kept in same.items() if not kept]:
         raise InputError(f"{out} is of another comparison ({', '.join(different)} differ): name another file")
     return replace(old, made=in_sittings(old.made, len(old.rows), fresh.made))
-
-
-# What a file of an earlier version lacks: settings whose default is what it did, or that name what it did.
-_ADDED = {"search": asdict(SearchConfig()), "selection": asdict(SelectionConfig()) | TRAINED_ONCE}
 
 
 def _plain(value: Any) -> Any:
