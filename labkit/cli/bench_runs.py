@@ -35,8 +35,7 @@ class DeployRun(DeployBench):
         else:
             config = TrainConfig(epochs=self.epochs, seed=seed)
         images = self.loaded.image_set()
-        how = {"device": self.device, "progress": on_terminal()}
-        network, accuracy = runs.train_chosen(self.loaded, images, config, **how)
+        network, accuracy = runs.train_chosen(self.loaded, images, config, device=self.device, progress=on_terminal())
         return network, images, accuracy
 
     def network(self) -> tuple[Network, ImageSet]:
