@@ -1,3 +1,5 @@
+import signal
+
 import matplotlib
 import pytest
 import torch
@@ -7,6 +9,10 @@ from labkit.estimators.costs import TabularCost
 from labkit.latency.cards import Card, Timing
 
 matplotlib.use("Agg")
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # a shell starts a background job so, and tests interrupt themselves
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

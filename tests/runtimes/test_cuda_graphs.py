@@ -78,8 +78,8 @@ def test_a_search_from_recordings_is_the_search(name, changed, data, make_table)
 
 def test_a_function_that_looks_beside_its_arguments_is_seen(space, data, table, monkeypatch):
     """The control of the tests above: were the first step's images used for ever, the search would be another."""
-    honest = TaskCost._slopes
-    monkeypatch.setattr(TaskCost, "_slopes", lambda self, at, *_: honest(self, at, *self.train, *self.valid))
+    honest = TaskCost._gradients
+    monkeypatch.setattr(TaskCost, "_gradients", lambda self, at, *_: honest(self, at, *self.train, *self.valid))
     supernet = lk.Supernet(space)
     plain, other = SearchRun(supernet, data, TINY, table).advance(), recorded(supernet, data, TINY, table)
     assert plain.history != other.history
