@@ -222,16 +222,6 @@ def result_file(source: str | Path) -> Path:
     return DATA / "results" / f"{path.name}.json" if shipped else path
 
 
-def read_result(source: str | Path, kind: str, schema: int, made: Callable[[dict[str, Any]], Any]) -> Any:
-    """What `made` makes of a recorded result: a file, or the name of a shipped one. Damage names the file."""
-    path = result_file(source)
-    value = read_json(path, kind, schema)
-    try:
-        return made(value)
-    except InputError as problem:
-        raise InputError(f"{path}: {problem}") from None
-
-
 def append_line(path: str | Path, row: dict[str, Any]) -> None:
     """Add one row to a file of JSON lines, and see it on the disk: what was appended survives a kill."""
     line = json.dumps(row, ensure_ascii=False, allow_nan=False, separators=(", ", ": ")) + "\n"
