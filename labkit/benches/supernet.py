@@ -42,7 +42,7 @@ class Scan:
     seed: int
     errors: tuple[float, ...]  # A
     weights: str = "last"  # or "averaged" over the last steps
-    passes: float = 0.0  # image passes of the training
+    passes: float | None = None  # image passes of the training; None where they were not recorded
 
     def agreement(self, known: TabularBenchmark, *, top: bool = False) -> Agreement:
         """Kendall's tau between this order and the true one, of all or inside the tabular benchmark's top quarter."""
@@ -143,10 +143,11 @@ def _means(known: TabularBenchmark, scans: Iterable[Scan]) -> list[str]:
         if len(several) > 1:
             everywhere, top = (fmean(s.agreement(known, top=t).tau for s in several) for t in (False, True))
             regret = fmean(s.regret(known) for s in several)
-            cost = fmean(s.passes for s in several)
+            passes = [s.passes for s in several if s.passes is not None]
+            cost = f", {fmean(passes):,.0f} image passes" if passes else ""
             lines.append(
                 f"{sample:20} {weights:9} {how:13} mean   {everywhere:<22.3f} {top:.3f}; its best is "
-                f"{100 * regret:.2f} points above the least error, {cost:,.0f} image passes"
+                f"{100 * regret:.2f} points above the least error{cost}"
             )
     return lines
 
