@@ -36,6 +36,8 @@ def test_frontier_draws_every_point_and_the_staircase(points):
     assert list(cloud.get_xdata()) == [p.latency_ms for p in points]
     front = list(lk.Frontier.of(points))
     assert list(stairs.get_ydata()) == [100 * p.error for p in front]
+    assert list(stairs.get_xdata()) == [p.latency_ms for p in front]
+    assert stairs.get_drawstyle() == "steps-post", "the best error so far holds until a slower network beats it"
     assert ax.get_xlabel() == "latency (ms, table)" and ax.get_ylabel() == "error (%, supernet)"
     assert [text.get_text() for text in ax.texts] == ["knee"]
 
@@ -105,6 +107,16 @@ def test_race_says_why_a_runtime_is_missing():
     ]
     texts = " ".join(text.get_text() for text in plots.race(rows).texts)
     assert "2.0x slower" in texts and "TensorRT needs a GPU" in texts
+
+
+def test_a_bar_of_the_race_is_as_long_as_what_was_measured():
+    card = card_of("torch", 1, (3, 32, 32))
+    taken = {"torch": Timing(1.0, 1.2, 0.1, 15), "fast": Timing(0.25, 0.4, 0.1, 15)}
+    measured = {name: Measurement(timing, card) for name, timing in taken.items()}
+    rows = [RuntimeRow(name, True, None, 0.0, measured[name], 1.0 / taken[name].best_ms) for name in taken]
+    ax = plots.race(rows)
+    assert [bar.get_width() for bar in ax.patches] == [measured[name].measured_ms for name in taken]
+    assert [list(line.get_xdata()) for line in ax.lines] == [[1.0, 1.2], [0.25, 0.4]], "from the best to the median"
 
 
 def test_search_figures(space, data, table):

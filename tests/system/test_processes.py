@@ -10,7 +10,7 @@ from labkit.system import processes
 
 
 def _squared(x):
-    return x, x * x, os.getpid(), os.environ["OMP_NUM_THREADS"]
+    return x, x * x, os.getpid(), os.environ.get("OMP_NUM_THREADS")
 
 
 def _unlucky(x):
@@ -19,7 +19,10 @@ def _unlucky(x):
     return x
 
 
-def test_every_item_is_called_once_elsewhere_on_one_thread():
+@pytest.mark.parametrize("here", [None, "2"])
+def test_every_item_is_called_once_elsewhere_on_one_thread(here, monkeypatch):
+    for name in processes.ONE_THREAD:  # else a process would inherit the one thread that the suite has
+        monkeypatch.delenv(name, raising=False) if here is None else monkeypatch.setenv(name, here)
     found = sorted(processes.as_finished(_squared, range(5), 2))
     assert [(x, square) for x, square, *_ in found] == [(x, x * x) for x in range(5)]
     assert os.getpid() not in {pid for *_, pid, _ in found} and {threads for *_, threads in found} == {"1"}
