@@ -14,7 +14,6 @@ from labkit import SearchConfig, evaluate
 from labkit.estimators.costs import LatencyCost, generalisation_loss
 from labkit.estimators.gradient_estimators import ESTIMATORS, Unas, exact_gradient
 from labkit.networks.supernet import frozen_statistics
-from labkit.networks.training import error
 from labkit.oneshot.baselines import random_search
 from labkit.oneshot.run import SearchRun
 from labkit.oneshot.searching import planned_passes, train_shared
@@ -175,32 +174,6 @@ def test_a_target_stops_paying_for_speed(space, data, table):
     assert low < point.latency_ms <= target * 1.02
 
 
-def test_judging_equals_the_derived_network_with_its_own_statistics(space, data, table, generator):
-    """The tree of shared beginnings against one network at a time."""
-    supernet = lk.search(lk.Supernet(space), data, table, replace(TINY, mixture_steps=30)).supernet
-    wanted = space.sample(5, generator)
-    config = replace(TINY, calibration_images=128, judge_images=300)
-    for point in evaluate(supernet, wanted, data, table, config):
-        network = lk.derive(supernet, point.architecture)
-        for norm in (m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)):
-            norm.momentum = 1.0
-        with torch.no_grad():
-            network.train()(next(data.train.batches(128))[0])
-        assert point.error == pytest.approx(error(network, data.valid[:300]), abs=2 / 300)
-
-
-def test_judging_with_running_averages_is_the_derived_network_as_it_is(space, data, table, generator):
-    supernet = lk.search(lk.Supernet(space), data, table, replace(TINY, mixture_steps=30)).supernet
-    config = replace(TINY, judge_images=300)
-    points = evaluate(supernet, space.sample(5, generator), data, table, config, statistics="running")
-    for point in points:
-        assert point.error == pytest.approx(
-            error(lk.derive(supernet, point.architecture), data.valid[:300]), abs=2 / 300
-        )
-    with pytest.raises(InputError, match="'re-estimated' or 'running'; got 'old'"):
-        evaluate(supernet, space, data, table, config, statistics="old")
-
-
 @pytest.mark.parametrize(("sample", "moved"), [("one-hot", 1), ("relaxed", 3)])
 def test_shared_weights_train_on_the_samples_asked_for(space, data, sample, moved):
     """One step: of each slot's candidates the one drawn has moved, or all of them (pooling has nothing to move)."""
@@ -302,21 +275,6 @@ def test_search_finds_what_can_be_learned(space, data, table):
     errors = sorted(p.error for p in evaluate(result.supernet, space, data, table, config))
     assert errors[0] < 0.6, "the shared weights left the plateau"
     assert result.point.error <= errors[121]
-
-
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"estimator": "magic"}, "estimators are unas"),
-        ({"task_cost": "accuracy"}, "a task costs cross-entropy or error; got 'accuracy'"),
-        ({"latency_weight": -1.0}, "at least 0"),
-        ({"target_ms": 0.0}, "positive number of milliseconds"),
-        ({"joint_steps": -1}, "at least 0"),
-    ],
-)
-def test_wrong_configs_are_refused(changes, says):
-    with pytest.raises(lk.InputError, match=says):
-        SearchConfig(**changes)
 
 
 def test_wrong_ingredients_are_refused(space, data, table, make_table):

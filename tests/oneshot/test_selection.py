@@ -1,7 +1,6 @@
 """The second stage of a search: who is proposed, who is trained for how long, and what it is charged."""
 
-import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -223,18 +222,3 @@ def test_what_cannot_be_selected_is_refused(space, supernet, data, table):
         SelectionConfig(again=-1)
     with pytest.raises(lk.InputError, match="factors above 0"):
         SelectionConfig(stretches=(1.0, 0.0))
-
-
-def test_its_configuration_outlives_a_run():
-    for config in (SelectionConfig(), SelectionConfig.fast()):
-        assert SelectionConfig.from_json(json.loads(json.dumps(asdict(config)))) == config
-
-
-def test_what_suits_a_space_is_the_defaults_but_for_a_dearer_one():
-    assert SearchConfig.suited("five_layer", seed=3) == SearchConfig(seed=3)
-    assert SelectionConfig.suited("five_layer") == SelectionConfig()
-    mobile = SearchConfig.suited("mobile-tiny", latency_weight=0.5)
-    assert mobile == SearchConfig(batch_size=64, latency_weight=0.5)
-    assert SearchConfig.suited("mobile-tiny", batch_size=32).batch_size == 32, "what is asked for wins"
-    assert SearchConfig.suited("mobile-tiny", fast=True).joint_steps == SearchConfig.fast().joint_steps
-    assert SelectionConfig.suited("mobile-tiny") == SelectionConfig(finalists=2, again=0)

@@ -1,3 +1,5 @@
+"""Real images: digits, folders, archives and published sets."""
+
 import os
 import tarfile
 from pathlib import Path
@@ -8,75 +10,13 @@ import torch
 from PIL import Image
 
 import labkit as lk
-from labkit.data import SIDE, Images, by_name, crop_and_flip, folder, glyphs, import_torchvision, standardise
-from labkit.networks.supernet import seeded
+from labkit.data import SIDE, by_name, folder
 
 
 def check_shapes(images):
     for part in (images.train, images.valid, images.test):
         assert part.pixels.shape[1:] == (3, SIDE, SIDE) and part.pixels.dtype == torch.uint8
         assert part.labels.dtype == torch.int64 and part.labels.max() < len(images.classes)
-
-
-def test_glyphs_come_from_the_seed():
-    small = lambda seed: glyphs(40, 20, 20, seed=seed)
-    check_shapes(small(0))
-    assert small(0).digest == small(0).digest != small(1).digest
-    assert {part: small(0).card()[part] for part in ("train", "valid", "test")} == {
-        "train": 40,
-        "valid": 20,
-        "test": 20,
-    }
-
-
-def test_glyphs_can_be_told_apart_by_something_simple():
-    """Nearest class mean beats chance on clean glyphs and noise alone does not: the labels belong to the pictures."""
-    images = glyphs(800, 10, 400, noise=0.0, texture=0.0)
-
-    def ink(part):
-        grey = part.pixels.float().mean(1)
-        return (grey - grey.flatten(1).median(1).values[:, None, None]).abs().flatten(1)
-
-    means = torch.stack([ink(images.train)[images.train.labels == c].mean(0) for c in range(10)])
-    guess = torch.cdist(torch.nn.functional.normalize(ink(images.test)), torch.nn.functional.normalize(means)).argmin(1)
-    accuracy = (guess == images.test.labels).float().mean()
-    shuffled = (guess == images.test.labels.roll(1)).float().mean()
-    assert accuracy > 0.25 and shuffled < 0.2
-
-
-def test_clutter_lies_at_the_edges_and_leaves_letters_alone():
-    plain, among = (glyphs(200, 1, 1, noise=0.0, texture=0.0, clutter=n).train for n in (0, 3))
-    assert plain.labels.equal(among.labels)
-    changed = (plain.pixels != among.pixels).any(1).float().mean(0)
-    edges = torch.ones(SIDE, SIDE, dtype=torch.bool)
-    edges[6:-6, 6:-6] = False
-    assert changed[edges].mean() > 0.1 > 5 * changed[12:20, 12:20].mean()
-
-
-def test_letters_are_moved_as_torch_moves_them():
-    maps = torch.randn(50, 2, 3, generator=torch.Generator().manual_seed(0))
-    there = torch.nn.functional.affine_grid(maps, (50, 1, 32, 32), align_corners=False)
-    assert torch.allclose(lk.data.generated._grid(maps), there, atol=1e-6)
-    exact = torch.nn.functional.affine_grid(maps.double(), (50, 1, 32, 32), align_corners=False)
-    assert (lk.data.generated._grid(maps) - exact).abs().max() < 1e-6
-
-
-def test_letters_turn_as_far_as_they_are_told():
-    straight, turned = (
-        glyphs(200, 1, 1, noise=0.0, texture=0.0, turn=turn).train.pixels.float() for turn in (0.0, 3.1)
-    )
-    assert (straight - turned).abs().mean() > 5
-    assert straight.equal(glyphs(200, 1, 1, noise=0.0, texture=0.0, turn=0.0).train.pixels.float())
-
-
-def test_glyphs_any_letters():
-    assert glyphs(30, 10, 10, letters="xyz").classes == ("x", "y", "z")
-    with pytest.raises(lk.InputError, match="two different letters"):
-        glyphs(10, 10, 10, letters="aa")
-    with pytest.raises(lk.InputError, match="every part needs an image"):
-        glyphs(10, 0, 10)
-    with pytest.raises(lk.InputError, match="none of these is negative"):
-        glyphs(10, 10, 10, clutter=-1)
 
 
 def test_digits_are_real_and_their_parts_disjoint():
@@ -86,17 +26,6 @@ def test_digits_are_real_and_their_parts_disjoint():
     rows = [tuple(p.flatten().tolist()) for part in (images.train, images.valid, images.test) for p in part.pixels]
     assert len(set(rows)) == len(rows)
     assert lk.data.digits(seed=3).digest == images.digest != lk.data.digits(seed=4).digest
-
-
-def test_batches():
-    images = Images(torch.arange(10, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 2, 2), torch.arange(10))
-    in_order = [labels.tolist() for _, labels in images.batches(4)]
-    assert in_order == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
-    shuffled = [labels.tolist() for _, labels in images.batches(4, torch.Generator().manual_seed(0))]
-    assert [len(batch) for batch in shuffled] == [4, 4] and len({label for batch in shuffled for label in batch}) == 8
-    pixels, _ = next(images.batches(4))
-    torch.testing.assert_close(pixels[3], standardise(images.pixels[3]))
-    assert pixels.dtype == torch.float32 and standardise(torch.tensor([0, 255])).tolist() == [-2.0, 2.0]
 
 
 @pytest.fixture
@@ -175,34 +104,6 @@ def test_fashion_mnist_reads_torchvisions_own_files(tmp_path):
     check_shapes(images)
     assert (len(images.train), len(images.valid), len(images.test)) == (90, 10, 30) and len(images.classes) == 10
     assert images.test.labels.tolist() == labels.tolist()
-
-
-def test_torchvision_works_beside_this_torch():
-    transforms = import_torchvision().transforms
-    assert transforms.v2.functional.horizontal_flip(torch.tensor([[[1, 2]]])).tolist() == [[[2, 1]]]
-
-
-def test_augmentation_treats_each_image_on_its_own():
-    pixels = torch.randint(0, 256, (1, 3, SIDE, SIDE), dtype=torch.uint8).expand(16, -1, -1, -1)
-    changed = crop_and_flip(pixels)
-    assert changed.shape == pixels.shape and changed.dtype == torch.uint8
-    assert len({tuple(c.flatten().tolist()) for c in changed}) > 8
-
-
-def test_each_image_is_cropped_and_mirrored_out_of_itself():
-    """Against every crop of the padded picture, and its mirror image."""
-    with seeded(0):
-        pixels = torch.randint(1, 256, (60, 3, SIDE, SIDE), dtype=torch.uint8)
-        cropped = crop_and_flip(pixels)
-    padded, places = torch.nn.functional.pad(pixels, (4,) * 4), set()
-    for i, changed in enumerate(cropped):
-        crops = padded[i].unfold(1, SIDE, 1).unfold(2, SIDE, 1)  # (3, 9, 9, SIDE, SIDE)
-        ways = {False: crops, True: crops.flip(-1)}
-        same = {m: (crop == changed[:, None, None]).all(-1).all(-1).all(0).nonzero() for m, crop in ways.items()}
-        ((mirrored, where),) = ((m, at) for m, at in same.items() if len(at))
-        places.add((mirrored, *where[0].tolist()))
-    assert {mirrored for mirrored, *_ in places} == {False, True}
-    assert {top for _, top, _ in places} > {0, 4, 8} < {left for *_, left in places}, "from border to border"
 
 
 def test_real_images():
