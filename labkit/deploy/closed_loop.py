@@ -64,7 +64,7 @@ class ClosedLoop:
 
     def agreement(self, one: str, other: str) -> Agreement:
         """Do two clocks ("table", "eager", "compiled") put the architectures in the same order?"""
-        return agreement(self.ms[one], self.ms[other])
+        return agreement(self.ms[one].tolist(), self.ms[other].tolist())
 
     @property
     def front(self) -> tuple[int, ...]:
@@ -173,8 +173,9 @@ def close(
         raise InputError(f"a rank agreement needs at least {LEAST} architectures; got {len(points)}")
     networks = [derive(space, point.architecture).eval() for point in points]
     batch_size = table.card.batch_size if batch_size is None else batch_size
-    condition = {"batch_size": batch_size, "device": device, "seconds": seconds}
-    timed = lambda name: tuple(measure(networks, space.image, runtime=name, **condition))
+    timed = lambda name: tuple(
+        measure(networks, space.image, runtime=name, batch_size=batch_size, device=device, seconds=seconds)
+    )
     clocks = timed("torch"), timed(runtime)
     if chosen is None:
         return ClosedLoop(tuple(points), *clocks, table.card)
@@ -198,10 +199,10 @@ def to_text(loop: ClosedLoop) -> str:
     ]
     if loop.misled:
         a, b = loop.misled[0]
-        ms = loop.ms["compiled"]
+        compiled = loop.ms["compiled"]
         lines.append(
             f"the table misled in {len(loop.misled)} pairs, most where it calls {loop.points[a].architecture} faster "
-            f"than {loop.points[b].architecture}: {ms[a]:.3f} and {ms[b]:.3f} ms in {name}"
+            f"than {loop.points[b].architecture}: {compiled[a]:.3f} and {compiled[b]:.3f} ms in {name}"
         )
     else:
         lines.append("the table misled in no pair whose latencies are surely apart")

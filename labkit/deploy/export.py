@@ -82,7 +82,7 @@ class RuntimeRow:
         if self.measurement is None:
             return f"{self.label:20} {self.reason}"
         timing = self.measurement.timing
-        change = "baseline" if self.label == BASELINE else speedup_text(self.speedup)
+        change = "baseline" if self.label == BASELINE or self.speedup is None else speedup_text(self.speedup)
         lost = "" if self.accuracy_drop is None else f", accuracy {-100 * self.accuracy_drop:+.1f} points"
         return (
             f"{self.label:20} best {timing.text('best')}, median {timing.text('median')} "
@@ -187,14 +187,24 @@ def benchmark(
         if reason := lost.get((name, precision)):
             reasons[name, precision] = reason
             continue
-        more = {"onnx_model": onnx_model, "calibration": ranges, "engines": engines}
         try:
-            runs[name, precision] = prepare(network, name, batches[0], dtype=PRECISIONS[precision], **more)
+            runs[name, precision] = prepare(
+                network,
+                name,
+                batches[0],
+                dtype=PRECISIONS[precision],
+                onnx_model=onnx_model,
+                calibration=ranges,
+                engines=engines,
+            )
         except InputError as problem:  # the others are timed all the same
             reasons[name, precision] = str(problem)
     timings = time_interleaved([rotating(run, batches) for run in runs.values()], device=device, seconds=seconds)
-    shape = tuple(images.pixels.shape[1:])  # of what was timed: a network that pools takes other sizes than its space's
-    card = lambda name, precision: card_of(name, batch_size, shape, device, dtype=PRECISIONS[precision])
+    # Of what was timed: a network that pools takes other sizes than its space's.
+    channels, height, width = images.pixels.shape[1:]
+    card = lambda name, precision: card_of(
+        name, batch_size, (channels, height, width), device, dtype=PRECISIONS[precision]
+    )
     measured = {key: Measurement(timing, card(*key)) for key, timing in zip(runs, timings)}
     rows = []
     for name, precision in wanted:
@@ -207,8 +217,8 @@ def benchmark(
         difference = parity(network, on_device, images)
         reason = "its logits are not finite" if difference == math.inf else None
         counted = images[:ACCURACY_IMAGES]
-        lost = accuracy_drop(network, on_device, counted) if precision in EIGHT_BIT else None
-        rows.append(RuntimeRow(name, True, reason, difference, measurement, speedup, precision, lost))
+        drop = accuracy_drop(network, on_device, counted) if precision in EIGHT_BIT else None
+        rows.append(RuntimeRow(name, True, reason, difference, measurement, speedup, precision, drop))
     return tuple(rows)
 
 
@@ -220,7 +230,7 @@ def _lost_on_gpu(
     risky = lambda name: runtime_called(name).needs_trial and runtime_called(name).available
     new = [(name, precision) for name, precision in wanted if risky(name) and (name, precision) not in tried]
     with ThreadPoolExecutor(max(1, len(new))) as threads:
-        tried |= zip(new, threads.map(lambda pair: _lost(network, *pair, images), new))
+        tried |= zip(new, threads.map(lambda pair: _lost(network, pair[0], pair[1], images), new))
     return tried
 
 

@@ -66,6 +66,7 @@ class Report:
     def verdict(self) -> str:
         """ "reached" the bar; within two points of the "ceiling" of this machine's noise; "short"; or too "noisy"."""
         best, most = self.best, self.ceiling
+        assert best.within_10 is not None and most.within_10 is not None  # both are in milliseconds
         if most.within_10 < QUIET:
             return "noisy"
         if best.spearman >= SPEARMAN and best.within_10 >= WITHIN_10:
@@ -86,7 +87,8 @@ def choose(space: SearchSpace, n: int, seed: int = 0) -> list[Architecture]:
         every = list(space)
         random.Random(seed).shuffle(every)
         return every
-    generator, found = torch.Generator().manual_seed(seed), {}
+    generator = torch.Generator().manual_seed(seed)
+    found: dict[Architecture, None] = {}
     while len(found) < n:
         found.update(dict.fromkeys(space.sample(n - len(found), generator)))
     return list(found)

@@ -73,7 +73,8 @@ def macs_per_ms(device: str | torch.device = "cpu", repeats: int = 20) -> float:
     That of a 3x3 convolution of 64 channels and 64 images, 32 x 32, channels last, no gradient: a floor for what a
     network's arithmetic takes. Depthwise and 1x1 convolutions come nowhere near it, and eight bits may go below it.
     """
-    conv = nn.Conv2d(64, 64, 3, padding=1, bias=False).to(device, memory_format=torch.channels_last)
+    conv = nn.Conv2d(64, 64, 3, padding=1, bias=False).to(device)
+    conv = conv.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = torch.randn(64, 64, 32, 32).to(device, memory_format=torch.channels_last)
     with torch.no_grad():
         (timing,) = time_interleaved([lambda: conv(images)], device=device, seconds=repeats * 0.02, rounds=repeats)

@@ -30,7 +30,8 @@ COVERAGE = 0.9  # of an interval
 class Predictor(Protocol):
     """Milliseconds (N,) of op weights (N, S, K), differentiable, with an interval."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def __call__(self, weights: Tensor) -> Tensor: ...
 
@@ -44,6 +45,9 @@ class _Predicted:
     """What all have: an interval from the relative errors on networks that the mean had not seen."""
 
     errors: tuple[float, float]  # low and high relative error of the interval
+
+    def __call__(self, weights: Tensor) -> Tensor:
+        raise NotImplementedError
 
     def interval(self, weights: Tensor) -> tuple[Tensor, Tensor]:
         """(N,) milliseconds each: the lower and the upper end for 90 % of new architectures."""

@@ -85,7 +85,8 @@ class LatencyTable:
         parts: dict[str, tuple[nn.Module, tuple[int, int, int]]] = {}
         sides = space.sides()
         for edge, side in zip(space.edges, sides):
-            for name in (edge.fixed,) if edge.op_slot is None else space.slots[edge.op_slot]:
+            fixed_op = (edge.fixed,) if edge.fixed else ()
+            for name in fixed_op if edge.op_slot is None else space.slots[edge.op_slot]:
                 parts[_key(name, edge, side)] = (operation(name, edge), (edge.in_channels, side, side))
         width = space.edges[-1].out_channels
         parts["head"] = (HEADS.find(space.head)(width, sides[-1], space.classes), (width, sides[-1], sides[-1]))
@@ -99,8 +100,9 @@ class LatencyTable:
         for key, (module, shape) in parts.items():
             batches = _batches(batch_size, shape, runtime, dtype, device)
             repeats = (2 * REPEATS if key == "floor" else REPEATS) if repeated else 1
-            how = {"exporter": "torchscript", "engines": engines, "repeats": repeats}
-            run = prepare(module, runtime, batches[0], dtype=dtype, **how)
+            run = prepare(
+                module, runtime, batches[0], dtype=dtype, exporter="torchscript", engines=engines, repeats=repeats
+            )
             calls.append(rotating(run, batches))
         timed = dict(zip(parts, time_interleaved(calls, device=device, seconds=seconds, rounds=rounds)))
         if repeated:
@@ -109,6 +111,7 @@ class LatencyTable:
         each = list(zip(space.edges, sides))
         fixed = [(e.fixed, timed[_key(e.fixed, e, side)]) for e, side in each if e.fixed]
         of_ops = lambda e, side: tuple((name, timed[_key(name, e, side)]) for name in space.slots[e.op_slot])
+        slots: dict[int, tuple[tuple[str, Timing | None], ...]]
         slots = {s: tuple((name, None) for name in slot) for s, slot in enumerate(space.slots)}
         slots |= {e.slot: of_ops(e, side) for e, side in each if e.slot is not None}
         edges = tuple(EdgeTimings(e.terms, of_ops(e, side)) for e, side in each if e.terms)
@@ -205,7 +208,8 @@ class LatencyTable:
                 f"the latency table is of {self.space} ({self.space_digest}), the search of {space.name} "
                 f"({space.digest}): measure a table for this space"
             )
-        for s, (slot, wanted) in enumerate(zip_longest(self.slots, space.slots, fillvalue=())):
+        nothing: Any = ()
+        for s, (slot, wanted) in enumerate(zip_longest(self.slots, space.slots, fillvalue=nothing)):
             if (found := tuple(op for op, _ in slot)) != wanted:
                 raise InputError(
                     f"slot {s} of the latency table has {', '.join(found) or 'nothing'} where {space.name} has "
