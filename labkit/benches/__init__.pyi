@@ -4,6 +4,7 @@ from . import deploy as deploy
 from . import engines as engines
 from . import estimators as estimators
 from . import optimize as optimize
+from . import ranking as ranking
 from . import step as step
 from . import study as study
 from . import supernet as supernet

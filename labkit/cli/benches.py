@@ -36,8 +36,9 @@ BENCHES = {
     ),
     "deadlines": ("labkit.benches.deadlines", "DeadlineBench", "compare a hard deadline, the hinge and a sweep"),
     "optimize": ("labkit.benches.optimize", "OptimizeBench", "compare black-box search with its baselines"),
+    "ranking": ("labkit.benches.ranking", "RankingBench", "compare cheap judges of networks with training in full"),
 }
-RESUME = ("estimators", "supernet", "sweep", "optimize")
+RESUME = ("estimators", "supernet", "sweep", "optimize", "ranking")
 
 
 def add(verbs) -> None:

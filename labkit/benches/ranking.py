@@ -1,0 +1,329 @@
+"""What ranks networks, and what does it cost? Networks trained in full, half of them within one narrow band of
+latency, and the order that cheaper judges put them in.
+
+A deadline chooses inside a band: everything in it takes as long, and a judge that tells slow networks from fast ones
+says nothing there. So agreement is told over all networks and within the band.
+
+In shapes: A networks, in the order in which `drawn` gives them.
+"""
+
+import itertools
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+
+from labkit import data as image_sets
+from labkit import spaces
+from labkit.benches import record
+from labkit.benches.record import Bench, option
+from labkit.data import ImageSet
+from labkit.latency.table import LatencyTable
+from labkit.networks.complexity import count
+from labkit.networks.parallel import Job, one_thread, train_row
+from labkit.networks.supernet import Supernet, derive
+from labkit.networks.training import TrainConfig, error, train
+from labkit.oneshot.config import WEIGHTS_ON, SearchConfig
+from labkit.oneshot.evaluation import shared_errors
+from labkit.oneshot.run import SearchRun
+from labkit.spaces import Architecture, SearchSpace
+from labkit.stats import Agreement, agreement
+from labkit.system import storage
+from labkit.system.errors import InputError
+from labkit.system.interrupts import interrupts_wait
+
+KIND, SCHEMA = "ranking bench", 1
+FREE = ("parameters", "macs", "table-ms")  # negated: whatever is larger is expected to err less
+WAYS = (*FREE, *(f"shared:{sample}" for sample in WEIGHTS_ON[1:]), "short:EPOCHS")
+
+
+@dataclass(frozen=True)
+class Band:
+    """Where a deadline chooses: from a share of it up to the deadline itself, in milliseconds by the table."""
+
+    deadline_ms: float
+    share: float = 0.93
+
+    def __post_init__(self) -> None:
+        if not (self.deadline_ms > 0 and 0 < self.share < 1):
+            raise InputError(f"a band is below a deadline above 0, from a share of it; got {self}")
+
+    def holds(self, ms: float) -> bool:
+        """Whether so many milliseconds lie in the band."""
+        return self.share * self.deadline_ms <= ms <= self.deadline_ms
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One network after one training in full."""
+
+    ops: str
+    seed: int
+    ms: float  # by the table
+    valid_error: float
+    test_error: float
+    cpu_seconds: float  # of this process: a machine that is shared, or a process that is stopped, does not count
+
+
+@dataclass(frozen=True)
+class Score:
+    """What one judge made of all networks: a number each, the smaller the better."""
+
+    way: str
+    seed: int
+    values: tuple[float, ...]  # A
+    cpu_seconds: float
+
+
+def drawn(space: SearchSpace, table: LatencyTable, band: Band, n: int, seed: int = 0) -> tuple[Architecture, ...]:
+    """`n` different networks: in turn one uniform in the band, and one uniform in the space.
+
+    Raises:
+        InputError: 100,000 draws hold too few in the band.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    one = lambda: space.sample(1, generator)[0]
+    found: dict[Architecture, None] = {}
+    tries = 0
+    while len(found) < n:
+        wanted = len(found) % 2 == 0  # in the band
+        while (a := one()) in found or (wanted and not band.holds(table.table_ms(a))):
+            if (tries := tries + 1) == 100_000:
+                raise InputError(
+                    f"{len(found)} of {n} networks found: too few take {band.share * band.deadline_ms:.3g} to "
+                    f"{band.deadline_ms:.3g} ms; set another deadline or a wider band"
+                )
+        found[a] = None
+    return tuple(found)
+
+
+def train_missing(
+    architectures: Sequence[Architecture],
+    space: SearchSpace,
+    images: ImageSet,
+    table: LatencyTable,
+    config: TrainConfig,
+    log: str | Path,
+    *,
+    seeds: int = 2,
+    on_row: Callable[[Trained], None] = lambda row: None,
+) -> tuple[Trained, ...]:
+    """Train whom the log lacks, on one thread, all with the first seed before any with the next.
+
+    Every training is written as it ends, a line each; a first interrupt waits for the one under way.
+
+    Args:
+        log: a file of JSON lines, whose first says of what.
+        on_row: called with each new row.
+
+    Returns:
+        All rows of these networks, in the order of the log.
+    """
+    of = {"space": space.digest, "images": images.digest, "training": asdict(replace(config, seed=0))}
+    rows = [storage.as_record(row, Trained, f"{log} is damaged") for row in storage.resume_log(log, of, "ranking")]
+    done = {(row.ops, row.seed) for row in rows}
+    wanted = [(a, seed) for seed in range(seeds) for a in architectures]
+    with interrupts_wait() as asked, one_thread():
+        for architecture, seed in wanted:
+            if (str(architecture), seed) in done:
+                continue
+            started = time.process_time()
+            found = train_row(Job(architecture, seed), space, images, config)
+            spent = round(time.process_time() - started, 2)
+            errors = (round(1 - found[f"{part}_accuracy"], 6) for part in ("valid", "test"))
+            rows.append(Trained(str(architecture), seed, round(table.table_ms(architecture), 6), *errors, spent))
+            storage.append_line(log, asdict(rows[-1]))
+            on_row(rows[-1])
+            if asked():
+                raise KeyboardInterrupt
+    names = set(map(str, architectures))
+    return tuple(row for row in rows if row.ops in names and row.seed < seeds)
+
+
+def judged(
+    way: str,
+    seed: int,
+    architectures: Sequence[Architecture],
+    space: SearchSpace,
+    images: ImageSet,
+    table: LatencyTable,
+    config: SearchConfig,
+    training: TrainConfig,
+) -> Score:
+    """What one judge makes of the networks, see `WAYS`."""
+    started = time.process_time()
+    name, _, how = way.partition(":")
+    if way == "table-ms":
+        values = [-table.table_ms(a) for a in architectures]
+    elif way in FREE:
+        counts = [count(derive(space, a), space.image) for a in architectures]
+        values = [-float(getattr(one, way)) for one in counts]
+    elif name == "shared" and how in WEIGHTS_ON:
+        steps = config.weight_steps + config.joint_steps
+        own = replace(config, weights_on=how, weight_steps=steps, joint_steps=0, seed=seed)
+        run = SearchRun(Supernet(space, seed=seed), images, own).advance()
+        run.bar.close()
+        values = list(shared_errors(run.learnt, architectures, images, own))
+    elif name == "short" and how.isdecimal() and int(how):
+        values = list(_short(architectures, space, images, replace(training, epochs=int(how), seed=seed)))
+    else:
+        raise InputError(f"networks are judged by {', '.join(WAYS)}; got {way!r}")
+    return Score(way, seed, tuple(round(x, 6) for x in values), round(time.process_time() - started, 2))
+
+
+def _short(
+    architectures: Iterable[Architecture], space: SearchSpace, images: ImageSet, config: TrainConfig
+) -> Iterator[float]:
+    """Validation errors after short trainings, each a whole cycle of the learning rate."""
+    for architecture in architectures:
+        network = derive(space, architecture, seed=config.seed)
+        train(network, images, config, validate="at the end")
+        yield error(network, images.valid)
+
+
+def agreements(
+    scores: Sequence[float], truth: Mapping[str, float], architectures: Sequence[Architecture], inside: set[str]
+) -> dict[str, Agreement | None]:
+    """Kendall's tau with the true order, "all" and within the "band"; None of fewer than 3 trained networks."""
+    pairs = [(str(a), score) for a, score in zip(architectures, scores) if str(a) in truth]
+    told: dict[str, Agreement | None] = {}
+    for which, kept in (("all", pairs), ("band", [pair for pair in pairs if pair[0] in inside])):
+        enough = len(kept) >= 3
+        told[which] = agreement([s for _, s in kept], [truth[name] for name, _ in kept]) if enough else None
+    return told
+
+
+@dataclass(frozen=True)
+class RankingBench(Bench[Score]):
+    """Cheap judges of networks, compared with trainings in full, over a whole space and within a band of latency."""
+
+    kind, schema, row, resumes = KIND, SCHEMA, Score, True
+    trained: str = option("", "file of JSON lines that keeps every training; a later run goes on from it")
+    ways: tuple[str, ...] = option(FREE, f"judges: {', '.join(WAYS)}")
+    space: str = option("mobile-tiny", "a name, or MODULE:FUNCTION of your own")
+    data: str = option("glyphs-hard", "a name, folder:PATH, or MODULE:FUNCTION of your own")
+    limit: int | None = option(None, "of a folder, at most so many images a class and part")
+    table: str = option("cpu-amd-epyc-2-cores/mobile-tiny-onnxruntime-b1", "latency table: a file or a shipped name")
+    deadline_ms: float = option(0.18, "the upper end of the band")
+    share: float = option(0.93, "where the band begins, of the deadline")
+    networks: int = option(60, "trained in full, every other one in the band")
+    seeds: int = option(2, "trainings of each network, and runs of each judge that has a seed")
+    epochs: int = option(10, "of a training in full")
+    most: int | None = option(None, "trainings at most in this run")
+
+    def __post_init__(self) -> None:
+        if not self.trained:
+            raise InputError("a ranking bench needs --trained, the file that keeps what was trained")
+        if self.networks < 6 or self.seeds < 1:
+            raise InputError(f"a ranking needs 6 networks and a seed; got {self.networks} and {self.seeds}")
+        self.band  # noqa: B018 (checks it)
+
+    @property
+    def band(self) -> Band:
+        """Where the deadline chooses."""
+        return Band(self.deadline_ms, self.share)
+
+    @cached_property
+    def images(self) -> ImageSet:
+        """The images that all learn from."""
+        limited = {} if self.limit is None else {"limit": self.limit}
+        return image_sets.by_name(self.data, **limited)
+
+    @cached_property
+    def made(self) -> tuple[SearchSpace, LatencyTable, tuple[Architecture, ...]]:
+        """The space, its table, and the networks."""
+        space, table = spaces.by_name(self.space, len(self.images.classes)), LatencyTable.load(self.table)
+        table.check(space)
+        return space, table, drawn(space, table, self.band, self.networks)
+
+    @property
+    def training(self) -> TrainConfig:
+        """The recipe of a training in full."""
+        return TrainConfig(epochs=self.epochs)
+
+    def request(self) -> dict[str, Any]:
+        return {
+            "space": self.space, "images": self.images.digest, "table": self.table, "band": asdict(self.band),
+            "networks": self.networks, "training": asdict(self.training),
+        }  # fmt: skip
+
+    def about(self) -> dict[str, Any]:
+        return {"data": self.images.card()}
+
+    def run(self, done: Sequence[Score], on_row: Callable[[Score], None]) -> Sequence[Score]:
+        space, table, architectures = self.made
+        left = itertools.count(1)
+
+        def told(row: Trained) -> None:
+            n = next(left)
+            text = f"{row.ops} seed {row.seed}: {100 * row.test_error:.1f} %, {row.cpu_seconds:.0f} CPU s"
+            print(text, file=sys.stderr, flush=True)
+            if n == self.most:
+                raise KeyboardInterrupt
+
+        train_missing(
+            architectures, space, self.images, table, self.training, self.trained, seeds=self.seeds, on_row=told
+        )
+        kept = {(score.way, score.seed): score for score in done}
+        scores = []
+        for way, seed in itertools.product(self.ways, range(self.seeds)):
+            if way in FREE and seed:
+                continue
+            if (way, seed) not in kept:
+                config = SearchConfig.suited(space.name)
+                of = judged(way, seed, architectures, space, self.images, table, config, self.training)
+                kept[way, seed] = of
+                on_row(of)
+            scores.append(kept[way, seed])
+        return scores
+
+    def text(self, rows: Sequence[Score]) -> str:
+        space, table, architectures = self.made
+        trained = [storage.as_record(row, Trained, self.trained) for row in storage.read_lines(self.trained)[1:]]
+        return to_text(rows, trained, architectures, table, self.band)
+
+
+def to_text(
+    scores: Iterable[Score],
+    trained: Sequence[Trained],
+    architectures: Sequence[Architecture],
+    table: LatencyTable,
+    band: Band,
+) -> str:
+    """Agreement of each judge with the mean error of the trainings, a line each, and of one training with the next."""
+    inside = {str(a) for a in architectures if band.holds(table.table_ms(a))}
+    by_seed: dict[int, dict[str, float]] = {}
+    for row in trained:
+        by_seed.setdefault(row.seed, {})[row.ops] = row.test_error
+    names = set().union(*by_seed.values())
+    truth = {name: fmean(of[name] for of in by_seed.values() if name in of) for name in names}
+    lines = [f"{len(truth)} networks trained, {len(inside & names)} of them in the band", _HEAD]
+    for seed, errors in sorted(by_seed.items()):
+        others = [of for other, of in by_seed.items() if other != seed]
+        rest = {n: fmean(of[n] for of in others if n in of) for n in errors if any(n in of for of in others)}
+        values = [errors.get(str(a), 0.0) for a in architectures]
+        if rest:
+            spent = sum(row.cpu_seconds for row in trained if row.seed == seed)
+            lines.append(_line("one training, by the others", seed, spent, values, rest, architectures, inside))
+    for score in scores:
+        lines.append(_line(score.way, score.seed, score.cpu_seconds, score.values, truth, architectures, inside))
+    return "\n".join(lines)
+
+
+_HEAD = f"{'judge':28} seed {'CPU s':>8}   {'tau, all':24} tau, within the band"
+
+
+def _line(way, seed, seconds, values, truth, architectures, inside) -> str:
+    told = agreements(values, truth, architectures, inside)
+    return f"{way:28} {seed:4} {seconds:8.0f}   {str(told['all'] or '-'):24} {told['band'] or '-'}"
+
+
+def load(source: str | Path = "ranking") -> tuple[Score, ...]:
+    """The scores of a bench that was saved: a file, or the name of a shipped one."""
+    return record.load(RankingBench, source).rows
