@@ -173,7 +173,8 @@ class SupernetBench(Bench[Scan]):
     @property
     def config(self) -> SearchConfig:
         """The recipe of every supernet."""
-        return replace(SearchConfig.fast() if self.fast else SearchConfig(), weight_average=self.average)
+        config = SearchConfig.fast() if self.fast else SearchConfig()
+        return replace(config, weight_average=self.average, latency_weight=0.0)
 
     def request(self) -> dict[str, Any]:
         return {"config": asdict(self.config), "statistics": self.statistics, "equal_cost": self.equal_cost}

@@ -26,8 +26,10 @@ def add(verbs) -> None:
     add_search_arguments(p)
     p.add_argument("--estimator", default="unas")
     p.add_argument("--task-cost", default="cross-entropy", help="of what is drawn: cross-entropy, or its error itself")
-    p.add_argument("--latency-weight", type=float, default=0.1, help="error fraction per millisecond")
-    p.add_argument("--target-ms", type=float, help="with one, only milliseconds beyond it cost")
+    text = "error fraction per millisecond; by default 0 within a target or a deadline, and else by the table's range"
+    p.add_argument("--latency-weight", type=float, help=text)
+    text = "as accurate as possible within it; with a weight, only milliseconds beyond it cost"
+    p.add_argument("--target-ms", type=float, help=text)
     p.add_argument("--deadline-ms", type=float, help="with one, what is chosen takes no longer")
     p.add_argument("--random", action="store_true", help="random search at the cost of a UNAS search")
     p.add_argument(
@@ -54,11 +56,24 @@ def add(verbs) -> None:
 
 def _add_sweep_arguments(parser: argparse.ArgumentParser, what: str) -> None:
     add_search_arguments(parser)
-    parser.add_argument("--latency-weights", default="0,0.03,0.1,0.2,0.4,0.8", help="error fraction per millisecond")
+    text = "error fraction per millisecond, with commas between; six by the table's range by default"
+    parser.add_argument("--latency-weights", help=text)
     parser.add_argument(
         "--task-cost", default="cross-entropy", help="of what is drawn: cross-entropy, or its error itself"
     )
     parser.add_argument("--out", required=True, help=f"file of the {what}")
+
+
+def _weights(arguments: argparse.Namespace) -> tuple[float, ...]:
+    """What was asked for as `--latency-weights`; () by default."""
+    from labkit.oneshot.config import SearchConfig
+
+    if arguments.latency_weights is None:
+        return ()
+    weights = numbers(arguments.latency_weights, "--latency-weights")
+    for weight in weights:
+        SearchConfig(latency_weight=weight)  # refuses what is none
+    return weights
 
 
 def search(arguments: argparse.Namespace) -> Outcome:
@@ -111,17 +126,16 @@ def search(arguments: argparse.Namespace) -> Outcome:
 def study(arguments: argparse.Namespace) -> Outcome:
     from labkit.benches import study as studies
     from labkit.networks import Supernet
-    from labkit.oneshot.config import SearchConfig
+    from labkit.oneshot.config import default_weights
     from labkit.system import storage
 
-    weights = numbers(arguments.latency_weights, "--latency-weights")
+    weights = _weights(arguments)
     config = search_config(arguments, task_cost=arguments.task_cost, seed=arguments.seed)
-    for weight in weights:
-        SearchConfig(latency_weight=weight)
     storage.writable_file(arguments.out, "study")
     if arguments.picture:
         storage.writable_file(arguments.picture)
     space, data, table = space_data_table(arguments)
+    weights = weights or default_weights(table.range_ms())
     supernet = Supernet(space, arguments.seed)
     made = studies.study(supernet, data, table, weights, config, command=typed(), progress=on_terminal())
     studies.save_study(made, arguments.out)
@@ -143,15 +157,16 @@ def compare(arguments: argparse.Namespace) -> Outcome:
     from labkit.benches import comparison
     from labkit.benches.tabular import table as tabular
     from labkit.networks.training import RECIPE
-    from labkit.oneshot.config import SelectionConfig
+    from labkit.oneshot.config import SelectionConfig, default_weights
     from labkit.system import storage
 
-    weights = numbers(arguments.latency_weights, "--latency-weights")
+    weights = _weights(arguments)
     baselines, estimators = words(arguments.baselines), words(arguments.estimators)
     storage.writable_file(arguments.out)
     if arguments.picture:
         storage.writable_file(arguments.picture)
     space, data, table = space_data_table(arguments)
+    weights = weights or default_weights(table.range_ms())
     known = None
     if not arguments.train and (storage.DATA / "tabular" / space.name).exists():
         known = tabular.load(space.name)

@@ -46,9 +46,13 @@ class ArchDistribution(nn.Module):
         self.logits = nn.Parameter(torch.zeros(space.mask.shape))
         self.register_buffer("mask", space.mask.clone())
 
-    def log_probs(self) -> Tensor:
-        """(S, K) log-probabilities; a huge negative number where a slot has no such candidate."""
-        log_p = self.logits.masked_fill(~self.mask, -1e9).log_softmax(-1)
+    def log_probs(self, logits: Tensor | None = None) -> Tensor:
+        """(S, K) log-probabilities; a huge negative number where a slot has no such candidate.
+
+        Args:
+            logits: (S, K) what they would be with others than its own.
+        """
+        log_p = (self.logits if logits is None else logits).masked_fill(~self.mask, -1e9).log_softmax(-1)
         if not self.softening:
             return log_p
         p = (log_p.exp() + self.softening).masked_fill(~self.mask, 0.0)
@@ -57,9 +61,9 @@ class ArchDistribution(nn.Module):
             p.masked_fill(~self.mask, 1.0).log().masked_fill(~self.mask, -1e9)
         )  # no log 0, whose gradient is not a number
 
-    def probs(self) -> Tensor:
-        """(S, K) probabilities."""
-        return self.log_probs().exp()
+    def probs(self, logits: Tensor | None = None) -> Tensor:
+        """(S, K) probabilities; as `log_probs` has them."""
+        return self.log_probs(logits).exp()
 
     def sample(self, n: int, temperature: float, generator: torch.Generator) -> ArchSample:
         """Draw `n` architectures by the Gumbel trick, with the relaxation and its coupled conditional.
@@ -96,9 +100,9 @@ class ArchDistribution(nn.Module):
             log_prob=(hard * log_p).sum((-1, -2)).to(dtype),
         )
 
-    def entropy(self) -> Tensor:
-        """Entropy in nats, summed over the slots."""
-        log_p = self.log_probs()
+    def entropy(self, logits: Tensor | None = None) -> Tensor:
+        """Entropy in nats, summed over the slots; as `log_probs` has them."""
+        log_p = self.log_probs(logits)
         return -(log_p.exp() * log_p).sum()
 
     def mode(self) -> Architecture:

@@ -181,16 +181,28 @@ class LatencyTable:
         """Sum of parts, in milliseconds; not a measurement of the whole."""
         return math.fsum((self.overhead_ms, *self.parts_ms(architecture)))  # the same parts in any order tie exactly
 
-    def range_ms(self) -> tuple[float, float]:
-        """The fastest and the slowest architecture's table_ms."""
-        columns = [[self._ms(timing) for _, timing in slot] for slot in self.slots]
-        together: dict[int, Tensor] = {}  # of a cell's operation slot: (inputs, operations)
+    @cached_property
+    def parts(self) -> tuple[tuple[tuple[int, ...], Tensor], ...]:
+        """What adds up: slots, and the milliseconds (K,) of what one chooses or, of a cell, (K, K) of what two do.
+
+        Each slot of a chain by itself; of a cell each operation's with the input's that it belongs to. Choices in
+        different ones are independent, so the range, and the distribution under a policy, follow from these.
+        """
+        together: dict[tuple[int, int], Tensor] = {}  # of a cell: input and operation
         for edge, row in zip(self.edges, self.edge_matrix):
             for term in edge.terms:
-                of_pair = together.setdefault(term.ops, torch.zeros(len(self.slots[term.gate]), len(edge.ops)).double())
+                sizes = len(self.slots[term.gate]), len(edge.ops)
+                of_pair = together.setdefault((term.gate, term.ops), torch.zeros(sizes).double())
                 of_pair[term.choice] += row[: len(edge.ops)]
-        columns += [of_pair.flatten().tolist() for of_pair in together.values()]
-        return self.overhead_ms + sum(map(min, columns)), self.overhead_ms + sum(map(max, columns))
+        in_pairs = {slot for pair in together for slot in pair}
+        alone = [((s,), self.matrix[s, : len(slot)]) for s, slot in enumerate(self.slots) if s not in in_pairs]
+        return (*alone, *together.items())
+
+    def range_ms(self) -> tuple[float, float]:
+        """The fastest and the slowest architecture's table_ms."""
+        ends = [(ms.min().item(), ms.max().item()) for _, ms in self.parts]
+        low, high = (sum(end) for end in zip(*ends))
+        return self.overhead_ms + low, self.overhead_ms + high
 
     def check_deadline(self, deadline_ms: float) -> None:
         """Raise InputError unless an architecture can be in time by this table."""

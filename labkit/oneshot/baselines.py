@@ -41,8 +41,9 @@ def random_search(
         checkpoints: as `search` has them.
     """
     table.check(supernet.space)
-    if config.deadline_ms is not None:
-        table.check_deadline(config.deadline_ms)
+    config = config.priced(table.range_ms())
+    if config.limit_ms is not None:
+        table.check_deadline(config.limit_ms)
     besides = () if budget is None else ("a budget of its own",)
     budget = planned_passes(supernet, config) if budget is None else budget
     run = resumed(
@@ -120,6 +121,7 @@ def scratch_search(
         on_network: called with each trained architecture's point.
     """
     table.check(supernet.space)
+    config = config.priced(table.range_ms())
     started, passes = time.perf_counter(), 0.0
     points: list[Point] = []
     for architecture in distinct(supernet.space, min(1_000, supernet.space.size), table, config):
@@ -175,21 +177,21 @@ def _proposed(
         if architecture not in points:
             (points[architecture],) = evaluate(supernet, [architecture], data, table, config)
         point = points[architecture]
-        if front or config.deadline is not None:
+        if front or config.limit_ms is not None:
             return point.error, point.latency_ms
         return point.error + float(config.latency_cost(torch.tensor(point.latency_ms)))
 
     chance, slowest = 1 - 1 / supernet.space.classes, table.range_ms()[1]
-    worst = (chance, slowest) if front or config.deadline is not None else None
+    worst = (chance, slowest) if front or config.limit_ms is not None else None
     calls = max(1, int(passes / _each(config)))
     optimize(
-        supernet.space, cost, calls=calls, worst=worst, deadline_ms=config.deadline_ms, method=method, seed=config.seed
+        supernet.space, cost, calls=calls, worst=worst, deadline_ms=config.limit_ms, method=method, seed=config.seed
     )
     return tuple(points.values())
 
 
 def _in_time(points: Sequence[Point], config: SearchConfig) -> Point:
-    deadline = config.deadline_ms
+    deadline = config.limit_ms
     fit = [p for p in points if deadline is None or p.latency_ms <= deadline]
     if not fit:
         raise InputError(f"none of the {len(points)} architectures that were judged is within {deadline:g} ms")

@@ -1,7 +1,8 @@
 """All that a search and its second stage depend on besides the space, the data and the table."""
 
 import math
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 from labkit.estimators.costs import Deadline, LatencyCost
@@ -9,9 +10,18 @@ from labkit.estimators.gradient_estimators import ESTIMATORS, Estimator
 from labkit.networks.training import RECIPE, TrainConfig
 from labkit.system.errors import InputError
 
+WORTH = 0.03  # error fraction that all the time between the fastest and the slowest architecture is worth by default
 TASK_COSTS = ("cross-entropy", "error")
 GAPS = ("batch", "paired")
 WEIGHTS_ON = ("auto", "relaxed", "one-hot", "fair", "distilled")
+
+
+def default_weights(
+    range_ms: tuple[float, float], times: Sequence[float] = (0.0, 0.3, 1.0, 2.0, 4.0, 8.0)
+) -> tuple[float, ...]:
+    """Latency weights in error fraction per millisecond: so many `times` what `WORTH` makes of a table's range."""
+    fastest, slowest = range_ms
+    return tuple(n * WORTH / (slowest - fastest) if slowest > fastest else 0.0 for n in times)
 
 
 def _has_scale(make: object) -> bool:
@@ -27,8 +37,8 @@ class SearchConfig:
     softening: float = 0.0  # of the probabilities towards uniform; published: 0 on CIFAR, 0.08 in large spaces
     architectures: int = 1  # drawn a step, with an equal share of the batch each; as many as images: one for each image
     task_cost: str = "cross-entropy"  # of the architecture drawn, as published; or its "error", see `task_units`
-    latency_weight: float = 0.0  # error fraction per millisecond
-    target_ms: float | None = None  # with one, only milliseconds beyond it cost
+    latency_weight: float | None = None  # error fraction per millisecond; None: see `priced`
+    target_ms: float | None = None  # with one, only milliseconds beyond it cost; without a weight it is a deadline
     latency_warmup: int = 0  # joint steps over which the latency weight rises from 0 in a line, as published
     deadline_ms: float | None = None  # with one, what is chosen takes no longer
     finalists: int = 8  # most probable architectures in time that are judged at the end, under a deadline
@@ -88,10 +98,6 @@ class SearchConfig:
             raise InputError(
                 f"{self.estimator} compares the draws of a step: at least {estimator.least_draws} architectures; "
                 f"got {self.architectures}"
-            )
-        if self.deadline_ms is not None and estimator.refuses_control:
-            raise InputError(
-                f"{self.estimator} follows the gradient of its cost, and being late has none: take unas for a deadline"
             )
         if not (math.isfinite(self.control_scale) and math.isfinite(self.softening) and self.softening >= 0):
             raise InputError(
@@ -158,17 +164,37 @@ class SearchConfig:
     @property
     def latency_cost(self) -> LatencyCost:
         """What a latency costs in error fraction once the latency weight has warmed up."""
-        return LatencyCost(self.latency_weight, self.target_ms)
+        return LatencyCost(self.latency_weight or 0.0, self.target_ms)
+
+    def priced(self, range_ms: tuple[float, float]) -> "SearchConfig":
+        """With a latency weight, where none was given: what a millisecond is worth by default.
+
+        Under a deadline or a target nothing: as accurate as possible within it. Else the whole range is worth `WORTH`,
+        so that the same networks are chosen whether a device takes microseconds or seconds.
+
+        Args:
+            range_ms: the fastest and the slowest architecture's milliseconds, by the table of the search.
+        """
+        if self.latency_weight is not None:
+            return self
+        limited = self.target_ms is not None or self.deadline_ms is not None
+        return replace(self, latency_weight=0.0 if limited else default_weights(range_ms, (1.0,))[0])
 
     def latency_cost_at(self, joint_step: int) -> LatencyCost:
         """The latency cost on its way up, before joint step `joint_step` (from 0)."""
         share = min(1.0, joint_step / self.latency_warmup) if self.latency_warmup else 1.0
-        return LatencyCost(share * self.latency_weight, self.target_ms)
+        return LatencyCost(share * (self.latency_weight or 0.0), self.target_ms)
+
+    @property
+    def limit_ms(self) -> float | None:
+        """The hard limit on latency, if there is one: the deadline, or a target beyond which time has no price."""
+        alone = self.deadline_ms is None and not self.latency_weight
+        return self.target_ms if alone else self.deadline_ms
 
     @property
     def deadline(self) -> Deadline | None:
-        """The hard limit on latency, if there is one."""
-        return None if self.deadline_ms is None else Deadline(self.deadline_ms)
+        """That limit and how many draws may be beyond it."""
+        return None if self.limit_ms is None else Deadline(self.limit_ms)
 
     @classmethod
     def fast(cls, **changes: Any) -> "SearchConfig":
@@ -196,7 +222,7 @@ class SearchConfig:
 
 
 # Of the runs of Vahdat et al. 2020: a batch is that of all GPUs, learning rates are as scaled for it.
-_BOTH = {"gap": "paired", "mixture_steps": 0, "weight_decay": 3e-4, "clip": 5.0}
+_BOTH = {"latency_weight": 0.0, "gap": "paired", "mixture_steps": 0, "weight_decay": 3e-4, "clip": 5.0}
 PUBLISHED = {
     "cifar": {
         **_BOTH, "batch_size": 128, "architectures": 128, "weight_lr": 6e-4, "weight_lr_end": 1 / 6,

@@ -10,12 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from labkit.estimators.costs import DualWeight, duplicates
+from labkit.estimators.costs import duplicates
 from labkit.estimators.distributions import ArchDistribution
 from labkit.estimators.gradient_estimators import Cost
 from labkit.latency.table import LatencyTable
+from labkit.oneshot.additive import AdditiveControl as AdditiveControl
 from labkit.oneshot.config import SearchConfig
-from labkit.oneshot.task_cost import latency_gradient, lateness
+from labkit.oneshot.limits import Limit
+from labkit.oneshot.task_cost import latency_gradient
 from labkit.spaces import SearchSpace
 
 
@@ -26,27 +28,29 @@ class Controller:
     """
 
     def __init__(self, space: SearchSpace, config: SearchConfig, turns: int):
-        """`turns`: how often it will move, which sets the pace of a deadline's dual weight and of the learning rate."""
+        """`turns`: how often it will move, which sets the pace of a limit and of the learning rate."""
         self.config = config
         self.dist = ArchDistribution(space, config.softening)
         self.optimizer = torch.optim.Adam(self.dist.parameters(), config.logit_lr)
-        self.of_task, self.of_latency, self.of_late = (config.make_estimator() for _ in range(3))  # a state for each
-        self.dual = DualWeight(rate=8 / max(1, turns))
+        self.of_task, self.of_latency = (config.make_estimator() for _ in range(2))  # a state for each
+        self.limit = None
+        if config.deadline is not None:
+            self.limit = Limit(self.dist, config.deadline, may_be_faster=bool(config.latency_weight))
         self.turns, self.turn = turns, 0  # moves to make, and made
 
     def move(
         self, task_gradient: Tensor, table: LatencyTable, measured_ms: Cost | None, generator: torch.Generator
     ) -> float | None:
-        """One step down the gradients (S, K) of task and latency; the share of late draws, under a deadline."""
+        """One step down the gradients (S, K) of task and latency; the share of late draws, under a limit."""
         config, dist = self.config, self.dist
         cost = config.latency_cost_at(self.turn)
-        draws = self.of_latency.least_draws
-        latency = latency_gradient(self.of_latency, dist, cost, table, measured_ms, generator, draws)
-        late = None
-        if config.deadline is not None:
-            being_late, late = lateness(self.of_late, dist, config.deadline, table, measured_ms, generator, draws)
-            latency = latency + self.dual.weight * being_late
-            self.dual.update(late, config.deadline.allowed)
+        latency = latency_gradient(
+            self.of_latency, dist, cost, table, measured_ms, generator, self.of_latency.least_draws
+        )
+        if self.limit is not None:
+            if measured_ms is not None:
+                self.limit.ask(table, measured_ms, generator)
+            self.limit.note(task_gradient, table)
         dist.logits.grad = task_gradient + config.task_units * latency
         if config.duplicate_weight and dist.space.pairs:
             twice = duplicates(dist.space, dist.probs()[None]).sum()
@@ -57,64 +61,38 @@ class Controller:
         )
         self.optimizer.step()
         self.turn += 1
-        return late
+        return None if self.limit is None else self.limit.hold(table, self.turn / max(1, self.turns))
 
     # --- what the next move depends on ------------------------------------------------------------------
 
     def memory(self) -> dict[str, Any]:
-        """What `recall` needs, as JSON; the logits and the optimiser's tensors are saved beside it."""
-        learnt = [estimator.state() for estimator in (self.of_task, self.of_latency, self.of_late)]
-        return {"turn": self.turn, "dual_weight": self.dual.weight, "estimators": learnt}
+        """What `recall` needs, as JSON; the tensors are saved beside it."""
+        learnt = [estimator.state() for estimator in (self.of_task, self.of_latency)]
+        return {"turn": self.turn, "limit": self.limit and self.limit.memory(), "estimators": learnt}
 
-    def recall(self, memory: dict[str, Any], *, same_estimator: bool = True) -> None:
-        """Stand where another one stood; an estimator of another kind starts without memory."""
-        self.turn, self.dual.weight = memory["turn"], memory["dual_weight"]
+    def tensors(self) -> dict[str, Tensor]:
+        """Those that the next move depends on, besides the optimiser's."""
+        beyond = {} if self.limit is None else self.limit.beyond.tensors()
+        return {"logits": self.dist.logits.detach(), **{f"beyond.{name}": value for name, value in beyond.items()}}
+
+    def recall(self, memory: dict[str, Any], tensors: dict[str, Tensor], *, same_estimator: bool = True) -> None:
+        """Stand where another one stood; an estimator of another kind starts without memory, and so does a limit."""
+        self.turn = memory["turn"]
+        with torch.no_grad():
+            self.dist.logits.copy_(tensors["logits"])
+        if self.limit is not None and memory["limit"] is not None:
+            self.limit.recall(memory["limit"])
+            self.limit.beyond.load(
+                {name.removeprefix("beyond."): t for name, t in tensors.items() if "beyond." in name}
+            )
         if same_estimator:
-            for estimator, learnt in zip((self.of_task, self.of_latency, self.of_late), memory["estimators"]):
+            for estimator, learnt in zip((self.of_task, self.of_latency), memory["estimators"]):
                 estimator.load_state(learnt)
 
 
 def cosine(done: float, end: float) -> float:
     """Share of a learning rate when the share `done` of its steps is: from 1 down to `end` along half a cosine."""
     return end + (1 - end) * 0.5 * (1 + math.cos(math.pi * done))
-
-
-class AdditiveControl:
-    """A value a candidate of each slot, whose sum follows the costs drawn so far: ridge regression that forgets.
-
-    Its mean under any distribution, and its gradient, are in closed form. So a draw from one distribution teaches
-    every other, and unbiasedness does not depend on how well.
-    """
-
-    def __init__(self, space: SearchSpace, decay: float = 0.98, ridge: float = 1.0):
-        """`decay` a draw: the weights learn meanwhile, and an old loss says little."""
-        self.shape, self.decay, self.ridge = space.mask.shape, decay, ridge
-        n = space.mask.numel()
-        self.moments = ridge * torch.eye(n, dtype=torch.float64)
-        self.products = torch.zeros(n, dtype=torch.float64)
-        self.level = torch.zeros(2, dtype=torch.float64)  # sum of weights, and of weighted costs: a running mean
-
-    def values(self) -> Tensor:
-        """(S, K), in the cost's unit."""
-        return torch.linalg.solve(self.moments, self.products).reshape(self.shape).float()
-
-    def learn(self, sampled: Sequence[int], cost: float) -> None:
-        """From one architecture, the candidate of each slot, and what it cost."""
-        drawn = torch.zeros(self.shape, dtype=torch.float64)
-        drawn[range(len(sampled)), list(sampled)] = 1.0
-        drawn = drawn.flatten()
-        self.level = self.decay * self.level + torch.tensor([1.0, cost], dtype=torch.float64)
-        above = cost - (self.level[1] / self.level[0]).item()
-        forgotten = (1 - self.decay) * self.ridge * torch.eye(len(drawn), dtype=torch.float64)
-        self.moments = self.decay * self.moments + torch.outer(drawn, drawn) + forgotten
-        self.products = self.decay * self.products + above * drawn
-
-    def tensors(self) -> dict[str, Tensor]:
-        """All that it has learnt, for a checkpoint."""
-        return {"moments": self.moments, "products": self.products, "level": self.level}
-
-    def load(self, tensors: dict[str, Tensor]) -> None:
-        self.moments, self.products, self.level = (tensors[name] for name in ("moments", "products", "level"))
 
 
 def shared(gradient: Tensor, mine: int, dists: Sequence[ArchDistribution], values: Tensor) -> list[Tensor]:

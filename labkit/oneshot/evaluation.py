@@ -71,7 +71,7 @@ def distinct(space: SearchSpace, n: int, table: LatencyTable, config: SearchConf
 
     The table tells at no cost who is late, so a fair baseline judges none of those.
     """
-    in_time = lambda a: config.deadline is None or table.table_ms(a) <= config.deadline.deadline_ms
+    in_time = lambda a: config.limit_ms is None or table.table_ms(a) <= config.limit_ms
     generator = torch.Generator().manual_seed(config.seed)
     found: dict[Architecture, None] = {}
     if n >= space.size:
@@ -83,7 +83,7 @@ def distinct(space: SearchSpace, n: int, table: LatencyTable, config: SearchConf
     if not found:
         fastest, _ = table.range_ms()
         raise InputError(
-            f"no architecture of {space.name} was found that takes at most {config.deadline_ms:g} ms: the fastest "
+            f"no architecture of {space.name} was found that takes at most {config.limit_ms:g} ms: the fastest "
             f"takes {fastest:.3g} ms by the table; set a later deadline"
         )
     return list(found)

@@ -55,9 +55,10 @@ class SearchRun:
         _check(supernet, data, config, measured_ms)
         if table is not None:
             table.check(supernet.space)
-            for deadline in (aim.deadline_ms for aim in aims or (config,)):
-                if deadline is not None and measured_ms is None:  # a stopwatch is only known once it was asked
-                    table.check_deadline(deadline)
+            config, aims = config.priced(table.range_ms()), [aim.priced(table.range_ms()) for aim in aims]
+            for limit_ms in (aim.limit_ms for aim in aims or (config,)):
+                if limit_ms is not None and measured_ms is None:  # a stopwatch is only known once it was asked
+                    table.check_deadline(limit_ms)
         malloc.keep_freed()
         self.config, self.data, self.table, self.measured_ms = config, data, table, measured_ms
         self.on_step = on_step
@@ -268,7 +269,7 @@ class SearchRun:
         tensors |= {"generator": self.generator.get_state()}
         tensors |= dict(_optimizer_tensors("weights", self.optimizer))
         for i, controller in enumerate(self.controllers):
-            tensors[f"controller.{i}.logits"] = controller.dist.logits.detach()
+            tensors |= {f"controller.{i}.{name}": value for name, value in controller.tensors().items()}
             tensors |= dict(_optimizer_tensors(f"controller.{i}.optimizer", controller.optimizer))
         if self.control is not None:
             tensors |= {f"control.{name}": value for name, value in self.control.tensors().items()}
@@ -306,10 +307,9 @@ class SearchRun:
         self.generator.set_state(tensors["generator"])
         _restore_optimizer("weights", self.optimizer, tensors)
         for i, (controller, learnt) in enumerate(zip(self.controllers, record["controllers"])):
-            with torch.no_grad():
-                controller.dist.logits.copy_(tensors[f"controller.{i}.logits"])
             _restore_optimizer(f"controller.{i}.optimizer", controller.optimizer, tensors)
-            controller.recall(learnt, same_estimator="estimator" not in differ)
+            own = _under(f"controller.{i}", tensors)
+            controller.recall(learnt, own, same_estimator="estimator" not in differ)
         if self.control is not None:
             self.control.load(_under("control", tensors))
         for name, batches in self._batches():

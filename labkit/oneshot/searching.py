@@ -18,6 +18,8 @@ from labkit.latency.table import LatencyTable
 from labkit.networks.supernet import Supernet, in_memory_format
 from labkit.oneshot.config import WEIGHTS_ON, SearchConfig, SelectionConfig
 from labkit.oneshot.evaluation import cheapest, evaluate
+from labkit.oneshot.limits import Limit
+from labkit.oneshot.proposals import just_inside
 from labkit.oneshot.run import SearchRun
 from labkit.pareto import Point
 from labkit.spaces import Architecture
@@ -177,20 +179,37 @@ def resumed(run: SearchRun, checkpoints: Checkpoints | None) -> SearchRun:
 
 
 def _found(run: SearchRun, which: int = 0) -> SearchResult:
-    """The most probable architecture; under a deadline the best of the most probable ones in time."""
+    """The most probable architecture; under a limit the best of those that the policy proposes just inside it."""
     controller = run.controllers[which]
     config, dist = controller.config, controller.dist
     if (table := run.table) is None:
         raise InputError("a search needs the latency table of its space: without one only weights are trained")
     chosen, judging = [dist.mode()], 0
-    if config.deadline is not None:
-        in_time = most_probable_in_time(dist, run.measured_ms or table, config.deadline, config.finalists)
-        chosen = [architecture for architecture, _ in in_time]
+    if controller.limit is not None:
+        chosen = _in_time(run, controller.limit, table, config)
         judging = len(chosen) * (config.calibration_images + config.judge_images)
     points = evaluate(run.learnt, chosen, run.data, table, config)
     passes = run.passes / len(run.controllers) + judging  # each answers for its share
     method = "search" if len(run.controllers) == 1 else "sweep"
     return result_of(run, config, cheapest(points, config), points, passes, method, which)
+
+
+def _in_time(run: SearchRun, limit: Limit, table: LatencyTable, config: SearchConfig) -> list[Architecture]:
+    """The finalists: in time by the stopwatch, where there is one, and else by the table."""
+    dist, deadline, black_box = limit.dist, limit.deadline, run.measured_ms or table
+    generator = torch.Generator().manual_seed(config.seed)
+    proposed = just_inside(dist, limit.model(table), deadline.deadline_ms, config.finalists, generator)
+    takes = lambda a: black_box(dist.space.encode(a).to(dist.logits)[None]).item()
+    in_time = [a for a in proposed if takes(a) <= deadline.deadline_ms]
+    if len(in_time) < config.finalists:  # of the others the most probable
+        try:
+            likely = most_probable_in_time(dist, black_box, deadline, config.finalists)
+        except InputError:
+            if not in_time:
+                raise
+            likely = []
+        in_time = list(dict.fromkeys([*in_time, *(a for a, _ in likely)]))[: config.finalists]
+    return in_time
 
 
 def result_of(

@@ -18,7 +18,7 @@ for every weight.
 import itertools
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -26,12 +26,14 @@ import torch
 
 from labkit.data import ImageSet
 from labkit.estimators.distributions import ArchDistribution
+from labkit.latency.distribution import LatencyModel
 from labkit.latency.table import LatencyTable
 from labkit.networks.parallel import Job, train_all
 from labkit.networks.supernet import Supernet, derive, weights_hash
 from labkit.networks.training import TrainConfig, error, train
 from labkit.oneshot.config import SelectionConfig
 from labkit.oneshot.evaluation import cheapest, evaluate
+from labkit.oneshot.proposals import just_inside
 from labkit.oneshot.searching import SearchResult
 from labkit.pareto import Point
 from labkit.spaces import Architecture, SearchSpace
@@ -195,7 +197,7 @@ def _scanned(result: SearchResult) -> tuple[Point, ...]:
 
 
 def _proposed(result: SearchResult, table: LatencyTable, config: SelectionConfig) -> list[Architecture]:
-    """The most probable architectures, under a deadline those in time by the table; the search's own choice first.
+    """The most probable architectures; under a limit those just inside it by the table. The search's own choice first.
 
     Where so many were judged already, as by a random search, the cheapest of those.
     """
@@ -206,12 +208,16 @@ def _proposed(result: SearchResult, table: LatencyTable, config: SelectionConfig
     with torch.no_grad():
         dist.logits.copy_(result.logits)
     likely = itertools.islice(dist.by_probability(), LOOK)
-    fit = (a for a in likely if _in_time(table.table_ms(a), result))
+    fit: Iterable[Architecture] = (a for a in likely if _in_time(table.table_ms(a), result))
+    if result.config.limit_ms is not None:
+        generator = torch.Generator().manual_seed(result.config.seed)
+        inside = just_inside(dist, LatencyModel(table), result.config.limit_ms, config.scan, generator)
+        fit = itertools.chain(inside, fit)
     return list(itertools.islice(dict.fromkeys(itertools.chain([result.architecture], fit)), config.scan))
 
 
 def _in_time(ms: float, result: SearchResult) -> bool:
-    return result.config.deadline_ms is None or ms <= result.config.deadline_ms
+    return result.config.limit_ms is None or ms <= result.config.limit_ms
 
 
 def _sent_on(
@@ -224,7 +230,7 @@ def _sent_on(
     taken: dict[Architecture, None] = {}
     for stretch in itertools.islice(itertools.cycle(stretches), n):
         for result, points in zip(found, own):
-            config = replace(result.config, latency_weight=stretch * result.config.latency_weight)
+            config = replace(result.config, latency_weight=stretch * (result.config.latency_weight or 0.0))
             if free := [p for p in points if p.architecture not in taken]:
                 taken[cheapest(free, config).architecture] = None
     return list(taken)

@@ -1,4 +1,4 @@
-"""What a step of a search follows: the task's cost of two batches, and the gradients of latency and lateness."""
+"""What a step of a search follows: the task's cost of two batches, and the gradient of latency."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labkit.estimators.costs import Deadline, LatencyCost, generalisation_loss
-from labkit.estimators.descent import Penalty
+from labkit.estimators.costs import LatencyCost, generalisation_loss
 from labkit.estimators.distributions import ArchDistribution
 from labkit.estimators.gradient_estimators import Cost, Estimator
 from labkit.latency.table import LatencyTable
@@ -216,21 +215,3 @@ def latency_gradient(
     if cost.linear:  # the table's expectation is in closed form
         return torch.autograd.grad(cost(table(dist.probs()[None])).sum(), dist.logits)[0]
     return estimator(lambda weights: cost(table(weights)), dist, 64, generator).gradient  # a table look-up is free
-
-
-def lateness(
-    estimator: Estimator,
-    dist: ArchDistribution,
-    deadline: Deadline,
-    table: LatencyTable,
-    measured_ms: Cost | None,
-    generator: torch.Generator,
-    draws: int = 1,
-) -> tuple[Tensor, float]:
-    """Gradient (S, K) of the expected penalty, with the table's smooth one as its control; share of the draws late."""
-    low, high = table.range_ms()
-    ms, draws = (table, 64) if measured_ms is None else (measured_ms, draws)  # a table look-up is free
-    penalty = Penalty(ms, deadline)
-    smooth = lambda weights: deadline.smooth_penalty(table(weights), (high - low) / 20)
-    gradient = estimator(penalty, dist, draws, generator, smooth).gradient
-    return gradient, penalty.shares[-1] if penalty.shares else deadline.late(table(dist.probs()[None])).item()

@@ -70,6 +70,7 @@ def compare(
         raise InputError(
             f"the tabular benchmark was made on {tabular.recipe['data']['name']}: hand over the same images"
         )
+    config = replace(config, latency_weight=config.latency_weight or 0.0)  # each search has one of those given
     asked = {
         "data": data.card(),
         "search": asdict(config),

@@ -1,0 +1,112 @@
+"""The nearest policy that keeps to an expected latency, and stays as undecided as it is asked to.
+
+Of all policies q with E_q[ms] = m, the one nearest to p (least KL(q || p)) has the logits of p less a multiple of each
+candidate's milliseconds: p is *tilted*. Where its entropy is to be h at least as well, the logits of p are flattened
+first: q ~ p^flat exp(-slope ms), with 0 <= flat <= 1. Both follow from the Lagrangian of the KL divergence.
+
+In shapes: S slots, K candidates.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from labkit.estimators.distributions import ArchDistribution
+from labkit.estimators.gradient_estimators import Cost
+
+STEEPEST = 1e5  # nats between the fastest and the slowest candidate of the widest slot: as good as certain
+HALVINGS = 60
+ROUNDS = 8  # of a latency that is not a sum of slots, as in cells: its slopes follow the policy
+
+
+def slopes(dist: ArchDistribution, ms: Cost, logits: Tensor | None = None) -> Tensor:
+    """(S, K) what a candidate's probability adds to the expected latency; `ms` is linear in each slot's op weights."""
+    with torch.enable_grad():
+        probs = dist.probs(logits).detach().requires_grad_()
+        (found,) = torch.autograd.grad(ms(probs[None]).sum(), probs)
+    return found.masked_fill(~dist.mask, 0.0)
+
+
+@torch.no_grad()
+def tilt(
+    dist: ArchDistribution,
+    ms: Cost,
+    expected_ms: float,
+    *,
+    at_most: bool = False,
+    least_entropy: float = 0.0,
+) -> None:
+    """Move `dist` in place to the nearest policy whose expected latency is `expected_ms`.
+
+    What no policy can take becomes the nearest that one can. Where latency is a product of slots, as in cells, the
+    nearest factorised policy is found by rounds, each along the slopes at the last one's.
+
+    Args:
+        ms: milliseconds (N,) of op weights (N, S, K), linear in each slot, such as a LatencyTable.
+        at_most: leave alone a policy that is faster.
+        least_entropy: in nats, of the policy that is moved to; where less is possible, the most there is.
+    """
+    old = dist.logits.detach().double()
+    moved = _moved(dist, ms, old, expected_ms, at_most)
+    if dist.entropy(moved) < least_entropy:
+        flattened = lambda flat: _moved(dist, ms, flat * old, expected_ms, at_most)
+        flat = _halved(lambda flat: dist.entropy(flattened(flat)).item() >= least_entropy, 0.0, 1.0, 30)
+        moved = flattened(flat)
+    dist.logits.copy_(moved)
+
+
+def most_undecided(dist: ArchDistribution, ms: Cost, expected_ms: float) -> float:
+    """The largest entropy in nats that a policy of that expected latency can have."""
+    return dist.entropy(_moved(dist, ms, torch.zeros_like(dist.logits).double(), expected_ms, False)).item()
+
+
+@torch.no_grad()
+def _moved(dist: ArchDistribution, ms: Cost, old: Tensor, expected_ms: float, at_most: bool) -> Tensor:
+    """(S, K) the logits `old`, tilted."""
+    expected = lambda logits: ms(dist.probs(logits)[None]).item()
+    if at_most and expected(old) <= expected_ms:
+        return old
+    along, moved = slopes(dist, ms, old), old
+    for _ in range(ROUNDS):
+        widest = (along.amax(-1) - along.amin(-1)).max().item()
+        if widest == 0:
+            return old  # nothing changes the latency
+        end = STEEPEST / widest
+        if expected(old - end * along) >= expected_ms:
+            slope = end
+        elif expected(old + end * along) <= expected_ms:
+            slope = -end
+        else:
+            slope = _halved(
+                lambda slope: expected(old - slope * along) >= expected_ms,
+                *_around(lambda slope: expected(old - slope * along) - expected_ms, 1 / widest),
+                HALVINGS,
+            )
+        moved = old - slope * along
+        again = slopes(dist, ms, moved)
+        if (again - along).abs().max() <= 1e-9 * widest:
+            break
+        along = again
+    return moved
+
+
+def _around(above: Callable[[float], float], width: float) -> tuple[float, float]:
+    """Two numbers between which the falling function `above` changes its sign, the first where it is not negative."""
+    if above(0.0) >= 0:
+        high = width
+        while above(high) >= 0:
+            high *= 2
+        return (0.0 if high == width else high / 2), high
+    low = -width
+    while above(low) < 0:
+        low *= 2
+    return low, (0.0 if low == -width else low / 2)
+
+
+def _halved(holds: Callable[[float], bool], low: float, high: float, times: int) -> float:
+    """The last number from `low` up at which `holds` is true, which it is at `low` and not at `high`."""
+    for _ in range(times):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low
