@@ -321,7 +321,8 @@ _HEAD = f"{'judge':28} seed {'CPU s':>8}   {'tau, all':24} tau, within the band"
 
 def _line(way, seed, seconds, values, truth, architectures, inside) -> str:
     told = agreements(values, truth, architectures, inside)
-    return f"{way:28} {seed:4} {seconds:8.0f}   {str(told['all'] or '-'):24} {told['band'] or '-'}"
+    everywhere, band = (str(told[which] or "-") for which in ("all", "band"))
+    return f"{way:28} {seed:4} {seconds:8.0f}   {everywhere:24} {band}"
 
 
 def load(source: str | Path = "ranking") -> tuple[Score, ...]:

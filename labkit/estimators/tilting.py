@@ -8,6 +8,7 @@ In shapes: S slots, K candidates.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -15,8 +16,9 @@ from torch import Tensor
 from labkit.estimators.distributions import ArchDistribution
 from labkit.estimators.gradient_estimators import Cost
 
-STEEPEST = 1e5  # nats between the fastest and the slowest candidate of the widest slot: as good as certain
-HALVINGS = 60
+STEEPEST = 1e4  # nats between the fastest and the slowest candidate of the widest slot: as good as certain
+HALVINGS = 40
+FLATTENINGS = 15
 ROUNDS = 8  # of a latency that is not a sum of slots, as in cells: its slopes follow the policy
 
 
@@ -51,7 +53,7 @@ def tilt(
     moved = _moved(dist, ms, old, expected_ms, at_most)
     if dist.entropy(moved) < least_entropy:
         flattened = lambda flat: _moved(dist, ms, flat * old, expected_ms, at_most)
-        flat = _halved(lambda flat: dist.entropy(flattened(flat)).item() >= least_entropy, 0.0, 1.0, 30)
+        flat = _last(lambda flat: dist.entropy(flattened(flat)).item() >= least_entropy, 0.0, 1.0, FLATTENINGS)
         moved = flattened(flat)
     dist.logits.copy_(moved)
 
@@ -71,19 +73,9 @@ def _moved(dist: ArchDistribution, ms: Cost, old: Tensor, expected_ms: float, at
     for _ in range(ROUNDS):
         widest = (along.amax(-1) - along.amin(-1)).max().item()
         if widest == 0:
-            return old  # nothing changes the latency
-        end = STEEPEST / widest
-        if expected(old - end * along) >= expected_ms:
-            slope = end
-        elif expected(old + end * along) <= expected_ms:
-            slope = -end
-        else:
-            slope = _halved(
-                lambda slope: expected(old - slope * along) >= expected_ms,
-                *_around(lambda slope: expected(old - slope * along) - expected_ms, 1 / widest),
-                HALVINGS,
-            )
-        moved = old - slope * along
+            break  # nothing changes the latency
+        above = partial(lambda along, slope: expected(old - slope * along) - expected_ms, along)
+        moved = old - _crossing(above, 1 / widest, STEEPEST / widest) * along
         again = slopes(dist, ms, moved)
         if (again - along).abs().max() <= 1e-9 * widest:
             break
@@ -91,20 +83,18 @@ def _moved(dist: ArchDistribution, ms: Cost, old: Tensor, expected_ms: float, at
     return moved
 
 
-def _around(above: Callable[[float], float], width: float) -> tuple[float, float]:
-    """Two numbers between which the falling function `above` changes its sign, the first where it is not negative."""
-    if above(0.0) >= 0:
-        high = width
-        while above(high) >= 0:
-            high *= 2
-        return (0.0 if high == width else high / 2), high
-    low = -width
-    while above(low) < 0:
-        low *= 2
-    return low, (0.0 if low == -width else low / 2)
+def _crossing(above: Callable[[float], float], width: float, end: float) -> float:
+    """Where the falling function `above` is 0, looked for in steps that begin with `width`; at most `end` from 0."""
+    sign = 1.0 if above(0.0) >= 0 else -1.0
+    inner, outer = 0.0, width
+    while sign * above(sign * outer) >= 0:
+        inner, outer = outer, 2 * outer
+        if inner >= end:
+            return sign * end
+    return sign * _last(lambda size: sign * above(sign * size) >= 0, inner, outer, HALVINGS)
 
 
-def _halved(holds: Callable[[float], bool], low: float, high: float, times: int) -> float:
+def _last(holds: Callable[[float], bool], low: float, high: float, times: int) -> float:
     """The last number from `low` up at which `holds` is true, which it is at `low` and not at `high`."""
     for _ in range(times):
         middle = 0.5 * (low + high)
