@@ -3,6 +3,9 @@
 All see the same black boxes and draw as many architectures a step. A descent under a deadline is shown twice: with what
 it drew on the way, and by its distribution alone, as the hinge and the sweep are. Beside it stands the best of as many
 architectures as it asked for, drawn at random.
+
+An exact table has no noise, and its space is small. So searches on shared weights are shown beside it: how much of each
+deadline they use, on the way and in the end.
 """
 
 import itertools
@@ -15,21 +18,29 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from labkit import data as image_sets
+from labkit import spaces
 from labkit.benches import record
-from labkit.benches.record import TABULAR, Bench, Verdicts, option
+from labkit.benches.record import FAST, TABULAR, Bench, Saved, Verdicts, option
 from labkit.benches.tabular import table as tables
 from labkit.benches.tabular.table import TabularBenchmark
+from labkit.data import ImageSet
 from labkit.estimators.costs import Deadline, LatencyCost, TabularCost
 from labkit.estimators.descent import InTime, descend, descend_in_time
 from labkit.estimators.distributions import ArchDistribution
 from labkit.estimators.gradient_estimators import Unas
+from labkit.latency.table import LatencyTable
+from labkit.networks.supernet import Supernet
+from labkit.oneshot.config import SearchConfig
+from labkit.oneshot.searching import sweep
 from labkit.pareto import Frontier, supported
-from labkit.spaces import Architecture
+from labkit.spaces import Architecture, SearchSpace
 from labkit.system.errors import InputError
 
 KIND, SCHEMA = "deadline bench", 1
 METHODS = ("deadline", "policy alone", "random", "hinge", "weight sweep")
 NEAR = 0.01  # error fraction: as good as the best that is in time
+USES = 0.9  # of its deadline a search is to use so much, in expectation from the first quarter of its joint steps on
 
 
 @dataclass(frozen=True)
@@ -44,6 +55,31 @@ class Row:
     near_best: float  # share of the seeds in time and within NEAR of the best that is
     worst_gap: float  # error fraction, among those in time
     evaluated: float | None = None  # architectures whose cost a descent under the deadline asked for, on average
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What a search on shared weights made of one deadline; all deadlines of a seed are one sweep."""
+
+    space: str
+    data: str
+    seed: int
+    deadline_ms: float
+    found: str
+    ms: float  # of what was chosen, by the table
+    expected: tuple[float, float]  # least and most the policy took in expectation, of the deadline, after a quarter
+    error: float  # of what was chosen, on the shared weights
+    passes: float  # image passes, its share of the sweep's
+
+    @property
+    def used(self) -> float:
+        """The share of the deadline that what was chosen takes."""
+        return self.ms / self.deadline_ms
+
+    @property
+    def held(self) -> bool:
+        """Whether the policy stayed within a tenth of the deadline."""
+        return self.expected[0] >= USES and self.expected[1] <= 2 - USES
 
 
 @dataclass(frozen=True)
@@ -92,6 +128,44 @@ def measure(
             rows.append(box.row(method, quantile, deadline, found[method], evaluated))
             if on_row is not None:
                 on_row(rows[-1])
+    return tuple(rows)
+
+
+def search_under(
+    space: SearchSpace,
+    images: ImageSet,
+    table: LatencyTable,
+    config: SearchConfig,
+    *,
+    at: Sequence[float],
+) -> tuple[Searched, ...]:
+    """One sweep over deadlines on shared weights.
+
+    Args:
+        at: where the deadlines lie, as shares of the way from the fastest to the slowest architecture by the table.
+    """
+    fastest, slowest = table.range_ms()
+    deadlines = [fastest + share * (slowest - fastest) for share in at]
+    found = sweep(Supernet(space, seed=config.seed), images, table, (), config, deadlines_ms=deadlines)
+    rows = []
+    for deadline_ms, result in zip(deadlines, found):
+        joint = [record["expected_ms"] / deadline_ms for record in result.history if record["phase"] == "joint"]
+        later = joint[len(joint) // 4 :]
+        expected = (round(min(later), 4), round(max(later), 4))
+        point = result.point
+        rows.append(
+            Searched(
+                space=space.name,
+                data=images.name,
+                seed=config.seed,
+                deadline_ms=round(deadline_ms, 6),
+                found=str(point.architecture),
+                ms=round(point.latency_ms, 6),
+                expected=expected,
+                error=round(point.error, 4),
+                passes=round(result.passes),
+            )
+        )
     return tuple(rows)
 
 
@@ -193,6 +267,18 @@ def passed(over: Iterable[Summary]) -> bool:
     return any(s.method == "deadline" and s.in_time >= 0.98 and s.near_best >= 0.90 for s in over)
 
 
+def uses_of(searched: Sequence[Searched]) -> Verdicts:
+    """What is asked of searches on shared weights, a claim a space and image set."""
+    claims = []
+    for space, data in dict.fromkeys((row.space, row.data) for row in searched):
+        of = [row for row in searched if (row.space, row.data) == (space, data)]
+        used, held = (sum(holds) / len(of) for holds in ([row.used >= USES for row in of], [row.held for row in of]))
+        where = f"{space}, {data}: of {len(of)} searches on shared weights"
+        claims.append((f"{where} {100 * used:.0f} % choose at {100 * USES:.0f} to 100 % of the deadline", used == 1))
+        claims.append((f"{where} {100 * held:.0f} % stay within a tenth of it in expectation", held == 1))
+    return tuple(claims)
+
+
 def to_text(rows: Sequence[Row], over: Iterable[Summary]) -> str:
     lines = ["share of the seeds in time, and within a point of the best that is, in %"]
     lines.append(f"{'deadline (quantile)':23}" + "".join(f"{method:>14}" for method in METHODS))
@@ -213,17 +299,28 @@ def to_text(rows: Sequence[Row], over: Iterable[Summary]) -> str:
 
 
 @dataclass(frozen=True)
-class DeadlineBench(Bench[Row]):
-    """A hard deadline, the hinge and a sweep of weights on the tabular benchmark."""
+class _Saved(Saved[Row]):
+    searched: tuple[Searched, ...] = ()
 
-    kind, schema, row = KIND, SCHEMA, Row
+
+@dataclass(frozen=True)
+class DeadlineBench(Bench[Row | Searched]):
+    """A hard deadline, the hinge and a sweep of weights on the tabular benchmark; searches on shared weights beside."""
+
+    kind, schema, row, resumes = KIND, SCHEMA, Row, True
     deadlines: int = option(10, "how many, at even quantiles of the latencies")
     seeds: int = option(50, "searches of each method")
     latency: str | None = option(None, "such as torch-b32; the course's default otherwise")
     tabular: str = option("five_layer", TABULAR)
+    supernets: int = option(0, "sweeps on shared weights, of each space and image set, over as many deadlines")
+    spaces: tuple[str, ...] = option(("five_layer",), "spaces of those")
+    sets: tuple[str, ...] = option(("glyphs-hard",), "image sets of those, such as folder:PATH")
+    limit: int | None = option(None, "of a folder, at most so many images a class and part")
+    table: str = option("onnxruntime-b1", "which latency table of each space, by the end of its shipped name")
+    fast: bool = option(False, f"those by {FAST}")
 
     def __post_init__(self) -> None:
-        if self.deadlines < 1 or self.seeds < 1:
+        if self.deadlines < 1 or self.seeds < 0 or self.supernets < 0 or not (self.seeds or self.supernets):
             raise InputError(f"at least one deadline and one seed; got {self.deadlines} and {self.seeds}")
 
     @cached_property
@@ -231,28 +328,89 @@ class DeadlineBench(Bench[Row]):
         """The tabular benchmark."""
         return tables.load(self.tabular)
 
+    def request(self) -> dict[str, Any]:
+        asked = {"deadlines": self.deadlines, "seeds": self.seeds, "latency": self.latency, "tabular": self.tabular}
+        return asked | {"table": self.table, "fast": self.fast, "limit": self.limit}
+
     def total(self) -> int:
-        return self.deadlines * len(METHODS)
+        sweeps = self.supernets * len(self.spaces) * len(self.sets)
+        return self.deadlines * (len(METHODS) * bool(self.seeds) + sweeps)
 
-    def run(self, done: Sequence[Row], on_row: Callable[[Row], None]) -> Sequence[Row]:
+    def run(self, done: Sequence[Row | Searched], on_row: Callable[[Any], None]) -> Sequence[Row | Searched]:
+        rows, searched = _apart(done)
         at = quantiles(self.deadlines)
-        return measure(self.known, at=at, seeds=self.seeds, latency=self.latency, on_row=on_row)
+        if self.seeds and len(rows) < self.deadlines * len(METHODS):
+            told = {(row.method, row.quantile) for row in rows}
+            new = lambda row: None if (row.method, row.quantile) in told else on_row(row)
+            rows = measure(self.known, at=at, seeds=self.seeds, latency=self.latency, on_row=new)
+        found = list(searched)
+        for name, data, seed in itertools.product(self.spaces, self.sets, range(self.supernets)):
+            images = self._images(data)
+            if any((row.space, row.data, row.seed) == (name, images.name, seed) for row in searched):
+                continue
+            space, table = spaces.by_name(name, len(images.classes)), LatencyTable.load(f"{name}-{self.table}")
+            config = SearchConfig.suited(name, fast=self.fast, seed=seed)
+            for row in search_under(space, images, table, config, at=at):
+                found.append(row)
+                on_row(row)
+        return (*rows, *found)
 
-    def verdicts(self, rows: Sequence[Row]) -> Verdicts:
+    def _images(self, name: str) -> ImageSet:
+        limited = {"limit": self.limit} if self.limit is not None and name.startswith("folder:") else {}
+        return image_sets.by_name(name, **limited)
+
+    def verdicts(self, rows: Sequence[Row | Searched]) -> Verdicts:
+        exact, searched = _apart(rows)
         claim = "the deadline is kept in 98 % of the searches, and 90 % are within a point of the best"
-        return ((claim, passed(summaries(self.known, rows, self.latency))),)
+        own = ((claim, passed(summaries(self.known, exact, self.latency))),) if exact else ()
+        return (*own, *uses_of(searched))
 
-    def derived(self, rows: Sequence[Row]) -> dict[str, Any]:
-        over = summaries(self.known, rows, self.latency)
+    def derived(self, rows: Sequence[Row | Searched]) -> dict[str, Any]:
+        exact, _ = _apart(rows)
+        over = summaries(self.known, exact, self.latency) if exact else ()
         return {
             "latencies": str(self.known.latency(self.latency).card),
             "summary": [asdict(summary) for summary in over],
         }
 
-    def text(self, rows: Sequence[Row]) -> str:
-        return to_text(rows, summaries(self.known, rows, self.latency))
+    def to_json(self, rows: Sequence[Row | Searched]) -> dict[str, Any]:
+        exact, searched = _apart(rows)
+        more = {"searched": [asdict(row) for row in searched]} if searched else {}
+        return more | {"rows": [asdict(row) for row in exact]}
+
+    def line(self, row: Row | Searched) -> str:
+        return searched_line(row) if isinstance(row, Searched) else to_text([row], ()).splitlines()[-1]
+
+    def text(self, rows: Sequence[Row | Searched]) -> str:
+        exact, searched = _apart(rows)
+        lines = [to_text(exact, summaries(self.known, exact, self.latency))] if exact else []
+        lines += map(searched_line, searched)
+        return "\n".join([*lines, *(f"{'ok  ' if holds else 'FAIL'} {claim}" for claim, holds in uses_of(searched))])
+
+    @classmethod
+    def saved_type(cls) -> Any:
+        return _Saved
+
+    @classmethod
+    def rows_of(cls, saved: Any) -> tuple[Row | Searched, ...]:
+        return (*saved.rows, *saved.searched)
+
+
+def searched_line(row: Searched) -> str:
+    """One search on shared weights as text."""
+    return (
+        f"{row.space}, {row.data}, seed {row.seed}: {row.deadline_ms:.3f} ms, expected "
+        f"{100 * row.expected[0]:.0f} to {100 * row.expected[1]:.0f} % of it, chosen {100 * row.used:.0f} %, "
+        f"{100 * row.error:.1f} % error on the shared weights"
+    )
+
+
+def _apart(rows: Iterable[Row | Searched]) -> tuple[tuple[Row, ...], tuple[Searched, ...]]:
+    rows = tuple(rows)
+    exact = tuple(row for row in rows if isinstance(row, Row))
+    return exact, tuple(row for row in rows if isinstance(row, Searched))
 
 
 def load(source: str | Path = "deadlines") -> tuple[Row, ...]:
-    """The rows of a bench that was saved: a file, or the name of a shipped one."""
+    """The rows of a bench that was saved, on the tabular benchmark: a file, or the name of a shipped one."""
     return record.load(DeadlineBench, source).rows

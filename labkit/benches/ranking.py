@@ -284,7 +284,7 @@ class RankingBench(Bench[Score]):
         return scores
 
     def text(self, rows: Sequence[Score]) -> str:
-        space, table, architectures = self.made
+        _, table, architectures = self.made
         trained = [storage.as_record(row, Trained, self.trained) for row in storage.read_lines(self.trained)[1:]]
         return to_text(rows, trained, architectures, table, self.band)
 

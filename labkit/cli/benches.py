@@ -38,7 +38,7 @@ BENCHES = {
     "optimize": ("labkit.benches.optimize", "OptimizeBench", "compare black-box search with its baselines"),
     "ranking": ("labkit.benches.ranking", "RankingBench", "compare cheap judges of networks with training in full"),
 }
-RESUME = ("estimators", "supernet", "sweep", "optimize", "ranking")
+RESUME = ("estimators", "supernet", "sweep", "deadlines", "optimize", "ranking")
 
 
 def add(verbs) -> None:

@@ -1,14 +1,16 @@
 """The deadline bench on a made-up tabular: every method is judged by what the table says."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 
-from labkit.benches import deadlines
+import labkit as lk
+from labkit.benches import deadlines, record
 from labkit.benches.tabular.table import TabularBenchmark, Timed
 from labkit.latency.cards import Card, Timing
+from labkit.oneshot.config import SearchConfig
 from labkit.system import storage
 from labkit.system.errors import InputError
 
@@ -103,3 +105,48 @@ def test_the_text_is_the_rows(known, rows):
 def test_the_shipped_rows_are_those_of_the_raw_file():
     raw = json.loads((storage.DATA / "results" / "deadlines.json").read_text())["rows"]
     assert [json.loads(json.dumps(asdict(row))) for row in deadlines.load()] == raw
+
+
+# --- searches on shared weights beside the exact table -----------------------------------------------------------
+
+TINY = SearchConfig(
+    mixture_steps=2, weight_steps=2, joint_steps=40, batch_size=16, judge_images=50, calibration_images=32
+)
+
+
+def test_a_search_on_shared_weights_is_counted_as_its_history_says(space, data, table):
+    low, high = table.range_ms()
+    rows = deadlines.search_under(space, data, table, replace(TINY, seed=3), at=(0.3, 0.7))
+    asked = [low + share * (high - low) for share in (0.3, 0.7)]
+    found = lk.sweep(lk.Supernet(space, seed=3), data, table, (), replace(TINY, seed=3), deadlines_ms=asked)
+    for row, result, deadline_ms in zip(rows, found, asked):
+        assert row.found == str(result.architecture) and row.deadline_ms == pytest.approx(deadline_ms, abs=1e-6)
+        assert row.used == pytest.approx(result.point.latency_ms / deadline_ms, abs=1e-4)
+        ms = [r["expected_ms"] for r in result.history if r["phase"] == "joint"]
+        assert row.expected == pytest.approx((min(ms[10:]) / deadline_ms, max(ms[10:]) / deadline_ms), abs=1e-3)
+        assert row.held and 0.9 <= row.used <= 1
+
+
+def test_the_verdict_on_shared_weights_could_have_seen_a_deadline_that_is_not_used():
+    row = deadlines.Searched("s", "d", 0, 0.18, "a", 0.175, (0.93, 1.0), 0.5, 10.0)
+    assert [holds for _, holds in deadlines.uses_of([row, replace(row, data="e")])] == [True] * 4
+    as_before = replace(row, ms=0.1, expected=(0.52, 0.9))
+    claims = deadlines.uses_of([row, as_before])
+    assert [holds for _, holds in claims] == [False, False] and "50 % choose at 90 to 100 %" in claims[0][0]
+
+
+def test_a_bench_of_sweeps_is_resumed(tmp_path, space, data, table, monkeypatch):
+    asked = []
+
+    def fake(space, images, table, config, *, at):
+        asked.append(config.seed)
+        return [deadlines.Searched(space.name, images.name, config.seed, 0.1, "a", 0.095, (0.95, 1.0), 0.5, 1.0)]
+
+    monkeypatch.setattr(deadlines, "search_under", fake)
+    monkeypatch.setattr(deadlines.image_sets, "by_name", lambda name, **_: data)
+    made = deadlines.DeadlineBench(deadlines=1, seeds=0, supernets=1, sets=("glyphs",))
+    first = record.record(made, tmp_path / "d.json")
+    more = record.record(replace(made, supernets=3), tmp_path / "d.json")
+    assert asked == [0, 1, 2] and len(more.rows) == 3 and more.rows[:1] == first.rows and more.passed
+    assert "seed 2: 0.100 ms, expected 95 to 100 % of it, chosen 95 %" in more.text
+    assert record.load(deadlines.DeadlineBench, tmp_path / "d.json").searched == more.rows
