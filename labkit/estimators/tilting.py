@@ -17,8 +17,6 @@ from labkit.estimators.distributions import ArchDistribution
 from labkit.estimators.gradient_estimators import Cost
 
 STEEPEST = 1e4  # nats between the fastest and the slowest candidate of the widest slot: as good as certain
-HALVINGS = 40
-FLATTENINGS = 15
 ROUNDS = 8  # of a latency that is not a sum of slots, as in cells: its slopes follow the policy
 
 
@@ -53,8 +51,8 @@ def tilt(
     moved = _moved(dist, ms, old, expected_ms, at_most)
     if dist.entropy(moved) < least_entropy:
         flattened = lambda flat: _moved(dist, ms, flat * old, expected_ms, at_most)
-        flat = _last(lambda flat: dist.entropy(flattened(flat)).item() >= least_entropy, 0.0, 1.0, FLATTENINGS)
-        moved = flattened(flat)
+        more = lambda flat: dist.entropy(flattened(flat)).item() - least_entropy
+        moved = flattened(_zero(more, 0.0, 1.0) if more(0.0) > 0 else 0.0)
     dist.logits.copy_(moved)
 
 
@@ -77,7 +75,7 @@ def _moved(dist: ArchDistribution, ms: Cost, old: Tensor, expected_ms: float, at
         above = partial(lambda along, slope: expected(old - slope * along) - expected_ms, along)
         moved = old - _crossing(above, 1 / widest, STEEPEST / widest) * along
         again = slopes(dist, ms, moved)
-        if (again - along).abs().max() <= 1e-9 * widest:
+        if (again - along).abs().max() <= 1e-6 * widest:
             break
         along = again
     return moved
@@ -91,12 +89,11 @@ def _crossing(above: Callable[[float], float], width: float, end: float) -> floa
         inner, outer = outer, 2 * outer
         if inner >= end:
             return sign * end
-    return sign * _last(lambda size: sign * above(sign * size) >= 0, inner, outer, HALVINGS)
+    return sign * _zero(lambda size: above(sign * size), inner, outer)
 
 
-def _last(holds: Callable[[float], bool], low: float, high: float, times: int) -> float:
-    """The last number from `low` up at which `holds` is true, which it is at `low` and not at `high`."""
-    for _ in range(times):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if holds(middle) else (low, middle)
-    return low
+def _zero(of: Callable[[float], float], low: float, high: float) -> float:
+    """Where a function that changes its sign between the two is 0 (Brent 1973)."""
+    from scipy.optimize import brentq  # here, so that `import labkit` stays light
+
+    return float(brentq(of, low, high, xtol=1e-12, rtol=1e-12))

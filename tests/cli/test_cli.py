@@ -125,7 +125,7 @@ def test_doctor_fails_when_the_course_cannot_run(capsys, monkeypatch):
         (["bench", "deploy", "OUT/none", "--seconds", "0"], "--seconds is a finite number above 0"),
         (["bench", "deadlines", "--deadlines", "0"], "at least one deadline"),
         (["bench", "deadlines", "--out", "CUTRUN"], "is a folder: name a file in it"),
-        (["bench", "deadlines", "--out", "CUT"], "not a deadline bench: name another file"),
+        (["bench", "deadlines", "--out", "CUT"], "is not a deadline bench: damaged or truncated JSON"),
         (["bench", "optimize", "--methods", ""], "methods are model"),
         (
             ["tabular", "latency", "five_layer-torch-b1", "--seconds", "nan", "--out", "OUT/t.json"],
