@@ -22,3 +22,5 @@ from .gradient_estimators import StraightThrough as StraightThrough
 from .gradient_estimators import Unas as Unas
 from .gradient_estimators import exact_gradient as exact_gradient
 from .gradient_estimators import register_estimator as register_estimator
+from .tilting import most_undecided as most_undecided
+from .tilting import tilt as tilt

@@ -4,6 +4,8 @@ from . import predictors as predictors
 from .cards import Card as Card
 from .cards import Measurement as Measurement
 from .cards import Timing as Timing
+from .distribution import LatencyDistribution as LatencyDistribution
+from .distribution import LatencyModel as LatencyModel
 from .flips import Flips as Flips
 from .flips import flips_of as flips_of
 from .measuring import card_of as card_of
