@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -22,6 +22,7 @@ import torch
 from labkit import data as image_sets
 from labkit import spaces
 from labkit.benches import record
+from labkit.benches.proxies import naswot, synflow
 from labkit.benches.record import Bench, option
 from labkit.data import ImageSet
 from labkit.latency.table import LatencyTable
@@ -40,7 +41,9 @@ from labkit.system.interrupts import interrupts_wait
 
 KIND, SCHEMA = "ranking bench", 1
 FREE = ("parameters", "macs", "table-ms")  # negated: whatever is larger is expected to err less
-WAYS = (*FREE, *(f"shared:{sample}" for sample in WEIGHTS_ON[1:]), "short:EPOCHS")
+PROXIES = ("synflow", "naswot")  # negated too; of untrained networks, on `PROXY_IMAGES` validation images
+PROXY_IMAGES = 64
+WAYS = (*FREE, *PROXIES, *(f"shared:{sample}" for sample in WEIGHTS_ON[1:]), "short:EPOCHS")
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,11 @@ def judged(
     elif way in FREE:
         counts = [count(derive(space, a), space.image) for a in architectures]
         values = [-float(getattr(one, way)) for one in counts]
+    elif way in PROXIES:
+        made = (derive(space, a, seed=seed) for a in architectures)
+        (batch, _) = next(images.valid.batches(PROXY_IMAGES))
+        score = (lambda network: synflow(network, space.image)) if way == "synflow" else partial(naswot, images=batch)
+        values = [-max(score(network), -1e9) for network in made]  # -inf is no number of a file
     elif name == "shared" and how in WEIGHTS_ON:
         steps = config.weight_steps + config.joint_steps
         own = replace(config, weights_on=how, weight_steps=steps, joint_steps=0, seed=seed)

@@ -7,6 +7,7 @@ import pytest
 
 import labkit as lk
 from labkit.benches import ranking
+from labkit.benches.proxies import naswot, synflow
 from labkit.benches.ranking import Band, Trained
 from labkit.networks.complexity import count
 from labkit.networks.supernet import derive
@@ -97,6 +98,9 @@ def test_judges_are_what_they_are_called(space, data, table, networks):
     network = derive(space, networks[0], seed=0)
     train(network, data, ONE)
     assert short.values == pytest.approx((error(network, data.valid),), abs=1e-6)
+    batch = next(data.valid.batches(64))[0]
+    assert of("naswot", 2) == pytest.approx([-naswot(derive(space, a, seed=2), batch) for a in networks])
+    assert of("synflow") == pytest.approx([-synflow(derive(space, a), space.image) for a in networks])
     for wrong in ("magic", "shared:magic", "short:0", "short:x"):
         with pytest.raises(InputError, match="networks are judged by"):
             of(wrong)
