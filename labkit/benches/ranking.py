@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import torch
 
 from labkit import data as image_sets
@@ -24,6 +25,8 @@ from labkit import spaces
 from labkit.benches import record
 from labkit.benches.proxies import naswot, synflow
 from labkit.benches.record import Bench, option
+from labkit.benches.supernet import weights_alone
+from labkit.blackbox.gaussian_process import GaussianProcess
 from labkit.data import ImageSet
 from labkit.latency.table import LatencyTable
 from labkit.networks.complexity import count
@@ -43,7 +46,7 @@ KIND, SCHEMA = "ranking bench", 1
 FREE = ("parameters", "macs", "table-ms")  # negated: whatever is larger is expected to err less
 PROXIES = ("synflow", "naswot")  # negated too; of untrained networks, on `PROXY_IMAGES` validation images
 PROXY_IMAGES = 64
-WAYS = (*FREE, *PROXIES, *(f"shared:{sample}" for sample in WEIGHTS_ON[1:]), "short:EPOCHS")
+WAYS = (*FREE, *PROXIES, *(f"shared:{sample}" for sample in WEIGHTS_ON[1:]), "short:EPOCHS", "surrogate:NETWORKS")
 
 
 @dataclass(frozen=True)
@@ -158,9 +161,14 @@ def judged(
     table: LatencyTable,
     config: SearchConfig,
     training: TrainConfig,
+    trained: Sequence[Trained] = (),
 ) -> Score:
-    """What one judge makes of the networks, see `WAYS`."""
-    started = time.process_time()
+    """What one judge makes of the networks, see `WAYS`.
+
+    Args:
+        trained: in full, of which a surrogate sees some. It is charged with their training.
+    """
+    started, charged = time.process_time(), 0.0
     name, _, how = way.partition(":")
     if way == "table-ms":
         values = [-table.table_ms(a) for a in architectures]
@@ -172,17 +180,36 @@ def judged(
         (batch, _) = next(images.valid.batches(PROXY_IMAGES))
         score = (lambda network: synflow(network, space.image)) if way == "synflow" else partial(naswot, images=batch)
         values = [-max(score(network), -1e9) for network in made]  # -inf is no number of a file
-    elif name == "shared" and how in WEIGHTS_ON:
-        steps = config.weight_steps + config.joint_steps
-        own = replace(config, weights_on=how, weight_steps=steps, joint_steps=0, seed=seed)
-        run = SearchRun(Supernet(space, seed=seed), images, own).advance()
+    elif name == "shared":
+        supernet = Supernet(space, seed=seed)
+        own = weights_alone(config, how, seed, supernet)
+        run = SearchRun(supernet, images, own).advance()
         run.bar.close()
         values = list(shared_errors(run.learnt, architectures, images, own))
     elif name == "short" and how.isdecimal() and int(how):
         values = list(_short(architectures, space, images, replace(training, epochs=int(how), seed=seed)))
+    elif name == "surrogate" and how.isdecimal() and int(how) > 1:
+        of_seed = {row.ops: row for row in trained if row.seed == 0}
+        values = list(_predicted(architectures, space, {n: r.test_error for n, r in of_seed.items()}, int(how), seed))
+        charged = int(how) * fmean(row.cpu_seconds for row in of_seed.values())
     else:
         raise InputError(f"networks are judged by {', '.join(WAYS)}; got {way!r}")
-    return Score(way, seed, tuple(round(x, 6) for x in values), round(time.process_time() - started, 2))
+    return Score(way, seed, tuple(round(x, 6) for x in values), round(charged + time.process_time() - started, 2))
+
+
+def _predicted(
+    architectures: Sequence[Architecture], space: SearchSpace, errors: Mapping[str, float], n: int, seed: int
+) -> Iterator[float]:
+    """Each network's error by a Gaussian process that has seen `n` others, drawn anew for each."""
+    encode = lambda several: np.stack([space.encode(a).argmax(-1).numpy() for a in several])
+    order = np.random.default_rng(seed)
+    for architecture in architectures:
+        others = [a for a in architectures if a != architecture and str(a) in errors]
+        if len(others) < n:
+            raise InputError(f"a surrogate of {n} networks needs as many others that are trained; got {len(others)}")
+        seen = [others[i] for i in order.permutation(len(others))[:n]]
+        process = GaussianProcess.fit(encode(seen), np.array([errors[str(a)] for a in seen]))
+        yield float(process.predict(encode([architecture]))[0][0])
 
 
 def _short(
@@ -275,7 +302,7 @@ class RankingBench(Bench[Score]):
             if n == self.most:
                 raise KeyboardInterrupt
 
-        train_missing(
+        trained = train_missing(
             architectures, space, self.images, table, self.training, self.trained, seeds=self.seeds, on_row=told
         )
         kept = {(score.way, score.seed): score for score in done}
@@ -285,7 +312,7 @@ class RankingBench(Bench[Score]):
                 continue
             if (way, seed) not in kept:
                 config = SearchConfig.suited(space.name)
-                of = judged(way, seed, architectures, space, self.images, table, config, self.training)
+                of = judged(way, seed, architectures, space, self.images, table, config, self.training, trained)
                 kept[way, seed] = of
                 on_row(of)
             scores.append(kept[way, seed])
@@ -319,18 +346,25 @@ def to_text(
         if rest:
             spent = sum(row.cpu_seconds for row in trained if row.seed == seed)
             lines.append(_line("one training, by the others", seed, spent, values, rest, architectures, inside))
+    scores = tuple(scores)
     for score in scores:
         lines.append(_line(score.way, score.seed, score.cpu_seconds, score.values, truth, architectures, inside))
+    for way in dict.fromkeys(score.way for score in scores):
+        several = [score for score in scores if score.way == way]
+        if len(several) > 1:  # what several cheap ones say together
+            values = np.mean([score.values for score in several], 0).tolist()
+            spent = sum(score.cpu_seconds for score in several)
+            lines.append(_line(f"{way}, mean of seeds", "", spent, values, truth, architectures, inside))
     return "\n".join(lines)
 
 
-_HEAD = f"{'judge':28} seed {'CPU s':>8}   {'tau, all':24} tau, within the band"
+_HEAD = f"{'judge':32} seed {'CPU s':>8}   {'tau, all':24} tau, within the band"
 
 
 def _line(way, seed, seconds, values, truth, architectures, inside) -> str:
     told = agreements(values, truth, architectures, inside)
     everywhere, band = (str(told[which] or "-") for which in ("all", "band"))
-    return f"{way:28} {seed:4} {seconds:8.0f}   {everywhere:24} {band}"
+    return f"{way:32} {seed:4} {seconds:8.0f}   {everywhere:24} {band}"
 
 
 def load(source: str | Path = "ranking") -> tuple[Score, ...]:

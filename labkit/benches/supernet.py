@@ -87,7 +87,7 @@ def measure(
     if wrong := sorted(set(statistics) - set(STATISTICS)):
         raise InputError(f"batch-norm statistics are {' and '.join(STATISTICS)}; got {wrong[0]!r}")
     for sample in samples:  # what is no way to train is refused before anything is trained
-        _of(config, sample, 0, Supernet(known.space), equal_cost)
+        weights_alone(config, sample, 0, Supernet(known.space), equal_cost)
     kept = {(scan.seed, scan.sample, scan.weights, scan.statistics): scan for scan in done}
     both = ("last", "averaged") if config.weight_average else ("last",)
     scans = []
@@ -97,7 +97,7 @@ def measure(
             scans += [kept[key] for key in asked]
             continue
         supernet = Supernet(known.space, seed=seed)
-        run = SearchRun(supernet, data, _of(config, sample, seed, supernet, equal_cost)).advance()
+        run = SearchRun(supernet, data, weights_alone(config, sample, seed, supernet, equal_cost)).advance()
         run.bar.close()
         for _, _, weights, how in asked:
             trained = run.learnt if weights == "averaged" else run.supernet
@@ -109,8 +109,10 @@ def measure(
     return tuple(scans)
 
 
-def _of(config: SearchConfig, sample: str, seed: int, supernet: Supernet, equal_cost: bool) -> SearchConfig:
-    """The config of one way, all of whose steps after the mixture are of the weights."""
+def weights_alone(
+    config: SearchConfig, sample: str, seed: int, supernet: Supernet, equal_cost: bool = False
+) -> SearchConfig:
+    """The config of one way, all of whose steps after the mixture are of the weights, such as "relaxed*3"."""
     name, _, times = sample.partition("*")
     if times and not times.isdecimal():
         raise InputError(f"a way to train is a name, or a name times whole steps such as relaxed*3; got {sample!r}")

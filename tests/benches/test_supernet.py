@@ -51,10 +51,12 @@ def test_ways_at_equal_cost_and_what_was_scanned_is_kept(known, data, monkeypatc
     ]
     assert all(s.passes == pytest.approx(scans[0].passes, rel=0.02) for s in scans)
     assert len({s.errors for s in scans}) == 8
-    one, longer = (supernet_bench._of(config, f"relaxed{x}", 0, lk.Supernet(known.space), False) for x in ("", "*3"))
+    one, longer = (
+        supernet_bench.weights_alone(config, f"relaxed{x}", 0, lk.Supernet(known.space), False) for x in ("", "*3")
+    )
     assert longer.weight_steps == 3 * one.weight_steps and longer.mixture_steps == one.mixture_steps
     with pytest.raises(InputError, match=r"such as relaxed\*3; got 'relaxed\*a'"):
-        supernet_bench._of(config, "relaxed*a", 0, lk.Supernet(known.space), False)
+        supernet_bench.weights_alone(config, "relaxed*a", 0, lk.Supernet(known.space), False)
     monkeypatch.setattr(supernet_bench, "SearchRun", None)
     assert ask(done=scans) == scans
     text = supernet_bench.to_text(known, [*scans, *(replace(s, seed=1) for s in scans)])
