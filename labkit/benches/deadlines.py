@@ -41,6 +41,7 @@ KIND, SCHEMA = "deadline bench", 1
 METHODS = ("deadline", "policy alone", "random", "hinge", "weight sweep")
 NEAR = 0.01  # error fraction: as good as the best that is in time
 USES = 0.9  # of its deadline a search is to use so much, in expectation from the first quarter of its joint steps on
+NEARLY_ALL = 0.95  # of the searches choose so: now and then what is faster is better, or nothing else is in time
 
 
 @dataclass(frozen=True)
@@ -274,7 +275,9 @@ def uses_of(searched: Sequence[Searched]) -> Verdicts:
         of = [row for row in searched if (row.space, row.data) == (space, data)]
         used, held = (sum(holds) / len(of) for holds in ([row.used >= USES for row in of], [row.held for row in of]))
         where = f"{space}, {data}: of {len(of)} searches on shared weights"
-        claims.append((f"{where} {100 * used:.0f} % choose at {100 * USES:.0f} to 100 % of the deadline", used == 1))
+        claims.append(
+            (f"{where} {100 * used:.0f} % choose at {100 * USES:.0f} to 100 % of the deadline", used >= NEARLY_ALL)
+        )
         claims.append((f"{where} {100 * held:.0f} % stay within a tenth of it in expectation", held == 1))
     return tuple(claims)
 

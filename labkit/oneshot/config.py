@@ -41,7 +41,7 @@ class SearchConfig:
     target_ms: float | None = None  # with one, only milliseconds beyond it cost; without a weight it is a deadline
     latency_warmup: int = 0  # joint steps over which the latency weight rises from 0 in a line, as published
     deadline_ms: float | None = None  # with one, what is chosen takes no longer
-    finalists: int = 8  # most probable architectures in time that are judged at the end, under a deadline
+    finalists: int = 8  # architectures just inside the limit that are judged at the end, under a deadline or a target
     gap_weight: float = 0.5  # of |L_valid - L_train|, as published
     gap: str = "batch"  # of the mean losses of an architecture's images, or of "paired" images as its code has it
     duplicate_weight: float = 0.2  # nats for each node of a cell that is the same operation twice; published
@@ -246,7 +246,7 @@ class SelectionConfig:
     last few are trained in full; and the best of those twice, as one training alone is luck too.
     """
 
-    scan: int = 32  # most probable architectures of each distribution that are judged on the shared weights
+    scan: int = 32  # of each distribution, most probable or just inside its limit: judged on the shared weights
     entrants: int = 8  # of those, trained on the first rung; a sweep's results each send others
     images: int = 8_000  # that a network of the first rung learns from; twice as many on the next
     rungs: int = 1

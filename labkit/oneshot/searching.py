@@ -2,6 +2,7 @@
 
 Every step takes a training batch and a validation batch. The architecture moves against the gradient of
 E[L_gen] + latency; the weights learn on the same relaxed sample, from the very pass that gave that gradient.
+Under a deadline, or a target without a weight, the policy is held at that limit (`limits`).
 """
 
 from collections.abc import Callable, Sequence
@@ -75,6 +76,7 @@ def search(
         table: latency of op weights. Linear, so without a target its expectation's gradient is exact.
         measured_ms: a black-box latency (N,) of one-hot weights (N, S, K). When given it is what is minimised,
             by an unbiased estimator, with `table` as the control. Those that need the gradient of the cost are refused.
+            Under a limit it is asked once a step, of a draw, and the limit is held by what it has said.
         checkpoints: where to save on the way; a search that was stopped goes on from there, and ends bit for bit as
             if it had not been (on one machine, with one number of threads and a black box that repeats itself).
         start: a checkpoint of another search with the same weights, images and steps so far; this one goes on from it
@@ -104,7 +106,7 @@ def sweep(
 ) -> tuple[SearchResult, ...]:
     """One search that serves many objectives: shared weights trained once, and a distribution for each that moves.
 
-    A controller for each latency weight, then each target (at the config's weight), then each deadline. They draw in
+    A controller for each latency weight, then each target (at the config's weight, or a limit), then each deadline. They draw in
     turn, over twice as many joint steps as one search has, so any number of them costs less than two searches. What
     one draws teaches the others through a control that is additive in the slots (`controllers.shared`): each moves at
     every step, without bias.

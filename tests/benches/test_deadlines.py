@@ -130,6 +130,9 @@ def test_a_search_on_shared_weights_is_counted_as_its_history_says(space, data, 
 def test_the_verdict_on_shared_weights_could_have_seen_a_deadline_that_is_not_used():
     row = deadlines.Searched("s", "d", 0, 0.18, "a", 0.175, (0.93, 1.0), 0.5, 10.0)
     assert [holds for _, holds in deadlines.uses_of([row, replace(row, data="e")])] == [True] * 4
+    once = [row] * 19 + [replace(row, ms=0.15)]
+    assert [holds for _, holds in deadlines.uses_of(once)] == [True] * 2
+    assert [holds for _, holds in deadlines.uses_of(once[1:])] == [False, True], "18 of 19 are not nearly all"
     as_before = replace(row, ms=0.1, expected=(0.52, 0.9))
     claims = deadlines.uses_of([row, as_before])
     assert [holds for _, holds in claims] == [False, False] and "50 % choose at 90 to 100 %" in claims[0][0]

@@ -263,6 +263,23 @@ def test_a_second_stage_that_was_stopped_goes_on(capsys, monkeypatch, tmp_path):
     assert not (tmp_path / "checkpoints").exists()
 
 
+def test_a_limit_comes_without_a_hidden_price(capsys, tmp_path):
+    steps = {"mixture_steps": 2, "weight_steps": 2, "joint_steps": 20, "batch_size": 16, "judge_images": 50}
+    typed = ["search", "--fast", *(f"--set={k}={v}" for k, v in steps.items())]
+    asked = {"limit": ["--deadline-ms", "0.4"], "target": ["--target-ms", "0.4"], "neither": []}
+    asked["dear"] = ["--deadline-ms", "0.4", "--latency-weight", "0.3"]
+    weights = {}
+    for name, more in asked.items():
+        code, *_ = run(capsys, *typed, *more, "--out", str(tmp_path / name))
+        assert code == 0
+        loaded = lk.runs.load(tmp_path / name)
+        weights[name] = loaded.result.config.latency_weight
+        if name in ("limit", "target"):
+            assert 0.9 * 0.4 <= loaded.result.point.latency_ms <= 0.4
+    low, high = loaded.table.range_ms()
+    assert weights == {"limit": 0.0, "target": 0.0, "dear": 0.3, "neither": pytest.approx(0.03 / (high - low))}
+
+
 def test_latency_writes_a_table(capsys, tmp_path):
     code, text, _ = run(
         capsys, "latency", "build", "--seconds", "0.02", "--networks", "20", "--out", str(tmp_path / "t.json"), "--json"

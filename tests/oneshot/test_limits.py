@@ -186,3 +186,37 @@ def test_a_default_weight_follows_the_range_and_is_none_under_a_limit():
     assert given.priced((1.0, 2.0)) == given
     assert plain.priced((1.0, 1.0)).latency_weight == 0.0, "where all take as long"
     assert SearchConfig.published().latency_weight == 0.0
+
+
+def slower(table, times):
+    """The same table of a device that is so many times slower."""
+
+    def scaled(value, key=""):
+        if isinstance(value, dict):
+            return {k: scaled(v, k) for k, v in value.items()}
+        if isinstance(value, list):
+            return [scaled(v, key) for v in value]
+        return times * value if key.endswith("_ms") and value is not None else value
+
+    return lk.LatencyTable.from_json(scaled(table.to_json()))
+
+
+@pytest.mark.parametrize("limit", [{}, {"deadline_ms": 0.5}, {"target_ms": 0.5}])
+def test_what_is_chosen_does_not_depend_on_how_fast_the_device_is(space, data, table, limit):
+    """B7.2: with a price a millisecond a device that takes tens of them chose whatever was fast."""
+    low, high = table.range_ms()
+    short = {"mixture_steps": 3, "weight_steps": 2, "joint_steps": 40, "batch_size": 16, "logit_lr": 0.2}
+    short |= {"judge_images": 100, "calibration_images": 64}
+    found = []
+    for times in (1.0, 500.0):
+        own = {key: times * (low + share * (high - low)) for key, share in limit.items()}
+        found.append(lk.search(lk.Supernet(space), data, slower(table, times), SearchConfig(**short, **own)))
+    assert found[0].architecture == found[1].architecture
+    probs = [result.logits.masked_fill(~space.mask, -1e9).softmax(-1) for result in found]
+    torch.testing.assert_close(*probs, rtol=0, atol=0.05)
+    assert found[1].point.latency_ms == pytest.approx(500 * found[0].point.latency_ms)
+    a_price = [
+        lk.search(lk.Supernet(space), data, slower(table, times), SearchConfig(**short, latency_weight=0.5))
+        for times in (1.0, 500.0)
+    ]
+    assert a_price[1].architecture == min(space, key=table.table_ms) != a_price[0].architecture, "negative control"
