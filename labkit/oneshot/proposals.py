@@ -37,7 +37,8 @@ def just_inside(
     inside = lambda a: least_ms <= takes(a) <= limit_ms * (1 + 1e-12)
     likely = filter(inside, itertools.islice(dist.by_probability(), LOOK))
     found = dict.fromkeys(itertools.islice(likely, (n + 1) // 2))
-    for a in spread.draw(dist.space, n, least_ms, limit_ms, generator):
-        if len(found) < n:
-            found[a] = None
-    return list(found) if len(found) == n else list(found | dict.fromkeys(itertools.islice(likely, n - len(found))))
+    for a in itertools.chain(spread.draw(dist.space, n, least_ms, limit_ms, generator), likely):
+        if len(found) == n:
+            break
+        found[a] = None
+    return list(found)

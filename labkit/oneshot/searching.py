@@ -106,10 +106,10 @@ def sweep(
 ) -> tuple[SearchResult, ...]:
     """One search that serves many objectives: shared weights trained once, and a distribution for each that moves.
 
-    A controller for each latency weight, then each target (at the config's weight, or a limit), then each deadline. They draw in
-    turn, over twice as many joint steps as one search has, so any number of them costs less than two searches. What
-    one draws teaches the others through a control that is additive in the slots (`controllers.shared`): each moves at
-    every step, without bias.
+    A controller for each latency weight, then each target (at the config's weight; a limit without one), then each
+    deadline. They draw in turn, over twice as many joint steps as one search has, so any number of them costs less than
+    two searches. What one draws teaches the others through a control that is additive in the slots
+    (`controllers.shared`): each moves at every step, without bias.
 
     Args:
         checkpoints, on_step: as `search` has them; a record names the controller that drew.

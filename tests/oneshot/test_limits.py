@@ -167,6 +167,11 @@ def test_half_are_the_most_probable_inside_and_half_are_drawn(space, table):
     ]
     assert found[:4] == inside[:4] and len(set(found)) == 8 and set(found) <= set(inside)
     assert found != inside[:8], "the others are drawn"
+    narrow = lk.ArchDistribution(space).double()
+    narrow.logits.data = 8 * dist.logits.data
+    for n in range(1, len(inside) + 1):
+        found = just_inside(narrow, LatencyModel(table), limit_ms, n, torch.Generator().manual_seed(0))
+        assert len(found) == n and all(table.table_ms(a) <= limit_ms for a in found), "one is drawn over and over"
     everyone = just_inside(dist, LatencyModel(table), limit_ms, 243, torch.Generator().manual_seed(0))
     assert set(everyone) == set(inside)
 
