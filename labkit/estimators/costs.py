@@ -1,6 +1,4 @@
-"""What a search minimises: the generalisation loss, latency as a cost or under a deadline, and costs that are known
-for a whole space.
-"""
+"""What a search minimises: the generalisation loss, latency as a cost or as a hard limit, and tabulated costs."""
 
 import math
 from dataclasses import dataclass
@@ -13,15 +11,30 @@ from labkit.system.errors import InputError
 
 
 def generalisation_loss(train: Tensor, valid: Tensor, gap_weight: float) -> Tensor:
-    """L_gen = L_train + gap_weight |L_valid - L_train| of two batches' mean losses, in nats (UNAS, section 3.2)."""
+    """L_gen = L_train + gap_weight |L_valid - L_train| (UNAS, section 3.2).
+
+    Args:
+        train: mean loss on the training batch, in nats.
+        valid: mean loss on the validation batch, in nats; same shape.
+        gap_weight: weight of the gap.
+
+    Returns:
+        The loss in nats, in the same shape.
+    """
     return train + gap_weight * (valid - train).abs()
 
 
 def duplicates(space: SearchSpace, weights: Tensor) -> Tensor:
-    """(N,) nodes of a cell whose two inputs and operations are the same, of op weights (N, S, K); 0 in a chain.
+    """Count the nodes of a cell whose two inputs and operations are the same; such a node runs one operation twice.
 
-    Such a node runs one operation twice over. Linear in every slot, so with probabilities in place of one-hot weights
-    it is the mean number: the score function is not needed, and UNAS's penalty has no variance.
+    The count is linear in every slot, so on probabilities it is the expected count, and UNAS's penalty has no variance.
+
+    Args:
+        space: the search space.
+        weights: op weights (N, S, K).
+
+    Returns:
+        (N,) numbers of nodes; 0 for a chain.
     """
     total = torch.zeros(len(weights), device=weights.device, dtype=weights.dtype)
     for one, other in space.pairs:
@@ -58,12 +71,12 @@ class LatencyCost:
 
 @dataclass(frozen=True)
 class Deadline:
-    """A hard limit on latency: an architecture is late or it is not, and how late does not matter.
+    """A hard limit on latency: an architecture is late or it is not, and by how much does not count.
 
-    Whether one is late has no gradient, so nothing that differentiates a latency can use it; its *probability* has one,
-    which the score function estimates. `nearly_late` is a control variate for that: it lowers the variance and leaves
-    the mean alone. Where every draw is late that probability does not say which way leads back; `penalty` adds
-    the overtime, which does, and which is 0 within the deadline.
+    Being late has no gradient with respect to a latency; the *probability* of being late has one, which the score
+    function estimates. `nearly_late` is a control variate for it: it lowers the variance and keeps the mean. Where
+    every sample is late, that probability does not show the way back; `penalty` adds the overtime, which does, and
+    which is 0 in time.
     """
 
     deadline_ms: float
@@ -76,38 +89,77 @@ class Deadline:
             raise InputError(f"the share of draws that may be late is at least 0 and below 1; got {self.allowed}")
 
     def late(self, ms: Tensor) -> Tensor:
-        """(N,) 1 where a latency is beyond the deadline, else 0; a latency equal to it is in time."""
+        """Which latencies exceed the deadline.
+
+        Args:
+            ms: (N,) milliseconds.
+
+        Returns:
+            (N,) 1 beyond the deadline, else 0; a latency equal to the deadline is in time.
+        """
         return (ms > self.deadline_ms).to(ms)
 
     def nearly_late(self, ms: Tensor, width_ms: float) -> Tensor:
-        """(N,) a smooth stand-in for `late`, with a gradient within about `width_ms` on either side of the deadline."""
+        """A smooth version of `late`.
+
+        Args:
+            ms: (N,) milliseconds.
+            width_ms: width of the rise on either side of the deadline.
+
+        Returns:
+            (N,) values from 0 to 1.
+        """
         return ((ms - self.deadline_ms) / width_ms).sigmoid()
 
     def overtime(self, ms: Tensor) -> Tensor:
-        """(N,) how much longer than the deadline, as a fraction of it; 0 in time."""
+        """The time beyond the deadline, as a fraction of the deadline.
+
+        Args:
+            ms: (N,) milliseconds.
+
+        Returns:
+            (N,) fractions; 0 in time.
+        """
         return (ms / self.deadline_ms - 1).clamp_min(0)
 
     def penalty(self, ms: Tensor) -> Tensor:
-        """(N,) 0 in time, and beyond the deadline 1 plus the overtime."""
+        """The penalty of the deadline: 0 in time; 1 plus the overtime beyond it.
+
+        Args:
+            ms: (N,) milliseconds.
+
+        Returns:
+            (N,) penalties.
+        """
         return self.late(ms) + self.overtime(ms)
 
     def smooth_penalty(self, ms: Tensor, width_ms: float) -> Tensor:
-        """(N,) the stand-in for `penalty`: its control variate."""
+        """A smooth version of `penalty`: its control variate.
+
+        Args:
+            ms: (N,) milliseconds.
+            width_ms: width of the rise on either side of the deadline.
+
+        Returns:
+            (N,) penalties.
+        """
         return self.nearly_late(ms, width_ms) + self.overtime(ms)
 
 
 @dataclass
 class DualWeight:
-    """What being late costs, in error fraction: it rises while too many draws are late, and falls while few are.
-
-    Dual ascent on the constraint P(late) <= allowed, so no weight has to be guessed.
-    """
+    """The dual variable of P(late) <= allowed: it rises while too many samples are late, else it falls."""
 
     weight: float = 0.0
     rate: float = 0.02  # error fraction a step, when every draw is late
 
     def update(self, late: float, allowed: float) -> None:
-        """After a step of which the share `late` of the draws was late."""
+        """Update after one step of dual ascent.
+
+        Args:
+            late: share of the samples that were late.
+            allowed: share that may be late.
+        """
         self.weight = max(0.0, self.weight + self.rate * (late - allowed))
 
 
@@ -139,13 +191,31 @@ class TabularCost:
         return rest[:, 0]
 
     def of(self, architecture: Architecture) -> float:
-        """The entry of one architecture."""
+        """The cost of one architecture.
+
+        Args:
+            architecture: of the space.
+
+        Returns:
+            The entry of the table.
+        """
         return self.values[self.space.index(architecture)].item()
 
     def best(self) -> Architecture:
-        """The architecture that costs least; the first of equals."""
+        """The architecture with the smallest cost.
+
+        Returns:
+            The first of equals.
+        """
         return self.space[int(self.values.argmin())]
 
     def regret(self, architecture: Architecture) -> float:
-        """How much more `architecture` costs than the best one."""
+        """The cost of an architecture above that of the best.
+
+        Args:
+            architecture: of the space.
+
+        Returns:
+            The difference; 0 for the best.
+        """
         return self.of(architecture) - self.values.min().item()

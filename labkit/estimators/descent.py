@@ -1,4 +1,4 @@
-"""Descent on a cost that needs no training: one that is looked up or measured.
+"""Descent on a cost that needs no training: a table or a measurement.
 
 In shapes: N architectures, S slots, K candidates.
 """
@@ -31,9 +31,20 @@ def descend(
     control: Cost | None = None,
     lr: float = 0.05,
 ) -> Architecture:
-    """Move `dist` in place against the estimated gradient of a cost; its mode at the end.
+    """Minimise an expected cost with Adam on the logits.
 
-    Adam on the logits, `draws` architectures a step.
+    Args:
+        cost: op weights (N, S, K) -> (N,) costs.
+        dist: moved in place.
+        estimator: of the gradient.
+        steps: number of steps.
+        draws: samples per step.
+        generator: random numbers of the samples.
+        control: differentiable stand-in for `cost`; the cost itself by default.
+        lr: learning rate of Adam.
+
+    Returns:
+        The most probable architecture at the end.
     """
     optimizer = torch.optim.Adam(dist.parameters(), lr)
     for _ in range(steps):
@@ -44,7 +55,7 @@ def descend(
 
 
 class Penalty:
-    """A deadline's penalty as a cost of op weights, which notes what share of each call's draws was late."""
+    """The penalty of a deadline as a cost of op weights; it keeps the share of late samples of each call."""
 
     def __init__(self, latency_ms: Cost, deadline: Deadline):
         self.latency_ms, self.deadline = latency_ms, deadline
@@ -57,7 +68,7 @@ class Penalty:
 
 
 class Remembered:
-    """A black box of one-hot op weights that remembers the mean of what it said of each architecture."""
+    """A black box of one-hot op weights that keeps the mean of its values for each architecture."""
 
     def __init__(self, cost: Cost, space: SearchSpace):
         self.cost, self.space = cost, space
@@ -74,13 +85,17 @@ class Remembered:
         return costs
 
     def cheapest(self) -> Iterator[Architecture]:
-        """Every architecture that was asked for, from the cheapest up."""
+        """All architectures that were evaluated, sorted by cost.
+
+        Returns:
+            An iterator from the cheapest up.
+        """
         return iter(sorted(self.means, key=self.means.__getitem__))
 
 
 @dataclass(frozen=True)
 class InTime:
-    """What a descent under a deadline found."""
+    """The result of a descent under a deadline."""
 
     architecture: Architecture
     latency_ms: float  # by the black box that the deadline was checked with
@@ -109,22 +124,36 @@ def descend_in_time(
     dual: DualWeight | None = None,
     finalists: int = 8,
 ) -> InTime:
-    """Minimise E[cost] subject to P(latency <= deadline) >= 1 - allowed, by dual ascent; then keep the deadline.
+    """Minimise E[cost] subject to P(latency <= deadline) >= 1 - allowed, by dual ascent; the result meets the deadline.
 
-    A distribution over slots that know nothing of one another may settle in a corner that is not the best. What it
-    drew on the way was paid for, so the cheapest of that are compared, at the end, with the most probable.
+    A distribution with independent slots may converge to a local optimum. Its samples on the way are paid for, so at
+    the end the cheapest of them are compared with the most probable architectures.
 
     Args:
-        cost, latency_ms: black boxes of one-hot weights (N, S, K) -> (N,).
+        cost: black box of one-hot weights (N, S, K) -> (N,).
+        latency_ms: black box of one-hot weights (N, S, K) -> (N,) milliseconds.
+        deadline: the limit.
+        dist: moved in place.
+        steps: number of steps.
+        draws: samples per step.
+        generator: random numbers of the samples.
+        estimator: makes an estimator; called once for the cost and once for the penalty.
         control: differentiable stand-in for the cost; the cost itself by default.
         latency_control: differentiable stand-in for the milliseconds, such as a LatencyTable; the black box itself by
-            default. It may be wrong: that costs variance.
-        width_ms: of the rise of the smooth deadline, a twentieth of it by default.
-        entropy: how much a nat of doubt is worth at first, in units of the cost; it falls to nothing in a line.
-        finalists: of the architectures in time, how many of the most probable, and of the cheapest drawn, have their
-            costs compared at the end.
+            default. An error in it costs variance, not bias.
+        width_ms: width of the rise of the smooth deadline; a twentieth of the deadline by default.
+        entropy: weight of the entropy at first, in units of the cost per nat; it falls linearly to 0.
+        lr: learning rate of Adam.
+        dual: the dual variable to start with.
+        finalists: how many of the most probable, and of the cheapest sampled, architectures in time are compared at the
+            end.
 
-    Raises InputError when none of the most probable 1,000 is in time, and says how long the fastest takes.
+    Returns:
+        The best architecture in time, and how the descent went.
+
+    Raises:
+        InputError: none of the 1,000 most probable architectures is in time, or the estimator never evaluates the
+            penalty.
     """
     ms = latency_control or latency_ms
     width = deadline.deadline_ms / 20 if width_ms is None else width_ms
@@ -158,9 +187,19 @@ def descend_in_time(
 def most_probable_in_time(
     dist: ArchDistribution, latency_ms: Cost, deadline: Deadline, n: int = 1
 ) -> list[tuple[Architecture, float]]:
-    """The `n` most probable architectures that meet the deadline, with their milliseconds; fewer where there are fewer.
+    """The most probable architectures that meet a deadline.
 
-    Raises InputError when none of the most probable 1,000 does.
+    Args:
+        dist: the policy.
+        latency_ms: one-hot weights (N, S, K) -> (N,) milliseconds.
+        deadline: the limit.
+        n: how many.
+
+    Returns:
+        At most `n` architectures with their milliseconds, the most probable first.
+
+    Raises:
+        InputError: none of the 1,000 most probable meets the deadline.
     """
     found, fastest = _in_time(dist.by_probability(), dist, latency_ms, deadline, n)
     if not found:

@@ -16,10 +16,10 @@ from labkit.system.errors import InputError
 
 
 class ArchSample(NamedTuple):
-    """N architectures drawn once, seen four ways.
+    """N sampled architectures in four forms.
 
-    `soft` and `soft_given_hard` have equal values and different gradients: that difference is the
-    correction term that makes UNAS (and REBAR) unbiased.
+    `soft` and `soft_given_hard` have equal values and different gradients. That difference is the correction term
+    that makes UNAS (and REBAR) unbiased.
     """
 
     hard: Tensor  # (N, S, K) one-hot, no gradient
@@ -29,10 +29,11 @@ class ArchSample(NamedTuple):
 
 
 class ArchDistribution(nn.Module):
-    """Independent categoricals, uniform at first. Candidates that a slot lacks have probability 0.
+    """Independent categorical distributions, one per slot; uniform at first.
 
-    `softening` > 0 mixes each with the uniform one, in sampling and in log p alike: with k candidates a probability p
-    becomes (p + softening) / (1 + k softening), so that no candidate is ever given up (UNAS, for the large spaces).
+    `softening` > 0 mixes each with the uniform distribution, in sampling and in log p: with k candidates, a probability
+    p becomes (p + softening) / (1 + k softening), so that no candidate is excluded (UNAS, for the large spaces).
+    A candidate that a slot lacks has probability 0.
     """
 
     mask: Tensor  # (S, K) bool, true where a slot has the candidate
@@ -47,10 +48,13 @@ class ArchDistribution(nn.Module):
         self.register_buffer("mask", space.mask.clone())
 
     def log_probs(self, logits: Tensor | None = None) -> Tensor:
-        """(S, K) log-probabilities; a huge negative number where a slot has no such candidate.
+        """Log-probabilities of the candidates.
 
         Args:
-            logits: (S, K) what they would be with others than its own.
+            logits: (S, K) to use in place of those of the distribution.
+
+        Returns:
+            (S, K); a large negative number where a slot has no such candidate.
         """
         log_p = (self.logits if logits is None else logits).masked_fill(~self.mask, -1e9).log_softmax(-1)
         if not self.softening:
@@ -62,15 +66,30 @@ class ArchDistribution(nn.Module):
         )  # no log 0, whose gradient is not a number
 
     def probs(self, logits: Tensor | None = None) -> Tensor:
-        """(S, K) probabilities; as `log_probs` has them."""
+        """Probabilities of the candidates.
+
+        Args:
+            logits: (S, K) to use in place of those of the distribution.
+
+        Returns:
+            (S, K).
+        """
         return self.log_probs(logits).exp()
 
     def sample(self, n: int, temperature: float, generator: torch.Generator) -> ArchSample:
-        """Draw `n` architectures by the Gumbel trick, with the relaxation and its coupled conditional.
+        """Sample architectures with the Gumbel trick, with their relaxation and its coupled conditional.
 
-        Written with the exponential noise e = -log u, in float64 on the CPU, so that a seed picks the same
+        The code uses the exponential noise e = -log u, in float64 on the CPU, so that a seed gives the same
         architectures on every device and rare candidates keep their probability.
         Relaxation: Jang et al. 2017. Conditional: Tucker et al. 2017, appendix B; coupled as they recommend.
+
+        Args:
+            n: number of samples.
+            temperature: of the relaxation.
+            generator: random numbers, on the CPU.
+
+        Returns:
+            The samples.
         """
         log_p = self.log_probs().double()
         e = torch.empty(n, *log_p.shape, dtype=torch.float64).exponential_(generator=generator).to(log_p.device)
@@ -101,16 +120,31 @@ class ArchDistribution(nn.Module):
         )
 
     def entropy(self, logits: Tensor | None = None) -> Tensor:
-        """Entropy in nats, summed over the slots; as `log_probs` has them."""
+        """Entropy, summed over the slots.
+
+        Args:
+            logits: (S, K) to use in place of those of the distribution.
+
+        Returns:
+            A scalar, in nats.
+        """
         log_p = self.log_probs(logits)
         return -(log_p.exp() * log_p).sum()
 
     def mode(self) -> Architecture:
-        """The most probable architecture."""
+        """The most probable architecture.
+
+        Returns:
+            The architecture; in each slot the first of equals.
+        """
         return self.space.decode(self.log_probs())
 
     def by_probability(self) -> Iterator[Architecture]:
-        """Architectures from the most probable one down, each once; a space of any size will do."""
+        """Enumerate architectures by probability; the space may have any size.
+
+        Returns:
+            An iterator from the most probable down, each once.
+        """
         log_p = self.log_probs().detach().double().cpu()
         ranked = [log_p[s, : len(slot)].sort(descending=True, stable=True) for s, slot in enumerate(self.space.slots)]
         values, names = [r.values.tolist() for r in ranked], [r.indices.tolist() for r in ranked]

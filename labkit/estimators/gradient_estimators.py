@@ -41,17 +41,17 @@ Cost = Callable[[Tensor], Tensor]
 
 
 class Estimate(NamedTuple):
-    """What an estimator returns."""
+    """A gradient estimate."""
 
     gradient: Tensor  # (S, K), like the logits
     cost: float  # mean cost of what was drawn; Gumbel-Softmax: of the relaxed samples
 
 
 class Estimator:
-    """Base class of all estimators. What a search must know of one stands on it, as class attributes.
+    """Base class of all estimators. Its class attributes say what a search needs to know of one.
 
-    An own estimator is a subclass with a `__call__`, added by `labkit.register_estimator`. It is made without
-    arguments, once for each cost of a search.
+    An own estimator is a subclass with a `__call__`, registered with `labkit.register_estimator`. A search makes one
+    without arguments for each of its costs.
     """
 
     unbiased: ClassVar[bool] = True  # its mean is the exact gradient, whatever the control
@@ -62,7 +62,7 @@ class Estimator:
 
     @property
     def least_draws(self) -> int:
-        """How many draws a call needs at least."""
+        """The smallest number of draws per call."""
         return 1
 
     def __call__(
@@ -88,11 +88,19 @@ class Estimator:
         raise NotImplementedError
 
     def state(self) -> dict[str, Any]:
-        """What the estimator has learnt from its calls, as JSON; {} of most. A checkpoint keeps it."""
+        """State that the estimator has learned from its calls, for a checkpoint.
+
+        Returns:
+            A JSON object; empty for most.
+        """
         return {}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take over the `state` of another estimator of this kind."""
+        """Restore the state of another estimator of this kind.
+
+        Args:
+            state: what `state` returned.
+        """
 
 
 @dataclass(frozen=True)
@@ -301,7 +309,15 @@ BASELINES = ("none", "running-mean", "leave-one-out")
 
 
 def exact_gradient(cost: Cost, dist: ArchDistribution) -> Tensor:
-    """(S, K) gradient by enumerating the space: the truth, for spaces small enough to list."""
+    """The exact gradient of the expected cost, by enumeration; for small spaces.
+
+    Args:
+        cost: op weights (N, S, K) -> (N,) costs.
+        dist: the distribution.
+
+    Returns:
+        (S, K).
+    """
     z = torch.stack([dist.space.encode(architecture) for architecture in dist.space]).to(dist.logits)
     with torch.no_grad():
         value = cost(z)

@@ -1,8 +1,8 @@
-"""The nearest policy that keeps to an expected latency, and stays as undecided as it is asked to.
+"""The nearest policy with a given expected latency and at least a given entropy.
 
-Of all policies q with E_q[ms] = m, the one nearest to p (least KL(q || p)) has the logits of p less a multiple of each
-candidate's milliseconds: p is *tilted*. Where its entropy is to be h at least as well, the logits of p are flattened
-first: q ~ p^flat exp(-slope ms), with 0 <= flat <= 1. Both follow from the Lagrangian of the KL divergence.
+Of all policies q with E_q[ms] = m, the one nearest to p (smallest KL(q || p)) has the logits of p minus a multiple of
+each candidate's milliseconds: p is *tilted*. Where its entropy must be at least h, the logits of p are flattened
+first: q ~ p^flat exp(-rate ms), with 0 <= flat <= 1. Both follow from the Lagrangian of the KL divergence.
 
 In shapes: S slots, K candidates.
 """
@@ -21,7 +21,16 @@ ROUNDS = 8  # of a latency that is not a sum of slots, as in cells: its slopes f
 
 
 def slopes(dist: ArchDistribution, ms: Cost, logits: Tensor | None = None) -> Tensor:
-    """(S, K) what a candidate's probability adds to the expected latency; `ms` is linear in each slot's op weights."""
+    """Derivatives of the expected latency with respect to the probabilities.
+
+    Args:
+        dist: the policy.
+        ms: milliseconds (N,) of op weights (N, S, K), linear in each slot.
+        logits: (S, K) to use in place of those of the policy.
+
+    Returns:
+        (S, K) milliseconds; 0 where a slot has no such candidate.
+    """
     with torch.enable_grad():
         probs = dist.probs(logits).detach().requires_grad_()
         (found,) = torch.autograd.grad(ms(probs[None]).sum(), probs)
@@ -37,15 +46,18 @@ def tilt(
     at_most: bool = False,
     least_entropy: float = 0.0,
 ) -> None:
-    """Move `dist` in place to the nearest policy whose expected latency is `expected_ms`.
+    """Move a policy in place to the nearest one with a given expected latency.
 
-    What no policy can take becomes the nearest that one can. Where latency is a product of slots, as in cells, the
-    nearest factorised policy is found by rounds, each along the slopes at the last one's.
+    A latency outside the range of the space becomes the nearest possible one. Where the latency is a product of slots,
+    as in cells, the nearest factorised policy is found by fixed-point rounds, each along the derivatives of the one
+    before.
 
     Args:
+        dist: the policy; moved in place.
         ms: milliseconds (N,) of op weights (N, S, K), linear in each slot, such as a LatencyTable.
-        at_most: leave alone a policy that is faster.
-        least_entropy: in nats, of the policy that is moved to; where less is possible, the most there is.
+        expected_ms: the wanted expected latency.
+        at_most: leave a policy unchanged that is faster.
+        least_entropy: smallest entropy of the new policy, in nats; where it is not possible, the largest possible one.
     """
     old = dist.logits.detach().double()
     moved = _moved(dist, ms, old, expected_ms, at_most)
@@ -57,7 +69,16 @@ def tilt(
 
 
 def most_undecided(dist: ArchDistribution, ms: Cost, expected_ms: float) -> float:
-    """The largest entropy in nats that a policy of that expected latency can have."""
+    """The largest entropy of a policy with a given expected latency.
+
+    Args:
+        dist: gives the space and the softening.
+        ms: milliseconds (N,) of op weights (N, S, K), linear in each slot.
+        expected_ms: the expected latency.
+
+    Returns:
+        Nats.
+    """
     return dist.entropy(_moved(dist, ms, torch.zeros_like(dist.logits).double(), expected_ms, False)).item()
 
 

@@ -1,4 +1,4 @@
-"""Costs of what was drawn, as a value a candidate of each slot.
+"""An additive model of the costs of sampled architectures.
 
 In shapes: S slots, K candidates.
 """
@@ -12,14 +12,22 @@ from labkit.spaces import SearchSpace
 
 
 class AdditiveControl:
-    """A value a candidate of each slot, whose sum follows the costs drawn so far: ridge regression that forgets.
+    """One value per candidate of each slot; their sum predicts the cost of an architecture.
 
-    Its mean under any distribution, and its gradient, are in closed form. So a draw from one distribution teaches
-    every other, and unbiasedness does not depend on how well.
+    Ridge regression with exponential forgetting. The mean of the model under any distribution, and its gradient, are in
+    closed form, so a sample of one distribution teaches all others. The model is a control variate: its accuracy
+    changes the variance of a gradient, never the mean.
     """
 
     def __init__(self, space: SearchSpace, decay: float = 0.98, ridge: float = 1.0):
-        """`decay` a draw: the weights learn meanwhile, and an old loss says little."""
+        """Start with all values at 0.
+
+        Args:
+            space: the search space; the values have the shape (S, K) of its mask.
+            decay: weight of the past after one more sample. The shared weights learn meanwhile, so old costs say
+                little.
+            ridge: strength of the ridge penalty on each value.
+        """
         self.shape, self.decay, self.ridge = space.mask.shape, decay, ridge
         n = space.mask.numel()
         self.moments = ridge * torch.eye(n, dtype=torch.float64)
@@ -27,16 +35,25 @@ class AdditiveControl:
         self.level = torch.zeros(2, dtype=torch.float64)  # sum of weights, and of weighted costs: a running mean
 
     def values(self) -> Tensor:
-        """(S, K), in the cost's unit."""
+        """Solve for the values.
+
+        Returns:
+            (S, K), in the unit of the cost, relative to `mean`.
+        """
         return torch.linalg.solve(self.moments, self.products).reshape(self.shape).float()
 
     @property
     def mean(self) -> float:
-        """Of what was drawn, weighted as it is remembered: `values` are what candidates add to it."""
+        """Weighted mean of the costs so far; `values` are relative to it. 0 before the first."""
         return (self.level[1] / self.level[0]).item() if self.level[0] else 0.0
 
     def learn(self, sampled: Sequence[int], cost: float) -> None:
-        """From one architecture, the candidate of each slot, and what it cost."""
+        """Update the model with one architecture.
+
+        Args:
+            sampled: index of the chosen candidate in each slot; S numbers.
+            cost: what the architecture cost.
+        """
         drawn = torch.zeros(self.shape, dtype=torch.float64)
         drawn[range(len(sampled)), list(sampled)] = 1.0
         drawn = drawn.flatten()
@@ -47,8 +64,17 @@ class AdditiveControl:
         self.products = self.decay * self.products + above * drawn
 
     def tensors(self) -> dict[str, Tensor]:
-        """All that it has learnt, for a checkpoint."""
+        """The state of the model, for a checkpoint.
+
+        Returns:
+            Tensors by name, as `load` takes them.
+        """
         return {"moments": self.moments, "products": self.products, "level": self.level}
 
     def load(self, tensors: dict[str, Tensor]) -> None:
+        """Restore the state of another model of this space.
+
+        Args:
+            tensors: what `tensors` returned.
+        """
         self.moments, self.products, self.level = (tensors[name] for name in ("moments", "products", "level"))

@@ -1,4 +1,4 @@
-"""Searches to compare with. They see the same images, weights and latency table, and pay for all that they use."""
+"""Baseline searches: with the images, weights and latency table of a search, and with their whole cost counted."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -31,14 +31,25 @@ def random_search(
     checkpoints: Checkpoints | None = None,
     progress: bool = False,
 ) -> SearchResult:
-    """The baseline: train the shared weights on uniform one-hot samples, judge random architectures, keep the best.
+    """Random search with weight sharing: train on uniform samples, evaluate random architectures, keep the best.
 
-    It has as many weight steps as a search, and spends what the architecture steps would have cost on judging.
-    A space that the budget can scan whole is scanned whole.
+    It has as many weight steps as a search, and spends on evaluation what the architecture steps would have cost.
+    A space that fits in the budget is evaluated whole.
 
     Args:
-        budget: image passes; by default those of a UNAS search of the same config.
-        checkpoints: as `search` has them.
+        supernet: first weights; left unchanged.
+        data: images with as many classes as the space.
+        table: latency of the operations of the space.
+        config: objective and recipe; the estimator is not used.
+        budget: cost in image passes; by default that of a UNAS search with the same config.
+        checkpoints: where to save, as in `search`.
+        progress: show a progress bar.
+
+    Returns:
+        The result; `evaluated` holds every architecture that was evaluated.
+
+    Raises:
+        InputError: the table is of another space, or no architecture meets the deadline.
     """
     table.check(supernet.space)
     config = config.priced(table.range_ms())
@@ -65,15 +76,25 @@ def reuse_search(
     budget: float | None = None,
     seed: int = 0,
 ) -> tuple[SearchResult, ...]:
-    """Black-box search on the shared weights of a search or a sweep, charged with what training them has cost.
+    """Black-box search on shared weights that a search or a sweep has trained; the cost of that training is included.
 
-    Each of the results has the objective of one of `found`, and its share of the cost; `judged` is the same for all.
-    With one objective the search is for that; with several it is for the whole front of error and milliseconds.
+    Each result has the objective of one of `found` and its share of the cost; `evaluated` is the same for all.
+    With one objective the search minimises that; with several it approximates the whole front of error and
+    milliseconds.
 
     Args:
         found: what `search` or `sweep` returned.
-        method: one of `blackbox.METHODS`; "random" scans a space that the budget can scan whole.
-        budget: image passes of all of it, by default those of `found`.
+        data: images with as many classes as the space.
+        table: latency of the operations of the space.
+        method: one of `blackbox.METHODS`; "random" evaluates the whole space where the budget allows it.
+        budget: cost in image passes of everything, by default that of `found`.
+        seed: of the black-box search.
+
+    Returns:
+        One result for each of `found`, in the same order.
+
+    Raises:
+        InputError: the method is unknown, `found` is empty, or no evaluated architecture meets a deadline.
     """
     if method not in METHODS:
         raise unknown("methods are", method, METHODS)
@@ -113,12 +134,22 @@ def scratch_search(
     seconds: float,
     on_network: Callable[[Point], None] | None = None,
 ) -> SearchResult:
-    """Random architectures, each trained by itself from scratch until the time is up; the best on validation images.
+    """Random search without weight sharing: train each architecture from scratch until the time is up.
 
     Args:
-        supernet: says the space and is left as it is; its weights are not used.
-        seconds: no training is begun that, by those before, would end later; one is always made.
-        on_network: called with each trained architecture's point.
+        supernet: gives the space; its weights are not used.
+        data: images with as many classes as the space.
+        table: latency of the operations of the space.
+        config: objective and seed.
+        training: recipe of each training.
+        seconds: time limit. No training starts that would end later, judged by the mean so far; one is always made.
+        on_network: called with the point of each trained architecture.
+
+    Returns:
+        The result: the best by error on validation images plus latency cost.
+
+    Raises:
+        InputError: the table is of another space, or no architecture meets the deadline.
     """
     table.check(supernet.space)
     config = config.priced(table.range_ms())
@@ -142,7 +173,14 @@ def scratch_search(
 
 
 def weight_passes(found: Sequence[SearchResult]) -> float:
-    """Image passes that the shared weights of a search or a sweep learned from, each once."""
+    """Cost of training the shared weights of a search or a sweep.
+
+    Args:
+        found: results that share one set of weights.
+
+    Returns:
+        Image passes, each step counted once.
+    """
     config, supernet = found[0].config, found[0].supernet
     phases = {record["step"]: record["phase"] for result in found for record in result.history}
     mixture = sum(phase == "mixture" for phase in phases.values())

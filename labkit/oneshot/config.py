@@ -19,7 +19,15 @@ WEIGHTS_ON = ("auto", "relaxed", "one-hot", "fair", "distilled")
 def default_weights(
     range_ms: tuple[float, float], times: Sequence[float] = (0.0, 0.3, 1.0, 2.0, 4.0, 8.0)
 ) -> tuple[float, ...]:
-    """Latency weights in error fraction per millisecond: so many `times` what `WORTH` makes of a table's range."""
+    """Latency weights that derive from the range of a latency table, so that they do not depend on the device.
+
+    Args:
+        range_ms: milliseconds of the fastest and of the slowest architecture.
+        times: multiples of the default weight, which makes the whole range cost `WORTH`.
+
+    Returns:
+        One weight for each of `times`, in error fraction per millisecond; 0 where the range is empty.
+    """
     fastest, slowest = range_ms
     return tuple(n * WORTH / (slowest - fastest) if slowest > fastest else 0.0 for n in times)
 
@@ -117,32 +125,42 @@ class SearchConfig:
 
     @property
     def steps(self) -> int:
-        """All of them: the mixture phase, the uniform one and the joint one."""
+        """Number of all steps: mixture, uniform and joint."""
         return self.mixture_steps + self.weight_steps + self.joint_steps
 
     def phase(self, step: int) -> str:
-        """Of step `step` (from 0): "mixture", "uniform" or "joint"."""
+        """The phase of one step.
+
+        Args:
+            step: number of the step, from 0.
+
+        Returns:
+            "mixture", "uniform" or "joint".
+        """
         if step < self.mixture_steps:
             return "mixture"
         return "uniform" if step < self.mixture_steps + self.weight_steps else "joint"
 
     @property
     def learns_on(self) -> str:
-        """What the shared weights learn on, after the mixture phase; "auto" is what the estimator makes.
+        """Which op weights the shared weights learn on, after the mixture phase. "auto" follows the estimator.
 
-        "relaxed": mixtures near the architectures drawn. "one-hot": those themselves. "fair": at every step each
-        candidate of a slot once, in passes of their own (strict fairness, Chu et al. 2021). "distilled": those drawn,
-        half by what the mixture of all makes of the images.
+        "relaxed": mixtures near the sampled architectures. "one-hot": the sampled architectures. "fair": at every step
+        each candidate of a slot once, in separate passes (strict fairness, Chu et al. 2021). "distilled": the sampled
+        architectures, with half of the loss towards the predictions of the mixture of all candidates.
         """
         if self.weights_on == "auto":
             return "relaxed" if self.make_estimator().relaxes else "one-hot"
         return self.weights_on
 
     def make_estimator(self) -> Estimator:
-        """A fresh estimator, with the scale of its control.
+        """Make a new estimator, with the scale of its control.
+
+        Returns:
+            The estimator; it shares no state with others.
 
         Raises:
-            InputError: there is none of this name, or its control has no scale.
+            InputError: no estimator has this name, or its control has no scale.
         """
         make = ESTIMATORS.find(self.estimator)
         if self.control_scale == 1:
@@ -154,26 +172,29 @@ class SearchConfig:
 
     @property
     def task_units(self) -> float:
-        """What one unit of error is worth in the task's cost: about `nats_per_error`, or exactly 1.
+        """One unit of error in the task cost: about `nats_per_error` for cross-entropy, exactly 1 for the error itself.
 
-        Error has no gradient, and the score function needs none. Cross-entropy over `nats_per_error` is its control
-        then, and a latency weight means what it says on the shared weights.
+        Error has no gradient, and the score function needs none; cross-entropy divided by `nats_per_error` is then the
+        control variate, and a latency weight has its literal meaning.
         """
         return self.nats_per_error if self.task_cost == "cross-entropy" else 1.0
 
     @property
     def latency_cost(self) -> LatencyCost:
-        """What a latency costs in error fraction once the latency weight has warmed up."""
+        """The latency cost after the warm-up, in error fraction."""
         return LatencyCost(self.latency_weight or 0.0, self.target_ms)
 
     def priced(self, range_ms: tuple[float, float]) -> "SearchConfig":
-        """With a latency weight, where none was given: what a millisecond is worth by default.
+        """Fill in the latency weight where none was given.
 
-        Under a deadline or a target nothing: as accurate as possible within it. Else the whole range is worth `WORTH`,
-        so that the same networks are chosen whether a device takes microseconds or seconds.
+        Under a deadline or a target the weight is 0: as accurate as possible within the limit. Otherwise the whole
+        range of the table costs `WORTH`, so a device that is ten times slower chooses the same networks.
 
         Args:
-            range_ms: the fastest and the slowest architecture's milliseconds, by the table of the search.
+            range_ms: milliseconds of the fastest and of the slowest architecture, by the table of the search.
+
+        Returns:
+            A config whose `latency_weight` is a number.
         """
         if self.latency_weight is not None:
             return self
@@ -181,40 +202,74 @@ class SearchConfig:
         return replace(self, latency_weight=0.0 if limited else default_weights(range_ms, (1.0,))[0])
 
     def latency_cost_at(self, joint_step: int) -> LatencyCost:
-        """The latency cost on its way up, before joint step `joint_step` (from 0)."""
+        """The latency cost while its weight warms up.
+
+        Args:
+            joint_step: number of the joint step that follows, from 0.
+
+        Returns:
+            The cost, with a weight that rises linearly over `latency_warmup` joint steps.
+        """
         share = min(1.0, joint_step / self.latency_warmup) if self.latency_warmup else 1.0
         return LatencyCost(share * (self.latency_weight or 0.0), self.target_ms)
 
     @property
     def limit_ms(self) -> float | None:
-        """The hard limit on latency, if there is one: the deadline, or a target beyond which time has no price."""
+        """The hard limit in milliseconds: the deadline, or a target without a latency weight; None without either."""
         alone = self.deadline_ms is None and not self.latency_weight
         return self.target_ms if alone else self.deadline_ms
 
     @property
     def deadline(self) -> Deadline | None:
-        """That limit and how many draws may be beyond it."""
+        """The hard limit as a `Deadline`, with the share of samples that may exceed it; None without a limit."""
         return None if self.limit_ms is None else Deadline(self.limit_ms)
 
     @classmethod
     def fast(cls, **changes: Any) -> "SearchConfig":
-        """A shortened search for a live demonstration: seconds, and a worse answer."""
+        """A short search for a live demonstration: it takes seconds and finds worse architectures.
+
+        Args:
+            changes: fields that differ from these defaults.
+
+        Returns:
+            The config.
+        """
         short = {"mixture_steps": 140, "weight_steps": 30, "joint_steps": 80, "batch_size": 64, "logit_lr": 0.1}
         short |= {"judge_images": 500, "calibration_images": 256}
         return cls(**{**short, **changes})
 
     @classmethod
     def suited(cls, space: str, *, fast: bool = False, **changes: Any) -> "SearchConfig":
-        """For the space of that name: the defaults, or `fast` ones, but for what `SUITED` says of it."""
+        """The preset of a space: the defaults, or those of `fast`, with what `PRESETS` changes for this space.
+
+        Args:
+            space: name of the space.
+            fast: start from `SearchConfig.fast`.
+            changes: fields that differ from the preset.
+
+        Returns:
+            The config.
+        """
         return (cls.fast if fast else cls)(**{**SUITED.get(space, _ANY).search, **changes})
 
     @classmethod
     def published(cls, runs: str = "cifar", **changes: Any) -> "SearchConfig":
-        """The settings of the published runs, where this library has them. Steps and latency objective are yours.
+        """The settings of the published runs (Vahdat et al. 2020), as far as this library has them.
 
-        "cifar": of those on CIFAR-10 and CIFAR-100, an architecture an image. "imagenet": one a batch, probabilities
-        softened. Not theirs: weight decay is AdamW's (theirs Adam's own, and 1e-6 for the logits too). They have no
-        mixture phase: weights begin on samples of the uniform distribution.
+        Steps and latency objective are not included. Two things differ from the paper: the weight decay is that of
+        AdamW (theirs is Adam's, with 1e-6 for the logits too), and there is no mixture phase, so the shared weights
+        start on uniform samples.
+
+        Args:
+            runs: "cifar" (CIFAR-10 and CIFAR-100, one architecture per image) or "imagenet" (one architecture per
+                batch, softened probabilities).
+            changes: fields that differ from these settings.
+
+        Returns:
+            The config.
+
+        Raises:
+            InputError: no published settings have this name.
         """
         if runs not in PUBLISHED:
             raise InputError(f"published settings are {' and '.join(PUBLISHED)}; got {runs!r}")
@@ -239,11 +294,11 @@ BRIEFLY = TrainConfig(epochs=1, batch_size=64)
 
 @dataclass(frozen=True, kw_only=True)
 class SelectionConfig:
-    """The second stage of a search, `selection.select`: how many architectures are looked at, and for how long.
+    """Settings of the second stage, `selection.select`: how many architectures it trains, and for how long.
 
-    The short trainings go on from the shared weights: on letters that a fresh network needs a thousand steps to make
-    anything of, short ones from fresh weights rank by luck. They still think too little of what learns slowly, so the
-    last few are trained in full; and the best of those twice, as one training alone is luck too.
+    Short trainings start from the shared weights: a new network needs about a thousand steps on the hard glyphs before
+    its error says anything. Even so they underrate slow learners. Therefore the finalists are trained in full, and the
+    best of those a second time, because the result of a single training is partly chance.
     """
 
     scan: int = 32  # of each distribution, most probable or just inside its limit: judged on the shared weights
@@ -268,16 +323,36 @@ class SelectionConfig:
 
     @classmethod
     def fast(cls) -> "SelectionConfig":
-        """For a live demonstration: seconds, and less to decide by."""
+        """A short second stage for a live demonstration: it takes seconds and decides on less evidence.
+
+        Returns:
+            The config.
+        """
         return cls(scan=12, entrants=4, images=1_000, rungs=2, final=None)
 
     @classmethod
     def suited(cls, space: str, *, fast: bool = False) -> "SelectionConfig":
-        """For the space of that name, as `SearchConfig.suited`."""
+        """The preset of a space, as in `SearchConfig.suited`.
+
+        Args:
+            space: name of the space.
+            fast: use `SelectionConfig.fast`.
+
+        Returns:
+            The config.
+        """
         return cls.fast() if fast else cls(**SUITED.get(space, _ANY).selection)
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "SelectionConfig":
+        """Read a config from the JSON object of a saved run.
+
+        Args:
+            value: what `dataclasses.asdict` made of a config.
+
+        Returns:
+            The config.
+        """
         final = value["final"] and TrainConfig(**value["final"])
         changed = {"training": TrainConfig(**value["training"]), "final": final, "stretches": tuple(value["stretches"])}
         return cls(**{**value, **changed})

@@ -28,7 +28,13 @@ class Controller:
     """
 
     def __init__(self, space: SearchSpace, config: SearchConfig, turns: int):
-        """`turns`: how often it will move, which sets the pace of a limit and of the learning rate."""
+        """Start with uniform probabilities.
+
+        Args:
+            space: the search space.
+            config: objective and learning rates of this controller.
+            turns: number of moves of the whole search; it sets the pace of a limit and of the learning rate.
+        """
         self.config = config
         self.dist = ArchDistribution(space, config.softening)
         self.optimizer = torch.optim.Adam(self.dist.parameters(), config.logit_lr)
@@ -41,7 +47,17 @@ class Controller:
     def move(
         self, task_gradient: Tensor, table: LatencyTable, measured_ms: Cost | None, generator: torch.Generator
     ) -> float | None:
-        """One step down the gradients (S, K) of task and latency; the share of late draws, under a limit."""
+        """Make one step along the gradients of task and latency.
+
+        Args:
+            task_gradient: (S, K) gradient of the task cost, in the units of the task.
+            table: latency of the operations.
+            measured_ms: black-box latency (N,) of one-hot weights (N, S, K), if any.
+            generator: random numbers of the samples.
+
+        Returns:
+            Under a limit, the share of the samples that exceed it; None without a limit.
+        """
         config, dist = self.config, self.dist
         cost = config.latency_cost_at(self.turn)
         latency = latency_gradient(
@@ -66,17 +82,31 @@ class Controller:
     # --- what the next move depends on ------------------------------------------------------------------
 
     def memory(self) -> dict[str, Any]:
-        """What `recall` needs, as JSON; the tensors are saved beside it."""
+        """The state as JSON; `tensors` and the tensors of the optimiser are saved separately.
+
+        Returns:
+            What `recall` takes.
+        """
         learnt = [estimator.state() for estimator in (self.of_task, self.of_latency)]
         return {"turn": self.turn, "limit": self.limit and self.limit.memory(), "estimators": learnt}
 
     def tensors(self) -> dict[str, Tensor]:
-        """Those that the next move depends on, besides the optimiser's."""
+        """The tensors that the next move depends on, without those of the optimiser.
+
+        Returns:
+            Tensors by name.
+        """
         beyond = {} if self.limit is None else self.limit.beyond.tensors()
         return {"logits": self.dist.logits.detach(), **{f"beyond.{name}": value for name, value in beyond.items()}}
 
     def recall(self, memory: dict[str, Any], tensors: dict[str, Tensor], *, same_estimator: bool = True) -> None:
-        """Stand where another one stood; an estimator of another kind starts without memory, and so does a limit."""
+        """Restore the state of another controller.
+
+        Args:
+            memory: what `memory` returned.
+            tensors: what `tensors` returned.
+            same_estimator: False where the other controller used another estimator; then its state is not taken over.
+        """
         self.turn = memory["turn"]
         with torch.no_grad():
             self.dist.logits.copy_(tensors["logits"])
@@ -91,7 +121,15 @@ class Controller:
 
 
 def cosine(done: float, end: float) -> float:
-    """Share of a learning rate when the share `done` of its steps is: from 1 down to `end` along half a cosine."""
+    """Cosine schedule from 1 down to `end`.
+
+    Args:
+        done: share of the steps that are done, from 0 to 1.
+        end: value at the end.
+
+    Returns:
+        The factor on the learning rate.
+    """
     return end + (1 - end) * 0.5 * (1 + math.cos(math.pi * done))
 
 

@@ -1,4 +1,4 @@
-"""Judge architectures on shared weights."""
+"""Evaluate architectures with shared weights."""
 
 import copy
 from collections.abc import Iterable
@@ -28,7 +28,22 @@ def evaluate(
     *,
     statistics: str = "re-estimated",
 ) -> tuple[Point, ...]:
-    """Each architecture's validation error on the shared weights (`shared_errors`) and its table latency, in order."""
+    """Evaluate architectures: the validation error with shared weights, and the milliseconds of the table.
+
+    Args:
+        supernet: the shared weights; left unchanged.
+        architectures: of the space of the supernet.
+        data: images.
+        table: latency of the operations.
+        config: gives the numbers of images.
+        statistics: as in `shared_errors`.
+
+    Returns:
+        One point for each architecture, in order.
+
+    Raises:
+        InputError: an architecture is not of this space.
+    """
     wanted = list(architectures)
     errors = shared_errors(supernet, wanted, data, config, statistics=statistics)
     return tuple(Point(a, error, table.table_ms(a)) for a, error in zip(wanted, errors))
@@ -42,13 +57,24 @@ def shared_errors(
     *,
     statistics: str = "re-estimated",
 ) -> tuple[float, ...]:
-    """Each architecture's validation error on the shared weights, in the order given.
+    """Validation errors of architectures with shared weights.
 
-    Batch-norm statistics are first re-estimated for the architecture on training images, as running averages mix all
-    of them. Architectures that begin alike share that work, so a whole space of 243 costs a third of 243 networks.
+    The batch-norm statistics are first re-estimated for each architecture on training images, because running averages
+    mix all architectures. Architectures with a common beginning share that work: all 243 of the five-layer space cost
+    as much as a third of 243 separate networks.
 
     Args:
-        statistics: "running" keeps the supernet's averages, to show what that does.
+        supernet: the shared weights; left unchanged.
+        architectures: of the space of the supernet.
+        data: images.
+        config: gives the numbers of images.
+        statistics: "re-estimated", or "running" for the averages of the supernet, to demonstrate their effect.
+
+    Returns:
+        Error fractions, in the order of `architectures`.
+
+    Raises:
+        InputError: an architecture is not of this space, or `statistics` is unknown.
     """
     if statistics not in ("re-estimated", "running"):
         raise InputError(f"batch-norm statistics are 're-estimated' or 'running'; got {statistics!r}")
@@ -62,14 +88,34 @@ def shared_errors(
 
 
 def cheapest(points: Iterable[Point], config: SearchConfig) -> Point:
-    """The one of least error plus latency cost; the first of equals."""
+    """The point with the smallest error plus latency cost.
+
+    Args:
+        points: at least one.
+        config: gives the latency cost.
+
+    Returns:
+        The first of equal points.
+    """
     return min(points, key=lambda p: p.error + float(config.latency_cost(torch.tensor(p.latency_ms))))
 
 
 def distinct(space: SearchSpace, n: int, table: LatencyTable, config: SearchConfig) -> list[Architecture]:
-    """`n` different architectures, uniform among those in time; all of them when `n` is the size of the space.
+    """Sample different architectures that meet the limit of the config by the table.
 
-    The table tells at no cost who is late, so a fair baseline judges none of those.
+    The table is free, so a fair baseline evaluates no architecture that is too slow.
+
+    Args:
+        space: the search space.
+        n: how many; all of the space when `n` is at least its size.
+        table: latency of the operations.
+        config: gives the limit and the seed.
+
+    Returns:
+        At most `n` architectures: fewer where 1,000 rounds of samples found fewer.
+
+    Raises:
+        InputError: no architecture meets the limit.
     """
     in_time = lambda a: config.limit_ms is None or table.table_ms(a) <= config.limit_ms
     generator = torch.Generator().manual_seed(config.seed)

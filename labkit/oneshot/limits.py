@@ -1,9 +1,9 @@
-"""A limit on latency, held by the policy itself: what it takes in expectation is the limit at every step.
+"""A hard limit on latency: the expected latency of the policy is held at the limit at every step.
 
-A price for being late would have to be found on the way, and a policy that is still broad would be driven far below the
-limit by it before it had learnt anything: with a twentieth of its draws late it takes half of the time it may. So there
-is no price. After every step the policy is moved to the nearest one whose expected latency is what is wanted
-(`estimators.tilting`), and the optimiser's memory knows nothing of latency.
+A penalty for late samples would have to grow during the search, and it drives a policy that is still broad far below
+the limit before the policy has learned anything: with 5 % late samples allowed, such a policy uses half of the time.
+Therefore there is no penalty. After every step the policy moves to the nearest one that has the wanted expected latency
+(`estimators.tilting`), and the state of the optimiser contains no latency.
 """
 
 import math
@@ -29,13 +29,18 @@ SURE = 3.0  # standard errors by which the cost is to rise with time before less
 
 @dataclass
 class Mean:
-    """A mean of numbers that come one by one, and how sure it is (Welford 1962)."""
+    """A running mean with its standard error (Welford 1962)."""
 
     n: int = 0
     mean: float = 0.0
     squares: float = 0.0  # of the differences from the mean, summed
 
     def add(self, value: float) -> None:
+        """Add one number.
+
+        Args:
+            value: the number.
+        """
         self.n += 1
         off = value - self.mean
         self.mean += off / self.n
@@ -43,17 +48,25 @@ class Mean:
 
     @property
     def errors(self) -> float:
-        """How many of its standard errors it lies above 0; 0 of fewer than two numbers."""
+        """The mean in units of its standard error; 0 with fewer than two numbers."""
         spread = math.sqrt(self.squares / (self.n - 1) / self.n) if self.n > 1 else 0.0
         return self.mean / spread if spread > 0 else 0.0
 
 
 def expected_ms(limit_ms: float, spread: LatencyDistribution, allowed: float) -> float:
-    """What a policy is to take in expectation under a limit: as much as leaves it in time.
+    """The expected latency that a policy is held at under a limit.
 
-    A narrow one is held where the share `allowed` of its draws is late. One that is still broad would have to be far
-    below the limit for that, so no less is asked than `USED` of the limit: how broad a policy is when it starts says
-    nothing about where the best networks in time are. Near the fastest there is less room, and half of it is kept.
+    A narrow policy is held where the share `allowed` of its samples is late. For a broad policy that would be far below
+    the limit, so the expected latency is at least the share `USED` of the limit: the width of a new policy says nothing
+    about where the best architectures are. Near the fastest architecture there is less room, and half of it is used.
+
+    Args:
+        limit_ms: the limit.
+        spread: distribution of the latency of the policy.
+        allowed: share of the samples that may be late.
+
+    Returns:
+        Milliseconds.
     """
     fastest, slowest = spread.model.range_ms()
     least = max(USED * limit_ms, 0.5 * (fastest + limit_ms))
@@ -62,21 +75,35 @@ def expected_ms(limit_ms: float, spread: LatencyDistribution, allowed: float) ->
 
 
 def least_entropy(done: float) -> float:
-    """How undecided a policy stays when the share `done` of its steps is: a share of the most there can be.
+    """The smallest entropy that a policy may have, as a share of the largest possible one.
 
-    It falls late. What the first steps prefer is what learns fastest on weights that know little.
+    It falls late, because the first steps prefer what learns fastest on weights that know little.
+
+    Args:
+        done: share of the steps that are done.
+
+    Returns:
+        A share from 1 down to 0.
     """
     return 1.0 - min(1.0, done) ** 2
 
 
 class Limit:
-    """What holds one policy to a limit.
+    """Holds one policy at a limit.
 
-    The time that is allowed is used, as more of it is worth more; unless the gradients have said, by `SURE` standard
-    errors of their mean, that the cost rises with time. From then on, or with a price on time, it may be faster.
+    The policy uses the time that the limit allows, because more time usually means fewer errors. Only where the
+    gradients show, by `SURE` standard errors of their mean, that the cost rises with time, or where time has a price,
+    may the policy be faster.
     """
 
     def __init__(self, dist: ArchDistribution, deadline: Deadline, *, may_be_faster: bool = False):
+        """Start without knowledge of the cost.
+
+        Args:
+            dist: the policy; moved in place.
+            deadline: the limit.
+            may_be_faster: True where milliseconds have a price.
+        """
         self.dist, self.deadline = dist, deadline
         self.may_be_faster = may_be_faster
         self.begun_ms: float | None = None  # expected when it began
@@ -85,13 +112,29 @@ class Limit:
         self.asked = 0  # times that it was
 
     def model(self, table: LatencyTable) -> LatencyModel:
-        """Milliseconds as they are known so far: the table's, and what a stopwatch said beyond it."""
+        """The latency as known so far: the table, corrected by the measurements.
+
+        Args:
+            table: latency of the operations.
+
+        Returns:
+            A model that is linear in each slot.
+        """
         if not self.asked:
             return LatencyModel(table)
         return LatencyModel(table, self.beyond.values().double(), self.beyond.mean)
 
     def ask(self, table: LatencyTable, measured_ms: Cost, generator: torch.Generator) -> None:
-        """Draw an architecture, have it measured, and learn from that."""
+        """Measure one sample of the policy and learn from the difference to the table.
+
+        Args:
+            table: latency of the operations.
+            measured_ms: black-box latency (N,) of one-hot weights (N, S, K).
+            generator: random numbers of the sample.
+
+        Raises:
+            InputError: the measurement is not a finite number.
+        """
         with torch.no_grad():
             drawn = self.dist.sample(1, 1.0, generator).hard
             ms, by_table = measured_ms(drawn).item(), table(drawn).item()
@@ -101,14 +144,23 @@ class Limit:
         self.asked += 1
 
     def note(self, gradient: Tensor, table: LatencyTable) -> None:
-        """Learn from a gradient (S, K) of the cost, before the step: along the milliseconds it is their covariance."""
+        """Learn from a gradient of the cost, before the step: its product with the milliseconds is their covariance.
+
+        Args:
+            gradient: (S, K) gradient of the cost with respect to the logits.
+            table: latency of the operations.
+        """
         self.rise.add((gradient * slopes(self.dist, self.model(table)).to(gradient)).sum().item())
 
     def hold(self, table: LatencyTable, done: float) -> float:
-        """Move the policy, after a step, to where it is held when the share `done` of the steps is.
+        """Move the policy, after a step, to the expected latency at which it is held.
+
+        Args:
+            table: latency of the operations.
+            done: share of the steps that are done.
 
         Returns:
-            The share of its draws that is late, by what is known of the latency.
+            The share of its samples that is late, by the latency as known so far.
         """
         model, limit_ms = self.model(table), self.deadline.deadline_ms
         spread = LatencyDistribution(model, self.dist.probs())
@@ -127,7 +179,11 @@ class Limit:
     # --- what the next step depends on ------------------------------------------------------------------
 
     def memory(self) -> dict[str, Any]:
-        """What `recall` needs, as JSON; the tensors of `beyond` are saved beside it."""
+        """The state as JSON; the tensors of `beyond` are saved separately.
+
+        Returns:
+            What `recall` takes.
+        """
         return {
             "may_be_faster": self.may_be_faster,
             "begun_ms": self.begun_ms,
@@ -136,6 +192,10 @@ class Limit:
         }
 
     def recall(self, memory: dict[str, Any]) -> None:
-        """Stand where another one stood."""
+        """Restore the state of another limit.
+
+        Args:
+            memory: what `memory` returned.
+        """
         self.may_be_faster, self.begun_ms, self.asked = (memory[k] for k in ("may_be_faster", "begun_ms", "asked"))
         self.rise = Mean(**memory["rise"])

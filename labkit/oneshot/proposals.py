@@ -1,4 +1,4 @@
-"""Whom a policy proposes under a limit: networks just inside it, its most probable ones and others that it draws."""
+"""Architectures that a policy proposes under a limit: its most probable ones just inside the limit, and samples."""
 
 import itertools
 
@@ -17,19 +17,22 @@ NEAR = 0.9  # share of the limit that is just inside
 def just_inside(
     dist: ArchDistribution, model: LatencyModel, limit_ms: float, n: int, generator: torch.Generator
 ) -> list[Architecture]:
-    """At most `n` different architectures that use their time: the half of them the most probable, the others drawn.
+    """Propose architectures that use the time of a limit: one half the most probable ones, the other half samples.
 
-    The most probable of a policy that is still undecided are variations of one network. What is drawn, with the same
-    preferences, differs.
+    The most probable architectures of a broad policy are variations of a single one. Samples follow the same
+    preferences and differ more.
 
     Args:
-        model: of the milliseconds.
-        limit_ms: none takes longer. None is much faster either than the limit, or than the policy where that may be
-            faster and has become so.
-        generator: of the draws.
+        dist: the policy.
+        model: latency of the architectures.
+        limit_ms: no proposal takes longer. None is much faster than the limit either, or than the policy where the
+            policy may be faster.
+        n: how many.
+        generator: random numbers of the samples.
 
     Returns:
-        The most probable first; fewer than `n`, or none, where the policy hardly ever draws such.
+        At most `n` different architectures, the most probable first; fewer, or none, where the policy rarely samples
+        such.
     """
     spread = LatencyDistribution(model, dist.probs())
     least_ms = NEAR * min(limit_ms, spread.mean / USED)

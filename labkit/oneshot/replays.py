@@ -1,4 +1,4 @@
-"""A search told again from its log: every step, to scrub through. replay.js draws it.
+"""A search replayed from its log, step by step; replay.js draws it.
 
 In shapes: T steps, S slots, K candidates.
 """
@@ -38,23 +38,48 @@ class Replay:
         return np.array([row["probs"] for row in self.history]).reshape(len(self.history), len(self.slots), -1)
 
     def favourite(self, step: int) -> tuple[str, ...]:
-        """The most probable operation of each slot after step `step`; the first of equals."""
+        """The most probable operations after one step.
+
+        Args:
+            step: number of the step, from 0.
+
+        Returns:
+            One name for each slot; the first of equals.
+        """
         return tuple(slot[int(p[: len(slot)].argmax())] for slot, p in zip(self.slots, self.probs[step]))
 
     def drawn(self, step: int) -> tuple[str, ...] | None:
-        """What the step trained and judged on one-hot; None where there was no such sample."""
+        """The architecture that a step sampled.
+
+        Args:
+            step: number of the step, from 0.
+
+        Returns:
+            One name for each slot; None where the step sampled none.
+        """
         sampled = self.history[step].get("sampled")
         return None if sampled is None else tuple(slot[k] for slot, k in zip(self.slots, sampled))
 
     def words(self, step: int) -> str:
-        """One sentence on the step."""
+        """Describe one step in a sentence.
+
+        Args:
+            step: number of the step, from 0.
+
+        Returns:
+            The sentence.
+        """
         row = self.history[step]
         expected = "" if row["expected_ms"] is None else f", {row['expected_ms']:.3f} ms expected"
         drawn = "" if row.get("drawn_ms") is None else f", {row['drawn_ms']:.3f} ms drawn"
         return f"Step {step + 1} of {len(self.history)}, {row['phase']}: loss {row['loss']:.2f} nats{expected}{drawn}."
 
     def for_browser(self) -> dict[str, Any]:
-        """What replay.js draws from."""
+        """The data of the widget, as JSON.
+
+        Returns:
+            What replay.js reads.
+        """
         steps = [
             {
                 "phase": row["phase"],
@@ -69,5 +94,16 @@ class Replay:
 
 
 def replay_of(history: Sequence[Mapping[str, Any]], space: SearchSpace) -> Replay:
-    """The replay of a search's `history` in its space."""
+    """Make a replay of a search.
+
+    Args:
+        history: one record for each step, as `SearchResult.history`.
+        space: the search space.
+
+    Returns:
+        The replay.
+
+    Raises:
+        InputError: the history is empty or of another space.
+    """
     return Replay(space.slots, space.slot_names, tuple(history))

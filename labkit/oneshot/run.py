@@ -1,4 +1,4 @@
-"""A search in progress: the copies that change, in the order in which they change, and how to take them up again."""
+"""A search in progress: its state, its steps, and its checkpoints."""
 
 import copy
 import hashlib
@@ -33,11 +33,11 @@ TEMPERATURE = 0.4  # of the relaxed samples that weights learn on
 
 
 class SearchRun:
-    """The steps of one search. With a table the joint phase moves the architecture; without, only the weights.
+    """The steps of one search. With a table the joint phase moves the architecture; without, only the weights learn.
 
-    With several `aims`, each a config that differs in its latency objective, there is a controller for each over the
-    same shared weights. They draw in turn, the weights learn on what is drawn, and all of them move at every step.
-    The same steps follow from the same ingredients, on one machine with one number of threads: to the bit.
+    With several `aims` (configs that differ in their latency objective) each has a controller, and all share the
+    weights. The controllers sample in turn, the weights learn on the samples, and every controller moves at every step.
+    On one machine with one number of threads, equal inputs give equal steps, bit for bit.
     """
 
     def __init__(
@@ -98,10 +98,22 @@ class SearchRun:
 
     @property
     def seconds(self) -> float:
+        """Seconds since the start, with those of the runs that this one resumes."""
         return time.perf_counter() - self.started
 
     def advance(self, until: int | None = None, checkpoints: Checkpoints | None = None) -> "SearchRun":
-        """Go on to step `until`, by default the last, saving on the way. An interrupt is saved too, between steps."""
+        """Run the steps up to `until`, and save on the way. An interrupt is handled between steps, and saved too.
+
+        Args:
+            until: number of the step to stop before; by default all steps run.
+            checkpoints: where to save, if anywhere.
+
+        Returns:
+            This run.
+
+        Raises:
+            Stopped: after an interrupt, when checkpoints are kept.
+        """
         until = self.config.steps if until is None else until
         with interrupts_wait() if checkpoints else nullcontext(lambda: False) as interrupted:
             while self.step < until:
@@ -262,7 +274,11 @@ class SearchRun:
     # --- where it stands --------------------------------------------------------------------------------
 
     def checkpoint(self) -> Checkpoint:
-        """All that the next step depends on; a run that goes on from it ends bit for bit the same."""
+        """The whole state that the next step depends on. A run that resumes from it ends with the same bits.
+
+        Returns:
+            The checkpoint.
+        """
         tensors = {f"supernet.{name}": value for name, value in self.supernet.state_dict().items()}
         if self.averaged is not None:
             tensors |= {f"averaged.{name}": value for name, value in self.averaged.state_dict().items()}
@@ -287,9 +303,19 @@ class SearchRun:
         return Checkpoint(self.step, tensors, record)
 
     def restore(self, checkpoint: Checkpoint, *, changed: Sequence[str] = ()) -> "SearchRun":
-        """Stand where another run of the same ingredients stood; only those named in `changed` may differ.
+        """Take over the state of another run with the same inputs.
 
-        An estimator of another kind starts without memory, and a mean over another share of the steps from here.
+        An estimator of another kind starts without state, and a mean over another share of the steps starts here.
+
+        Args:
+            checkpoint: what `checkpoint` returned.
+            changed: names of inputs that may differ.
+
+        Returns:
+            This run.
+
+        Raises:
+            InputError: another input differs.
         """
         tensors, record = checkpoint.tensors, checkpoint.record
         if isinstance(self.launch, Recorder):

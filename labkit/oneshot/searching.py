@@ -1,8 +1,8 @@
-"""The search: shared weights and architecture logits, learned in turn (UNAS, Vahdat et al. 2020).
+"""The search: shared weights and architecture logits, learned together (UNAS, Vahdat et al. 2020).
 
-Every step takes a training batch and a validation batch. The architecture moves against the gradient of
-E[L_gen] + latency; the weights learn on the same relaxed sample, from the very pass that gave that gradient.
-Under a deadline, or a target without a weight, the policy is held at that limit (`limits`).
+Every step takes a training batch and a validation batch. The logits move against the gradient of
+E[L_gen] + latency; the shared weights learn on the same relaxed sample, from the same pass.
+Under a deadline, or a target without a latency weight, the policy is held at that limit (`limits`).
 """
 
 from collections.abc import Callable, Sequence
@@ -70,18 +70,29 @@ def search(
     on_step: Callable[[dict[str, Any]], None] | None = None,
     progress: bool = False,
 ) -> SearchResult:
-    """Minimise E[L_gen + latency] over a distribution of architectures, from a copy of `supernet`.
+    """Minimise E[L_gen + latency] over a distribution of architectures.
 
     Args:
-        table: latency of op weights. Linear, so without a target its expectation's gradient is exact.
-        measured_ms: a black-box latency (N,) of one-hot weights (N, S, K). When given it is what is minimised,
-            by an unbiased estimator, with `table` as the control. Those that need the gradient of the cost are refused.
-            Under a limit it is asked once a step, of a draw, and the limit is held by what it has said.
-        checkpoints: where to save on the way; a search that was stopped goes on from there, and ends bit for bit as
-            if it had not been (on one machine, with one number of threads and a black box that repeats itself).
-        start: a checkpoint of another search with the same weights, images and steps so far; this one goes on from it
-            with its own estimator, latency weight, target or deadline.
-        on_step: called with each step's record, for a live plot.
+        supernet: first weights; left unchanged.
+        data: images with as many classes as the space.
+        table: latency of op weights. It is linear, so without a target the gradient of its expectation is exact.
+        config: objective and recipe.
+        measured_ms: black-box latency (N,), in milliseconds, of one-hot weights (N, S, K). When given, the search
+            minimises it with an unbiased estimator, and `table` is the control variate. Under a limit it is called once
+            per step, and the limit is held by its values.
+        checkpoints: where to save. A stopped search resumes from there and ends with the same bits, on one machine,
+            with one number of threads and a black box that repeats its values.
+        start: checkpoint of another search with the same weights, images and steps so far; this search continues from
+            it with its own estimator, latency weight, target or deadline.
+        on_step: called with the record of each step, for a live plot.
+        progress: show a progress bar.
+
+    Returns:
+        The result: the chosen architecture, the trained supernet and the history.
+
+    Raises:
+        InputError: table, images or estimator do not fit the space or the objective, or the search diverged.
+        Stopped: after an interrupt.
     """
     run = SearchRun(supernet, data, config, table, measured_ms, on_step=on_step, progress=progress)
     if start is not None:
@@ -104,15 +115,31 @@ def sweep(
     on_step: Callable[[dict[str, Any]], None] | None = None,
     progress: bool = False,
 ) -> tuple[SearchResult, ...]:
-    """One search that serves many objectives: shared weights trained once, and a distribution for each that moves.
+    """One search for several objectives: shared weights are trained once, and each objective has a distribution.
 
-    A controller for each latency weight, then each target (at the config's weight; a limit without one), then each
-    deadline. They draw in turn, over twice as many joint steps as one search has, so any number of them costs less than
-    two searches. What one draws teaches the others through a control that is additive in the slots
-    (`controllers.shared`): each moves at every step, without bias.
+    There is a controller for each latency weight, then for each target (with the latency weight of the config; a hard
+    limit without one), then for each deadline. They sample in turn, over twice as many joint steps as one search has,
+    so a sweep costs less than two searches. A sample of one controller also teaches the others, through an additive
+    control variate (`controllers.shared`): each moves at every step, without bias.
 
     Args:
-        checkpoints, on_step: as `search` has them; a record names the controller that drew.
+        supernet: first weights; left unchanged.
+        data: images with as many classes as the space.
+        table: latency of op weights.
+        latency_weights: in error fraction per millisecond.
+        config: recipe of all.
+        targets_ms: latency targets.
+        deadlines_ms: hard limits.
+        checkpoints: where to save, as in `search`.
+        on_step: as in `search`; a record names the controller that sampled.
+        progress: show a progress bar.
+
+    Returns:
+        One result for each objective, in the order above.
+
+    Raises:
+        InputError: there is no objective, or as in `search`.
+        Stopped: after an interrupt.
     """
     aims = [replace(config, latency_weight=weight, target_ms=None, deadline_ms=None) for weight in latency_weights]
     aims += [replace(config, target_ms=target, deadline_ms=None) for target in targets_ms]
@@ -133,11 +160,21 @@ def train_shared(
     sample: str = "one-hot",
     progress: bool = False,
 ) -> Supernet:
-    """A trained copy: the mixture steps, then as many steps as a search has on samples of the uniform distribution.
+    """Train shared weights without a search: the mixture steps, then as many steps as a search has on uniform samples.
 
     Args:
-        sample: as `SearchConfig.learns_on` has it: "one-hot" trains one architecture a step, "relaxed" a mixture near
-            it (temperature 0.4) at the cost of all candidates, "fair", "distilled".
+        supernet: first weights; left unchanged.
+        data: images with as many classes as the space.
+        config: recipe.
+        sample: as `SearchConfig.learns_on`: "one-hot" trains one architecture per step, "relaxed" a mixture near it
+            (temperature 0.4) at the cost of all candidates, "fair", "distilled".
+        progress: show a progress bar.
+
+    Returns:
+        A trained copy.
+
+    Raises:
+        InputError: `sample` is unknown.
     """
     if sample not in WEIGHTS_ON[1:]:
         raise InputError(f"weights train on samples that are {', '.join(WEIGHTS_ON[1:])}; got {sample!r}")
@@ -147,9 +184,16 @@ def train_shared(
 
 
 def planned_passes(supernet: Supernet, config: SearchConfig) -> float:
-    """Image passes of a UNAS search under `config`: what an equal-cost baseline may spend.
+    """The cost of a UNAS search: what a baseline of equal cost may spend.
 
-    Of several architectures a step what uniform draws would cost.
+    With several architectures per step it is the cost of uniform samples.
+
+    Args:
+        supernet: gives the cost of a pass.
+        config: recipe.
+
+    Returns:
+        Image passes; one image forward through one architecture is 1.
     """
     mixed, drawn = supernet.mixed_passes, supernet.drawn_passes(config.architectures)
     learning = learning_passes(supernet, config)
@@ -161,14 +205,33 @@ def planned_passes(supernet: Supernet, config: SearchConfig) -> float:
 
 
 def learning_passes(supernet: Supernet, config: SearchConfig) -> float:
-    """Passes an image of a step of the shared weights alone, after the mixture phase."""
+    """The cost of one step of the shared weights alone, after the mixture phase.
+
+    Args:
+        supernet: gives the cost of a pass.
+        config: recipe.
+
+    Returns:
+        Passes per image.
+    """
     mixed, drawn = supernet.mixed_passes, supernet.drawn_passes(config.architectures)
     each = {"relaxed": 3 * mixed, "one-hot": 3 * drawn, "fair": 3 * supernet.space.mask.shape[1]}
     return each.get(config.learns_on, 3 * drawn + mixed)
 
 
 def resumed(run: SearchRun, checkpoints: Checkpoints | None) -> SearchRun:
-    """The run at its last step, from the newest checkpoint if there is one."""
+    """Run a search to its last step, from the newest checkpoint if there is one.
+
+    Args:
+        run: a new run.
+        checkpoints: where to save, if anywhere.
+
+    Returns:
+        The same run, after its last step.
+
+    Raises:
+        Stopped: after an interrupt.
+    """
     if checkpoints is not None:
         if (newest := checkpoints.newest()) is not None:
             run.restore(newest)
@@ -223,7 +286,20 @@ def result_of(
     method: str,
     which: int = 0,
 ) -> SearchResult:
-    """The result of a run that is over, for its controller `which`, in which `point` was chosen."""
+    """The result of a run that is over.
+
+    Args:
+        run: after its last step.
+        config: objective of the result.
+        point: the chosen architecture.
+        evaluated: all points that were evaluated.
+        passes: cost in image passes.
+        method: name of the method.
+        which: index of the controller.
+
+    Returns:
+        The result.
+    """
     run.bar.close()
     supernet = in_memory_format(run.learnt, torch.contiguous_format)
     logits = run.controllers[which].dist.logits.detach().cpu()

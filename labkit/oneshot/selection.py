@@ -1,18 +1,18 @@
-"""The second stage: a search's distribution proposes, training each by itself decides.
+"""The second stage: the distribution of a search proposes architectures, and separate training decides.
 
-Shared weights tell good architectures from bad ones and hardly order the good ones among themselves. So the most
-probable are judged on the shared weights, and the best of those go on from a copy of them for a short while, each by
-itself; every rung trains half as many for twice as long (successive halving, Jamieson and Talwalkar 2016). The last
-few are trained from scratch, as the one that is chosen will be, and the best of them once more from other first
-weights: what one training reaches is luck as well, and the mean of two is less of it. All of it is charged.
+Shared weights separate good architectures from bad ones, but hardly rank the good ones. So the most probable
+architectures are evaluated with the shared weights, and the best of them are trained for a short while, each on its own
+copy of those weights. Every rung trains half as many for twice as long (successive halving, Jamieson and Talwalkar
+2016). The finalists are trained from scratch, and the best of them once more from other first weights: the result of
+one training is partly chance, and the mean of two less so. The whole cost is counted.
 
-On shared weights, and after a short training still, errors lie further apart than they will in the end, so a latency
-weight weighs too little there. By how much nobody knows beforehand. So who goes on is the best under one stretch of
-the errors after the other, see `SelectionConfig.stretches`; without a latency cost they all agree.
+With shared weights, and even after a short training, errors differ more than after a full training, so a latency weight
+counts too little there; nobody knows by how much. So each result sends on the best under several stretches of the
+errors in turn, see `SelectionConfig.stretches`. Without a latency cost all stretches agree.
 
-The results of a sweep want much the same networks. As each of them chooses among all that were trained in the end, it
-sends on the best that no other has sent on: as many differ as a search a weight would train, and all of them count
-for every weight.
+The results of a sweep prefer much the same networks. In the end each chooses among all that were trained, so each sends
+on the best that no other has sent on: as many different networks are trained as one search per weight would train, and
+all of them count for every weight.
 """
 
 import itertools
@@ -46,7 +46,7 @@ NEXT_SEED = 1_000_003  # from one training of a network to the next: far from th
 
 @dataclass(frozen=True)
 class Round:
-    """One kind of training, and how many of its best so far each result sends there."""
+    """One kind of training, and how many architectures each result sends to it."""
 
     networks: int
     images: int
@@ -71,18 +71,28 @@ def select(
     log: str | Path | None = None,
     on_round: Callable[[int, tuple[Point, ...]], None] | None = None,
 ) -> tuple[SearchResult, ...]:
-    """Each result again, with the architecture that the second stage chose, and its share of what that cost added.
+    """Run the second stage of one search, or of one sweep.
 
-    The results are one search's, or those of one sweep: no two of them have the same network trained, and each chooses
-    among all that had the last round. The error of the chosen one is of validation images after that; what was
-    trained on the way is in `judged`.
+    No two results have the same network trained, and each chooses among all networks of the last round. The error of
+    the chosen one is on validation images.
 
     Args:
-        trained: what other selections from the same shared weights have trained, which this one looks up, charged as
-            it was then, and adds to.
-        workers: processes that train the finalists, one each at a time; all cores by default.
-        log: a file of lines. Every training is written to it; a later call with the same arguments goes on from there.
-        on_round: called with a round's number, from 0, and its trained points.
+        found: results with the same shared weights.
+        data: images of the search.
+        table: latency of the operations.
+        config: numbers of architectures and recipes.
+        trained: trainings of other selections from the same shared weights. They are looked up, counted at their cost,
+            and extended.
+        workers: processes that train the finalists, one at a time each; by default one per core.
+        log: a file of JSON lines. Every training is written to it; the same call resumes from it.
+        on_round: called with the number of a round, from 0, and its trained points.
+
+    Returns:
+        Each result again, with the architecture that was chosen, all trained points in `evaluated`, and its share of
+        the added cost.
+
+    Raises:
+        InputError: `found` is empty or mixes different shared weights, or the log is of another selection.
     """
     if not found:
         raise InputError("a selection needs at least one search result")
@@ -137,7 +147,16 @@ def select(
 
 
 def rounds(config: SelectionConfig, supernet: Supernet, data: ImageSet) -> tuple[Round, ...]:
-    """The rungs, each of half as many networks with twice as many images, then the final and its second run, if any."""
+    """The rounds of a selection: rungs, each with half as many networks and twice as many images, then the finals.
+
+    Args:
+        config: numbers and recipes.
+        supernet: first weights of the rungs.
+        data: images.
+
+    Returns:
+        The rounds, in order.
+    """
     whole, networks, made = len(data.train), config.entrants, []
     for rung in range(config.rungs):
         images = min(config.images << rung, whole)

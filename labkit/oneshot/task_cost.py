@@ -1,4 +1,4 @@
-"""What a step of a search follows: the task's cost of two batches, and the gradient of latency."""
+"""The gradients of one search step: of the task cost on two batches, and of the latency."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -41,7 +41,16 @@ class TaskCost:
         config: SearchConfig,
         launch: Callable = plainly,
     ):
-        """`launch`: `cuda_graphs.plainly`, or a Recorder that serves every step of one search."""
+        """Take the batches of one step.
+
+        Args:
+            supernet: the shared weights; put into training mode.
+            parameters: the shared weights that learn.
+            train: images and labels of the training batch.
+            valid: those of the validation batch; None without a generalisation gap.
+            config: recipe.
+            launch: `cuda_graphs.plainly`, or a `Recorder` that serves all steps of a search.
+        """
         self.supernet, self.parameters, self.launch = supernet, parameters, launch
         self.train, self.valid, self.gap_weight = train, valid, config.gap_weight
         self.paired = config.gap == "paired"
@@ -118,9 +127,14 @@ class TaskCost:
         return not self.gap_weight or (len(weights) == 1 and not self.paired)
 
     def gradients_on(self, weights: Tensor, teacher: Tensor | None = None) -> list[Tensor | None]:
-        """For the shared weights, where no relaxed pass teaches them: of L_train under op weights (N, S, K).
+        """Gradients of L_train for the shared weights, where no relaxed pass gives them.
 
-        With a `teacher` (1, S, K), half of the loss is cross-entropy to what the images are under those op weights.
+        Args:
+            weights: op weights (N, S, K).
+            teacher: op weights (1, S, K); with them, half of the loss is the cross-entropy to their predictions.
+
+        Returns:
+            One gradient for each of `parameters`; None where a parameter was not used.
         """
         mixtures = [weights] if teacher is None else [weights, teacher]
         everything = all(bool(((w != 0) | ~self.supernet.space.mask.to(w.device)).all()) for w in mixtures)
@@ -147,7 +161,14 @@ class TaskCost:
         return [loss.detach(), *torch.autograd.grad(objective, self.parameters, allow_unused=True)]
 
     def gradients_on_each(self, several: Tensor) -> list[Tensor | None]:
-        """The mean of the `gradients_on` each of op weights (N, S, K), in passes of their own over all images."""
+        """The mean of `gradients_on` over several op weights, each in a separate pass over all images.
+
+        Args:
+            several: op weights (N, S, K).
+
+        Returns:
+            One gradient for each of `parameters`; None where no pass used a parameter.
+        """
         total: list[Tensor | None] = [None] * len(self.parameters)
         losses = []
         for weights in several:
@@ -188,12 +209,28 @@ def _leaving_statistics(module: nn.Module, x: Tensor) -> Tensor:
 
 
 def cross_entropies(logits: Tensor, labels: Tensor) -> Tensor:
-    """(B,) nats, of each image."""
+    """Cross-entropy of each image.
+
+    Args:
+        logits: (B, classes).
+        labels: (B,).
+
+    Returns:
+        (B,) nats.
+    """
     return F.cross_entropy(logits, labels, reduction="none")
 
 
 def misclassified(logits: Tensor, labels: Tensor) -> Tensor:
-    """(B,) 1 for each image whose largest logit is not its label's, else 0."""
+    """Which images are misclassified.
+
+    Args:
+        logits: (B, classes).
+        labels: (B,).
+
+    Returns:
+        (B,) 1.0 where the largest logit is not that of the label, else 0.0.
+    """
     return (logits.argmax(-1) != labels).to(logits)
 
 
@@ -206,7 +243,20 @@ def latency_gradient(
     generator: torch.Generator,
     draws: int = 1,
 ) -> Tensor:
-    """(S, K) gradient of E[cost of the latency], in error fraction. A black box is evaluated `draws` times."""
+    """Gradient of the expected latency cost.
+
+    Args:
+        estimator: used where there is no closed form.
+        dist: the policy.
+        cost: latency cost, in error fraction.
+        table: latency of the operations.
+        measured_ms: black-box latency (N,) of one-hot weights (N, S, K), if any.
+        generator: random numbers of the samples.
+        draws: calls of the black box.
+
+    Returns:
+        (S, K), in error fraction per unit of a logit.
+    """
     if cost.weight == 0:
         return torch.zeros_like(dist.logits)
     if measured_ms is not None:
