@@ -117,7 +117,7 @@ def measure(
     for quantile in at:
         deadline = Deadline(box.ms.values.quantile(quantile).item())
         under = [box.under(deadline, seed) for seed in range(seeds)]
-        found = {
+        found: dict[str, Sequence[Architecture | None]] = {
             "deadline": [ended.architecture for ended in under],
             "policy alone": [ended.most_probable for ended in under],
             "random": [box.drawn_at_random(ended.evaluated, deadline, seed) for seed, ended in enumerate(under)],

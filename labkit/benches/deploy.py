@@ -39,7 +39,7 @@ class Race:
     def fastest(self, precision: str) -> RuntimeRow | None:
         """The fastest compiled runtime of a precision that computes the same; None where there is none."""
         fit = [r for r in self.rows if runtime(r.name).deploys and r.precision == precision and r.computes_the_same]
-        return max(fit, key=lambda row: row.speedup, default=None)
+        return max(fit, key=lambda row: row.speedup or 0.0, default=None)
 
     def row(self, name: str, precision: str) -> RuntimeRow | None:
         """The timed row of a runtime; None where there is none."""
@@ -62,7 +62,8 @@ def race(
     """
     if min(batch_sizes, default=0) < 1:
         raise InputError(f"batches have at least one image; got {list(batch_sizes)}")
-    image = tuple(data.test.pixels.shape[1:])
+    channels, height, width = data.test.pixels.shape[1:]
+    image = (channels, height, width)
     model = onnx_bytes(network, torch.zeros(2, *image))
     macs, rates, races = count(network, image).macs, [macs_per_ms(device)], []
     for batch_size in batch_sizes:
@@ -91,17 +92,19 @@ def to_text(races: Sequence[Race]) -> str:
     for one in races:
         lines += [f"{one.space} {one.architecture}, batch {one.batch_size}", *(f"  {row}" for row in one.rows)]
         eager = one.row("torch", "fp32")
-        if one.floor_ms is not None and eager is not None:
+        if one.floor_ms is not None and eager is not None and eager.measurement is not None:
             times = eager.measurement.measured_ms / one.floor_ms
             lines.append(
                 f"  its arithmetic at the rate of a large convolution in fp32: {one.floor_ms:.2g} ms, {times:.1f}x"
             )
         for precision in ("fp32", "int8"):
             best, layout = one.fastest(precision), one.row("torch-channels-last", "fp32")
-            if best is None:
+            if best is None or best.speedup is None:
                 continue
-            beside = f", {speedup_text(best.speedup / layout.speedup)} than channels last" if layout else ""
-            lines.append(f"  {precision}: {best.label} is {speedup_text(best.speedup)} than eager{beside}")
+            compared = f"{speedup_text(best.speedup)} than eager"
+            if layout is not None and layout.speedup is not None:
+                compared += f", {speedup_text(best.speedup / layout.speedup)} than channels last"
+            lines.append(f"  {precision}: {best.label} is {compared}")
     return "\n".join(lines)
 
 
@@ -134,9 +137,15 @@ class DeployBench(Bench[Race]):
 
     def run(self, done: Sequence[Race], on_row: Callable[[Race], None]) -> Sequence[Race]:
         network, images = self.network()
-        how = {"batch_sizes": self.batch_sizes, "device": self.device, "seconds": self.seconds}
         with threads(self.threads):
-            return race(network, images, on_race=on_row, **how)
+            return race(
+                network,
+                images,
+                batch_sizes=self.batch_sizes,
+                device=self.device,
+                seconds=self.seconds,
+                on_race=on_row,
+            )
 
     def verdicts(self, rows: Sequence[Race]) -> Verdicts:
         same = all(row.computes_the_same for one in rows for row in one.rows if row.available)

@@ -43,7 +43,7 @@ class Build:
 
     def __str__(self) -> str:
         name = f"{self.space:12} {self.model:5}"
-        if self.refused:
+        if self.plan_bytes is None or self.onnx_bytes is None:
             return f"{name} refused: {self.refused}"
         return (
             f"{name} {self.plan_bytes / 1024:6.0f} KiB from {self.onnx_bytes / 1024:5.0f} KiB of ONNX, "

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,8 @@ def toy_network(*, residual: bool, seed: int = 0) -> Cost:
         h = x.to(weights).expand(len(weights), -1, -1)
         for layer in range(3):
             outputs = [h, *(torch.tanh(h @ matrix) for matrix in matrices[layer].to(weights))]
-            mixed = sum(weights[:, layer, k, None, None] * output for k, output in enumerate(outputs))
+            each = [weights[:, layer, k, None, None] * output for k, output in enumerate(outputs)]
+            mixed = reduce(torch.add, each)
             h = h + mixed if residual else mixed
         losses = F.cross_entropy((h @ read.to(weights)).flatten(0, 1), labels.repeat(len(weights)), reduction="none")
         return losses.reshape(len(weights), -1).mean(-1)
@@ -176,7 +177,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class NoCorrection:
+class NoCorrection(Estimator):
     """Negative control: UNAS without term (ii), the derivative of the conditional relaxation. Biased."""
 
     temperature: float = 0.4
@@ -446,8 +447,14 @@ class EstimatorBench(Bench[Row]):
         return size_of(self.over, self.temperatures, self.softenings)
 
     def run(self, done: Sequence[Row], on_row: Callable[[Row], None]) -> Sequence[Row]:
-        grid = {"temperatures": self.temperatures, "softenings": self.softenings, "samples": self.samples}
-        rows = bench(self.over, **grid, done=done, on_row=on_row)
+        rows = bench(
+            self.over,
+            temperatures=self.temperatures,
+            softenings=self.softenings,
+            samples=self.samples,
+            done=done,
+            on_row=on_row,
+        )
         return rows if self.problems else (*rows, skipped_row(10 * self.samples))
 
     def verdicts(self, rows: Sequence[Row]) -> Verdicts:

@@ -81,7 +81,8 @@ class DeadlineRow:
     @property
     def mean(self) -> float:
         """Of the regrets; infinite if a seed found nothing in time."""
-        return math.inf if None in self.regrets else statistics.fmean(self.regrets)
+        known = [regret for regret in self.regrets if regret is not None]
+        return statistics.fmean(known) if len(known) == len(self.regrets) else math.inf
 
 
 @dataclass(frozen=True)
@@ -122,14 +123,12 @@ def planted(slots: int = 7, candidates: int = 4, interactions: float = 0.3, seed
 def _surface(rows: Rows, shape: tuple[int, ...], interactions: float, rng: np.random.Generator) -> Array:
     """(A,) values from 0 to 1: a sum of parts, and pairs and triples of slots without one."""
     slots = len(shape)
-    parts = sum(rng.normal(size=shape[s])[rows[:, s]] for s in range(slots))
-    together = sum(
-        rng.normal(size=tuple(shape[s] for s in some))[tuple(rows[:, s] for s in some)]
-        for some in [
-            *((s, s + 1) for s in range(slots - 1)),
-            *(rng.choice(slots, 3, replace=False) for _ in range(slots)),
-        ]
-    )
+    parts = together = np.zeros(len(rows))
+    for s in range(slots):
+        parts = parts + rng.normal(size=shape[s])[rows[:, s]]
+    pairs = [(s, s + 1) for s in range(slots - 1)]
+    for some in [*pairs, *(tuple(rng.choice(slots, 3, replace=False).tolist()) for _ in range(slots))]:
+        together = together + rng.normal(size=tuple(shape[s] for s in some))[tuple(rows[:, s] for s in some)]
     together = together.reshape(shape) - together.mean()
     for s in range(slots):  # what a sum of parts could explain is taken out
         others = tuple(axis for axis in range(slots) if axis != s)

@@ -115,15 +115,8 @@ def plain(supernet: Supernet) -> Supernet:
     supernet = copy.deepcopy(supernet)
     for name, ours in list(supernet.named_modules()):
         if isinstance(ours, DepthwiseConv2d):
-            theirs = nn.Conv2d(
-                ours.in_channels,
-                ours.out_channels,
-                ours.kernel_size,
-                ours.stride,
-                ours.padding,
-                groups=ours.groups,
-                bias=False,
-            )
+            channels, size, stride = ours.in_channels, ours.kernel_size[0], ours.stride[0]
+            theirs = nn.Conv2d(channels, channels, size, stride, size // 2, groups=channels, bias=False)
             theirs.weight = ours.weight
             supernet.set_submodule(name, theirs)
     return supernet
@@ -205,19 +198,21 @@ def measure(
         recorded = torch.device(device).type == "cuda"
         # Recordings are made in the first steps and keep memory from then on, so on a GPU those steps are what counts.
         first = [peak_bytes(partial(_steps, step, n), device) for step, n in zip(steps, (2, RECORDED_BY)) if recorded]
-        timings = time_interleaved(steps, device=device, seconds=seconds, rounds=8)
-        peaks = first or [peak_bytes(step, device) for step in steps]
+        obvious, ours = time_interleaved(steps, device=device, seconds=seconds, rounds=8)
+        obvious_bytes, our_bytes = first or [peak_bytes(step, device) for step in steps]
         rows.append(
             Row(
-                space.name,
-                origins[space],
-                space.mask.shape[1],
-                len(space.slots),
-                batch_size,
-                torch.get_num_threads(),
-                *timings,
-                *peaks,
-                batch_size * step_macs(supernet) / rate,
+                space=space.name,
+                origin=origins[space],
+                candidates=space.mask.shape[1],
+                slots=len(space.slots),
+                batch_size=batch_size,
+                threads=torch.get_num_threads(),
+                obvious=obvious,
+                ours=ours,
+                obvious_bytes=obvious_bytes,
+                our_bytes=our_bytes,
+                floor_ms=batch_size * step_macs(supernet) / rate,
             )
         )
         if on_row is not None:

@@ -183,8 +183,17 @@ class SupernetBench(Bench[Scan]):
 
     def run(self, done: Sequence[Scan], on_row: Callable[[Scan], None]) -> Sequence[Scan]:
         images = data.by_name(self.known.recipe["data"]["name"])
-        how = {"samples": self.samples, "statistics": self.statistics, "equal_cost": self.equal_cost}
-        return measure(self.known, images, self.config, seeds=self.seeds, done=done, on_scan=on_row, **how)
+        return measure(
+            self.known,
+            images,
+            self.config,
+            seeds=self.seeds,
+            samples=self.samples,
+            statistics=self.statistics,
+            equal_cost=self.equal_cost,
+            done=done,
+            on_scan=on_row,
+        )
 
     def about(self) -> dict[str, Any]:
         return {"data": self.known.recipe["data"]}

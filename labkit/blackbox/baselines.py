@@ -1,6 +1,7 @@
 """Black-box searches to compare with: random, evolution, mutations of the archive, local search, and a library's."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,7 +108,8 @@ class Library:
         self.space, self.mask, self.goal, self.seed = space, space.mask.numpy(), goal, seed
         self.names = [f"slot {s}" for s in range(len(space.slots))]
         self.told: dict[bytes, Array] = {}
-        self.study, self.waiting = None, None  # until the first costs say how many objectives there are
+        self.study: Any = None  # until the first costs say how many objectives there are
+        self.waiting: tuple[Any, NDArray[np.int64]] | None = None  # a proposal whose cost is not known yet
 
     def propose(self, rows: Rows, costs: Array) -> Rows:
         if not len(rows):

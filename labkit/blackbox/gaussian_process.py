@@ -53,8 +53,9 @@ class GaussianProcess:
     def given(cls, rows: Rows, values: Array, rho: float, noise: float) -> "GaussianProcess":
         """With the correlation and the noise of an earlier fit."""
         y, centre, scale = _standard(values)
-        inverse = np.linalg.inv(rho ** differences(rows, rows) + noise * np.eye(len(y)))
-        alpha = inverse @ y
+        kernel = rho ** differences(rows, rows) + noise * np.eye(len(y))
+        inverse: Array = np.asarray(np.linalg.inv(kernel), dtype=np.float64)
+        alpha: Array = inverse @ y
         return cls(rows, rho, noise, centre, scale, alpha, inverse, max(float(y @ alpha) / len(y), 1e-12))
 
     def predict(self, rows: Rows) -> tuple[Array, Array]:

@@ -76,7 +76,8 @@ class Optimum:
         """The trials as points of error and milliseconds."""
         if len(self.trials[0].costs) != 2:
             raise InputError("a frontier needs two objectives: let the cost return (error, ms)")
-        return Frontier.of(Point(t.architecture, *t.costs, "black box", "black box") for t in self.trials)
+        of = lambda trial: Point(trial.architecture, trial.costs[0], trial.costs[1], "black box", "black box")
+        return Frontier.of(map(of, self.trials))
 
 
 def optimize(
@@ -121,7 +122,8 @@ def optimize(
     goal = Goal(_worst(worst), deadline_ms)
     trials = [] if log is None else _resumed(Path(log), space, method, seed, goal)
     proposer = make(space, goal, seed)
-    started, inside, waiting = time.perf_counter(), 0.0, []
+    started, inside = time.perf_counter(), 0.0
+    waiting: list[NDArray[np.int64]] = []
     limit = calls if getattr(proposer, "repeats", False) else min(calls, space.size)
     try:
         while len(trials) < limit:

@@ -151,7 +151,8 @@ class _Fitted:
             return likely * (_improvement(*predicted[0], in_time.min()) if len(in_time) else 1.0)
         if len(predicted) == 1:
             return _improvement(*predicted[0], self.costs.min())
-        return expected_hypervolume_gain(*predicted, self.costs[front(self.costs)], self.box)
+        first, second = predicted
+        return expected_hypervolume_gain(first, second, self.costs[front(self.costs)], self.box)
 
     def promise(self, rows: Rows, rng: np.random.Generator) -> Array:
         """(M,) how good the posterior means are under one random weighting, or in time."""
@@ -173,14 +174,14 @@ def anneal(
     hot = [(m.rows[:, :, None] == np.arange(mask.shape[1])).astype(float) for m in models]  # (N, S, K)
     parts = [m.agreement(policies) for m in models]  # (P, S, N)
     duals = [weights[:, j, None] * m.scale * m.alpha for j, m in enumerate(models)]  # (P, N)
-    size = sum(np.abs(weights[:, j]) * m.scale for j, m in enumerate(models))[:, None]  # (P, 1) of a usual difference
+    usual = np.sum([np.abs(weights[:, j]) * m.scale for j, m in enumerate(models)], axis=0)[:, None]  # (P, 1)
     for temperature in np.geomspace(0.5, 0.02, 6):
         for s in rng.permutation(len(mask)):
             cost = np.zeros((len(weights), mask.shape[1]))
             for j, model in enumerate(models):
                 rest = duals[j] * parts[j].prod(1) / parts[j][:, s]
                 cost += (1 - model.rho) * (rest @ hot[j][:, s])
-            logits = np.where(mask[s], -cost / (temperature * size), -np.inf)
+            logits = np.where(mask[s], -cost / (temperature * usual), -np.inf)
             chance = np.exp(logits - logits.max(1, keepdims=True))
             policies[:, s] = chance / chance.sum(1, keepdims=True)
             for j, model in enumerate(models):

@@ -48,6 +48,7 @@ def add(verbs) -> None:
     for name, (_, _, text) in BENCHES.items():
         added = add_verb(acts, name, bench, text, stopped=goes_on if name in RESUME else begins_anew)
         added.set_defaults(bench=name)
+        assert isinstance(added, _BenchParser)  # as `parser_class` has it
         added.bench = name
 
 
@@ -61,7 +62,7 @@ class _BenchParser(Parser):
 
     bench: str | None = None
 
-    def parse_known_args(self, args=None, namespace=None):  # type: ignore[override]
+    def parse_known_args(self, args=None, namespace=None):
         if self.bench is not None:
             name, self.bench = self.bench, None
             _add_options(self, name)

@@ -5,7 +5,7 @@ their number.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -37,7 +37,7 @@ def train_all(
     workers: int | None = None,
     *,
     test: bool = False,
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any], None, None]:
     """Rows (see `train_row`) as they are finished, by `workers` processes: all cores by default, 1 is this process.
 
     Args:

@@ -65,11 +65,11 @@ def to_text(found: Comparison, tabular: TabularBenchmark | None = None, latency:
             spread = lambda v: f" +- {v.std(ddof=1):4.2f} " if len(v) > 1 else " " * 9
             cells = "".join(f"{v.mean():9.2f}{spread(v)}" for v in values.T)
             lines.append(f"{method:24} {cells.rstrip()}")
-    for method in found.methods if tabular is not None else ():
-        chosen = [(found.latency_weights, row.ops) for row in found.rows if row.method == method]
-        if (followed := steering(tabular, chosen, latency)) is not None:
-            lines.append(f"{method}: {followed}")
     if tabular is not None:
+        for method in found.methods:
+            chosen = [(found.latency_weights, row.ops) for row in found.rows if row.method == method]
+            if (followed := steering(tabular, chosen, latency)) is not None:
+                lines.append(f"{method}: {followed}")
         lines += [f"{'ok  ' if holds else 'FAIL'} {sentence}" for sentence, holds in bars(found, tabular, latency)]
     lines += map(str, verdicts(found, tabular, latency))
     return "\n".join([*lines, *lacking])

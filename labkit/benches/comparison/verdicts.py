@@ -118,7 +118,7 @@ def steering(
     for ops in {ops for _, several in chosen for ops in several}:
         worth[ops] = tabular.realised_weight(tabular.space.architecture(ops), latency)
     logs = [
-        np.log([(w, worth[ops]) for w, ops in zip(*pair) if w > 0 and worth[ops] is not None]).reshape(-1, 2)
+        np.log([(w, own) for w, ops in zip(*pair) if w > 0 and (own := worth[ops]) is not None]).reshape(-1, 2)
         for pair in chosen
     ]
 

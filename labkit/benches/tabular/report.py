@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -192,5 +192,5 @@ def to_text(tabular: TabularBenchmark) -> str:
     return "\n".join(lines)
 
 
-def _tau(a: Iterable[float], b: Iterable[float]) -> Agreement:
-    return agreement(np.asarray(a), np.asarray(b))
+def _tau(a: Tensor, b: Tensor) -> Agreement:
+    return agreement(a.tolist(), b.tolist())

@@ -212,10 +212,9 @@ def _space(manifest: dict[str, Any]) -> SearchSpace:
 def save_timed(timed: Timed, space: SearchSpace, path: str | Path) -> Path:
     """Write latencies as JSON, a row an architecture in the order of `space`, rounded to nanoseconds."""
     rows = [
-        [str(a), timing.best_ms, timing.median_ms, timing.spread_ms, timing.n, table_ms]
-        for a, timing, table_ms in zip(space, timed.timings, timed.table_ms)
+        [str(a), *(round(ms, 6) for ms in (t.best_ms, t.median_ms, t.spread_ms)), t.n, round(table_ms, 6)]
+        for a, t, table_ms in zip(space, timed.timings, timed.table_ms)
     ]
-    rows = [[*row[:1], *(round(x, 6) for x in row[1:4]), row[4], round(row[5], 6)] for row in rows]
     value = {
         "kind": "end-to-end latencies",
         "schema": 1,
