@@ -1,5 +1,8 @@
 """What a runtime is before it adds anything of its own."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import pytest
 import torch
 
@@ -10,7 +13,7 @@ from labkit.runtimes.base import Preparation, Runtime, version_of
 class Bare(Runtime):
     name = "bare"
     dtypes = ("float32", "int8")
-    eight_bits = {"int8": "u8s8"}
+    eight_bits: ClassVar[Mapping[str, str]] = {"int8": "u8s8"}
 
 
 HOW = Preparation(torch.zeros(2, 3, 8, 8))

@@ -38,7 +38,7 @@ def test_a_class_and_an_instance_are_registered_alike():
 def test_a_name_is_taken_once_unless_it_is_replaced():
     first, second = Twice(), Twice()
     register_runtime(first)
-    with pytest.raises(lk.InputError, match="'twice' is registered already, .*replace=True to labkit.register_runtime"):
+    with pytest.raises(lk.InputError, match=r"'twice' is registered already.*replace=True to labkit.register_runtime"):
         register_runtime(second)
     assert runtime("twice") is first
     register_runtime(second, replace=True)
@@ -53,7 +53,7 @@ def test_an_instance_never_takes_the_place_of_another_in_silence():
 
 @pytest.mark.parametrize("wrong", [object(), "twice", dict, lambda network: network])
 def test_what_is_no_runtime_is_refused(wrong):
-    with pytest.raises(lk.InputError, match="a runtime is a subclass of labkit.runtimes.Runtime; got"):
+    with pytest.raises(lk.InputError, match=r"a runtime is a subclass of labkit.runtimes.Runtime; got"):
         register_runtime(wrong)
 
 
@@ -79,7 +79,7 @@ def test_a_dtype_and_a_device_that_it_does_not_take_are_refused():
     assert usable(made) is made and loaded(made) is made
     with pytest.raises(lk.InputError, match="twice takes float32; got 'int8'"):
         usable(made, "int8")
-    with pytest.raises(lk.InputError, match="twice runs on cpu; got 'cuda', for which: .*torch-cuda-graph"):
+    with pytest.raises(lk.InputError, match=r"twice runs on cpu; got 'cuda', for which: .*torch-cuda-graph"):
         usable(made, device="cuda")
 
 
