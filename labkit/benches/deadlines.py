@@ -359,7 +359,7 @@ class DeadlineBench(Bench[Row | Searched]):
         return (*rows, *found)
 
     def _images(self, name: str) -> ImageSet:
-        limited = {"limit": self.limit} if self.limit is not None and name.startswith("folder:") else {}
+        limited: dict[str, Any] = {"limit": self.limit} if self.limit is not None and name.startswith("folder:") else {}
         return image_sets.by_name(name, **limited)
 
     def verdicts(self, rows: Sequence[Row | Searched]) -> Verdicts:
@@ -416,4 +416,4 @@ def _apart(rows: Iterable[Row | Searched]) -> tuple[tuple[Row, ...], tuple[Searc
 
 def load(source: str | Path = "deadlines") -> tuple[Row, ...]:
     """The rows of a bench that was saved, on the tabular benchmark: a file, or the name of a shipped one."""
-    return record.load(DeadlineBench, source).rows
+    return _apart(record.load(DeadlineBench, source).rows)[0]

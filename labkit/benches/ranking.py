@@ -142,8 +142,9 @@ def train_missing(
             started = time.process_time()
             found = train_row(Job(architecture, seed), space, images, config)
             spent = round(time.process_time() - started, 2)
-            errors = (round(1 - found[f"{part}_accuracy"], 6) for part in ("valid", "test"))
-            rows.append(Trained(str(architecture), seed, round(table.table_ms(architecture), 6), *errors, spent))
+            valid, test = (round(1 - found[f"{part}_accuracy"], 6) for part in ("valid", "test"))
+            ms = round(table.table_ms(architecture), 6)
+            rows.append(Trained(str(architecture), seed, ms, valid, test, spent))
             storage.append_line(log, asdict(rows[-1]))
             on_row(rows[-1])
             if asked():
@@ -267,7 +268,7 @@ class RankingBench(Bench[Score]):
     @cached_property
     def images(self) -> ImageSet:
         """The images that all learn from."""
-        limited = {} if self.limit is None else {"limit": self.limit}
+        limited: dict[str, Any] = {} if self.limit is None else {"limit": self.limit}
         return image_sets.by_name(self.data, **limited)
 
     @cached_property
