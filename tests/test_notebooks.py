@@ -12,12 +12,13 @@ import sys
 import pytest
 
 from labkit.course import editions, headless
+from labkit.system import storage
 
 pytestmark = pytest.mark.notebooks
 
-ROOT = headless.NOTEBOOKS.parent
+ROOT = storage.NOTEBOOKS.parent
 NOTEBOOKS = headless.notebooks()
-SOLUTIONS = headless.notebooks(headless.NOTEBOOKS / "solutions")
+SOLUTIONS = headless.notebooks(storage.NOTEBOOKS / "solutions")
 
 # What a notebook may take on two free cores. A CI machine is not free, so a test fails only beyond half as much again,
 # or three times as much where other tests run beside it: they take one of two cores, and such machines differ by half

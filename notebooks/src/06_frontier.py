@@ -274,7 +274,7 @@ print("(ten deadlines have at most ten best networks: who always finds them find
 # ## Drag and see
 #
 # Here is the recorded study with one weight. Filled dots are chosen by some weight, diamonds are on the frontier and
-# chosen by none, small grey dots are beaten. The table below it is the chosen architecture, layer by layer.
+# chosen by none, small grey dots are dominated. The table below it is the chosen architecture, layer by layer.
 
 # %% tags=["keep_output"]
 HTML(lk.widgets.explorer.static_picture(scene))

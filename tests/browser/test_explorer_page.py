@@ -186,10 +186,10 @@ def test_a_click_and_the_keys_choose_by_hand(tab, scene):
 
 
 def slowest_on_screen(page):
-    """The right end of the cloud of beaten points, in page coordinates."""
+    """The right end of the cloud of dominated points, in page coordinates."""
     return page.evaluate("""() => {
       const svg = document.querySelector(".cloud svg").getBoundingClientRect();
-      const places = [...document.querySelector(".beaten").getAttribute("d").matchAll(/M(\\S+) (\\S+)h/g)];
+      const places = [...document.querySelector(".dominated").getAttribute("d").matchAll(/M(\\S+) (\\S+)h/g)];
       const [x, y] = places.map((m) => [+m[1], +m[2]]).sort((a, b) => b[0] - a[0])[0];
       return [svg.left + x, svg.top + y];
     }""")

@@ -7,9 +7,10 @@ import pytest
 from nbformat.v4 import new_output
 
 from labkit.course import editions, headless
+from labkit.system import storage
 from labkit.system.errors import InputError
 
-ROOT = headless.NOTEBOOKS.parent
+ROOT = storage.NOTEBOOKS.parent
 
 # The smallest notebook that passes the lint.
 SOURCE = '''# %% [markdown] tags=["nb-header"]

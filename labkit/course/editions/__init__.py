@@ -12,9 +12,6 @@
 Outputs live only on the learner edition's cells tagged `keep_output`; `execute_static` puts them there.
 """
 
-from labkit.course.editions.building import build as build
-from labkit.course.editions.building import check as check
-from labkit.course.editions.building import execute_static as execute_static
-from labkit.course.editions.linting import lint as lint
-from labkit.course.editions.sources import exercise_cells as exercise_cells
-from labkit.course.editions.sources import sources as sources
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

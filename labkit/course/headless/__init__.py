@@ -6,23 +6,6 @@ parameters checked -> banned code refused -> papermill in its own process, offli
 -> the written notebook searched for everything papermill passes over.
 """
 
-from labkit.course.headless.banned import calls as calls
-from labkit.course.headless.banned import code_problems as code_problems
-from labkit.course.headless.parameters import NOT_LITERAL as NOT_LITERAL
-from labkit.course.headless.parameters import parameter_defaults as parameter_defaults
-from labkit.course.headless.reading import heading as heading
-from labkit.course.headless.reading import parsed as parsed
-from labkit.course.headless.reading import read_notebook as read_notebook
-from labkit.course.headless.reading import sections as sections
-from labkit.course.headless.reading import tags as tags
-from labkit.course.headless.reading import where as where
-from labkit.course.headless.running import find as find
-from labkit.course.headless.running import notebooks as notebooks
-from labkit.course.headless.running import run as run
-from labkit.course.headless.running import run_all as run_all
-from labkit.course.headless.sandboxing import KERNELSPEC as KERNELSPEC
-from labkit.course.headless.sandboxing import OFFLINE as OFFLINE
-from labkit.course.headless.sandboxing import sandbox as sandbox
-from labkit.course.headless.supervising import Ended as Ended
-from labkit.course.headless.supervising import supervise as supervise
-from labkit.system.storage import NOTEBOOKS as NOTEBOOKS
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)  # papermill_main must import no nbformat by it

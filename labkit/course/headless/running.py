@@ -120,40 +120,13 @@ def run(
     return RunReport(notebook.stem, ended.seconds, ended.peak_rss_mb, ran, problems)
 
 
-# `python -m papermill`, with two repairs that must be made inside its process:
-# - jsonschema builds a grammar of internet addresses (1.5 s) to check a format that no notebook has, and does
-#   without where the package is missing;
-# - nbclient answers an Output widget through the socket on which it waits for the cell's end, and so can miss
-#   that end and wait for the whole cell timeout (jupyter/nbclient#312; 1 run in 6 of a notebook with widgets
-#   on two busy cores). Asking again every 0.2 s finds the message.
-_PAPERMILL = """\
-import sys
-sys.modules["rfc3987_syntax"] = None
-
-from queue import Empty
-from time import monotonic
-from jupyter_client.channels import AsyncZMQSocketChannel
-
-async def get_msg(self, timeout=None):
-    end = float("inf") if timeout is None else monotonic() + timeout
-    while True:
-        left = max(0.0, end - monotonic())
-        if await self.socket.poll(int(1000 * min(left, 0.2))):
-            return await self._recv()
-        if monotonic() >= end:
-            raise Empty
-
-AsyncZMQSocketChannel.get_msg = get_msg
-
-from papermill.cli import papermill
-papermill()
-"""
+PAPERMILL = "labkit.course.headless.papermill_main"  # run by `python -m`
 
 
 def _papermill(source: Path, target: Path, values: dict[str, Any], cell_s: float, cwd: Path, box: Sandbox) -> list[str]:
     import yaml  # papermill's own format for parameters; JSON's 1e-05 would reach it as text
 
-    command = [sys.executable, "-c", _PAPERMILL, str(source), str(target), "--no-progress-bar"]
+    command = [sys.executable, "-m", PAPERMILL, str(source), str(target), "--no-progress-bar"]
     command += ["--kernel", "python3", "--language", "python", "--cwd", str(cwd)]
     command += ["--execution-timeout", str(math.ceil(cell_s))]
     if values:

@@ -31,7 +31,7 @@ const CSS = `
   .cloud { cursor: pointer }
   path, .ring, .was { fill: none; stroke: var(--ink) }
   .line { stroke: var(--line) }
-  .beaten { stroke: var(--soft); stroke-opacity: .5; stroke-width: 6; stroke-linecap: round }
+  .dominated { stroke: var(--soft); stroke-opacity: .5; stroke-width: 6; stroke-linecap: round }
   .hit { stroke: var(--hit); stroke-width: 10; stroke-linecap: round }
   .miss { fill: var(--paper); stroke: var(--miss); stroke-width: 2 }
   .ring, .changed { stroke: var(--ink); stroke-width: 3 }
@@ -85,7 +85,7 @@ ${row("hand", "along the frontier", 0, frontier.length - 1, 1)}</div>
 <div class="wrap"><div class="cloud"></div><div class="parts"></div></div>
 <div class="wrap note">${key("hit", "●", `chosen by some weight (${reachable.length})`)}
 ${key("miss", "◇", `on the frontier, chosen by no weight (${frontier.length - reachable.length})`)}
-${key("soft", "•", `beaten by another (${points.length - frontier.length})`)}
+${key("soft", "•", `dominated (${points.length - frontier.length})`)}
 ${key("ink", "◯", "chosen")}${key("ink", "╌╌", "equal cost")}${key("soft", "┄┄", "choice before")}</div>
 <div class="note">Error: ${escape(data.error_from)}. Latency: ${escape(data.latency_from)}; ${escape(data.card)}.</div>
 <details><summary>Frontier as a table</summary><table></table></details>
@@ -183,7 +183,7 @@ export function render({ model, el }) {
     const x = scale(axes.ms, left, right), y = scale(axes.error, base, top);
     const places = points.map(([error, time]) => [x(time), y(100 * error)]);
     const tick = (path, x, y, anchor, text) => `<path class="line" d="${path}"/><text x="${x}" y="${y}" text-anchor="${anchor}">${text}</text>`;
-    const kinds = points.map((_, i) => (hull.has(i) ? "hit" : frontier.includes(i) ? "miss" : "beaten"));
+    const kinds = points.map((_, i) => (hull.has(i) ? "hit" : frontier.includes(i) ? "miss" : "dominated"));
     const all = (kind, shape) => `<path class="${kind}" d="${places.filter((_, i) => kinds[i] === kind).map(shape).join("")}"/>`;
     const stairs = frontier.map((i, k) => `V${places[i][1]}H${places[frontier[k + 1]]?.[0] ?? right}`);
     plot = { x, y, top, base, places, height, panel: stacked ? Math.min(room, 600) : room - width - 16 };
@@ -191,7 +191,7 @@ export function render({ model, el }) {
 <text class="soft" y="12">error (%)</text>${tick("", right, height - 6, "end", "latency (ms)")}
 ${axes.error.ticks.map(([text, v]) => tick(`M${left} ${y(v)}H${right}`, left - 8, y(v) + 4, "end", text)).join("")}
 ${axes.ms.ticks.map(([text, v]) => tick(`M${x(v)} ${top}V${base}`, x(v), base + 18, "middle", text)).join("")}
-${all("beaten", dot)}<path d="M${places[frontier[0]][0]} ${top}${stairs.join("")}"/><path class="was"/>
+${all("dominated", dot)}<path d="M${places[frontier[0]][0]} ${top}${stairs.join("")}"/><path class="was"/>
 <svg x="${left}" y="${top}" width="${right - left}" height="${base - top}"><path class="equal" transform="translate(-${left} -${top})"/></svg>
 ${all("miss", diamond)}${all("hit", dot)}<circle class="ring" r="11"/></svg>`;
   }
