@@ -1,12 +1,12 @@
 """A sweep of latency weights beside everything that was evaluated on one set of shared weights."""
 
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from labkit import spaces
 from labkit.data import ImageSet
 from labkit.latency.table import LatencyTable
 from labkit.networks.supernet import Supernet
@@ -15,10 +15,10 @@ from labkit.oneshot.config import SearchConfig
 from labkit.oneshot.evaluation import evaluate
 from labkit.oneshot.searching import sweep
 from labkit.pareto import Frontier, Point
-from labkit.spaces import SearchSpace
+from labkit.spaces import SearchSpace, registry
 from labkit.system import storage
 from labkit.system.device import today, versions
-from labkit.system.errors import InputError
+from labkit.system.errors import damaged
 
 
 @dataclass(frozen=True)
@@ -80,42 +80,77 @@ def study(
     )
 
 
+@dataclass(frozen=True)
+class _Pick:
+    """What was chosen for a latency weight, as a file has it."""
+
+    latency_weight: float
+    ops: str
+    error: float
+
+    @classmethod
+    def of(cls, latency_weight: float, point: Point) -> "_Pick":
+        return cls(latency_weight, str(point.architecture), point.error)
+
+
+@dataclass(frozen=True)
+class _Saved:
+    """A study as its file has it."""
+
+    kind: ClassVar[str] = "study"
+    schema: ClassVar[int] = 1
+    space: dict[str, Any]
+    data: dict[str, Any]
+    made: dict[str, Any]
+    picks: tuple[_Pick, ...]
+    random: tuple[_Pick, ...]
+    points: tuple[tuple[str, float], ...]
+    table: dict[str, Any]
+
+
 def save_study(study: Study, path: str | Path) -> Path:
-    """One readable JSON file; architectures as their names, the table inside."""
-    pair = lambda weight, point: {"latency_weight": weight, "ops": str(point.architecture), "error": point.error}
-    return storage.write_json(
-        path,
-        {
-            "kind": "study",
-            "schema": 1,
-            "space": {"name": study.space.name, "classes": study.space.classes},
-            "data": study.data,
-            "made": study.made,
-            "picks": [pair(*row) for row in study.picks],
-            "random": [pair(*row) for row in study.random],
-            "points": [[str(p.architecture), p.error] for p in study.points],
-            "table": study.table.to_json(),
-        },
+    """Write a study as one readable JSON file: architectures as their names, the table inside.
+
+    Args:
+        study: The study.
+        path: The file; its folder is made if need be.
+
+    Returns:
+        `path`.
+    """
+    saved = _Saved(
+        space=registry.record(study.space),
+        data=study.data,
+        made=study.made,
+        picks=tuple(itertools.starmap(_Pick.of, study.picks)),
+        random=tuple(itertools.starmap(_Pick.of, study.random)),
+        points=tuple((str(p.architecture), p.error) for p in study.points),
+        table=study.table.to_json(),
     )
+    return storage.write_record(path, saved)
 
 
 def load_study(path: str | Path) -> Study:
-    """A study that `save_study` wrote. A bare name is looked up in `data/results`."""
+    """Read a study that `save_study` wrote.
+
+    Args:
+        path: A file, or the name of a shipped result.
+
+    Raises:
+        InputError: There is no such file, it is damaged, or its space is another one now.
+    """
     path = storage.result_file(path)
-    value = storage.read_json(path, "study", 1)
-    try:
-        space = spaces.by_name(value["space"]["name"], value["space"]["classes"])
-        table = LatencyTable.from_json(value["table"])
+    saved = storage.read_record(path, _Saved)
+    with damaged(path, "make the study again"):
+        space, table = registry.of_record(saved.space), LatencyTable.from_json(saved.table)
 
         def point(ops: str, error: float) -> Point:
             architecture = space.architecture(ops)
             return Point(architecture, error, table.table_ms(architecture))
 
         picks, random = (
-            tuple((row["latency_weight"], point(row["ops"], row["error"])) for row in value[key])
-            for key in ("picks", "random")
+            tuple((pick.latency_weight, point(pick.ops, pick.error)) for pick in chosen)
+            for chosen in (saved.picks, saved.random)
         )
-        points = tuple(point(*row) for row in value["points"])
-        return Study(points, picks, random, space, table, value["data"], value["made"])
-    except (KeyError, TypeError) as problem:
-        raise InputError(f"{path} is a damaged study: {type(problem).__name__} {problem}") from None
+        points = tuple(itertools.starmap(point, saved.points))
+        return Study(points, picks, random, space, table, saved.data, saved.made)

@@ -170,26 +170,26 @@ def test_without_a_truth_what_was_chosen_is_trained(space, table, tmp_path, monk
     text = comparison.to_text(begun)
     assert "chosen networks are not trained yet: what is of seed 0 is left out" in text
     assert "a verdict takes two seeds, and there is none" in text
-    before = {row["ops"]: row for row in begun.trained}
-    assert before and not reads and not any("test_accuracy" in row for row in before.values()), "still choosing"
+    before = {row.ops: row for row in begun.trained}
+    assert before and not reads and all(row.test_accuracy is None for row in before.values()), "still choosing"
     made = again()
     assert "random, selected" not in made.methods, "it was not asked for"
     chosen = {(ops, row.seed) for row in made.rows for ops in row.ops}
-    tested = {(row["ops"], row["seed"]): row for row in made.trained if "test_accuracy" in row}
+    tested = {row.job: row for row in made.trained if row.test_accuracy is not None}
     assert set(tested) == chosen and len(reads) == len(chosen), "the test part is read once a chosen network"
-    assert not made.missing() and len({(row["ops"], row["seed"]) for row in made.trained}) == len(made.trained)
+    assert not made.missing() and len({row.job for row in made.trained}) == len(made.trained)
     assert len(made.trained) > len(chosen), "the baseline from scratch looked at more than it chose"
     (scratch,) = (row for row in made.rows if (row.method, row.seed) == (SCRATCH, 0))
     for ops in scratch.ops:
-        assert tested[ops, 0]["valid_accuracy"] == before[ops]["valid_accuracy"], "the network that was chosen"
+        assert tested[ops, 0].valid_accuracy == before[ops].valid_accuracy, "the network that was chosen"
     row = made.trained[-1]
     with parallel.one_thread():
-        job = parallel.Job(space.architecture(row["ops"]), row["seed"])
+        job = parallel.Job(space.architecture(row.ops), row.seed)
         alone = parallel.train_row(job, space, images, ONCE)
-    assert alone["test_accuracy"] == row["test_accuracy"]
+    assert alone["test_accuracy"] == row.test_accuracy
     costs = made.costs(OURS)
     (first,) = (r for r in made.rows if (r.method, r.seed) == (OURS, 0))
-    wrong = {job: 1 - r["test_accuracy"] for job, r in tested.items()}
+    wrong = {job: 1 - r.test_accuracy for job, r in tested.items()}
     ms = table.table_ms(space.architecture(first.ops[1]))
     assert costs.shape == (2, 2) and costs[0, 1] == pytest.approx(wrong[first.ops[1], 0] + 2.0 * ms)
     loaded = comparison.load(out)

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 import labkit as lk
-from labkit.benches import study as studies
 from labkit.networks.training import TrainConfig
 from labkit.oneshot.config import SearchConfig
 from labkit.runs import run as runs
@@ -206,22 +205,3 @@ def test_a_training_that_was_stopped_is_not_taken_for_the_one_before(saved, digi
     _, accuracy = runs.train_chosen(run, digits, TrainConfig(epochs=1))
     network, read_back = runs.train_chosen(run, digits, TrainConfig(epochs=1))
     assert accuracy == read_back == pytest.approx(1 - lk.error(network, digits.test))
-
-
-def test_study_round_trip(space, digits, table, tmp_path):
-    study = studies.study(lk.Supernet(space), digits, table, (0.0, 5.0), TINY)
-    assert len(study.picks) == len(study.random) == 2
-    loaded = studies.load_study(studies.save_study(study, tmp_path / "s.json"))
-    assert [(w, p.architecture) for w, p in loaded.picks] == [(w, p.architecture) for w, p in study.picks]
-    assert loaded.points == study.points
-    assert loaded.random[1][1].latency_ms <= loaded.random[0][1].latency_ms
-
-
-def test_the_shipped_study_holds_the_whole_space(space):
-    study = studies.load_study("five_layer-glyphs")
-    assert {p.architecture for p in study.points} == set(space)
-    assert study.made["command"].startswith("python -m labkit study") and study.table.card.origin == "recorded"
-    errors = {p.architecture: p.error for p in study.points}
-    assert all(errors[p.architecture] == p.error for _, p in study.picks), "judged on the same weights"
-    latencies = [p.latency_ms for _, p in study.picks]
-    assert latencies[0] > latencies[-1], "a dearer millisecond buys a faster network"

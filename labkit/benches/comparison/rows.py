@@ -1,18 +1,17 @@
 """What a comparison is made of: a line a method and seed, and what training made of what was chosen. As a file too."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from labkit import spaces
-from labkit.benches.tabular.table import TabularBenchmark
+from labkit.benches.tabular.table import TabularBenchmark, TrainedNetwork
 from labkit.latency.table import LatencyTable
 from labkit.networks.parallel import Job
-from labkit.spaces import SearchSpace
+from labkit.spaces import SearchSpace, registry
 from labkit.system import storage
-from labkit.system.errors import InputError
+from labkit.system.errors import InputError, damaged
 
 KIND, SCHEMA = "comparison", 1
 SWEEP, OURS = "sweep", "sweep, selected"
@@ -29,7 +28,7 @@ class Row:
     seed: int
     ops: tuple[str, ...]
     judged: int  # architectures that it looked at
-    passes: float  # image passes
+    passes: int  # image passes
     seconds: float
 
 
@@ -44,7 +43,7 @@ class Comparison:
     made: dict[str, Any]
     rows: tuple[Row, ...] = ()
     # Without a tabular benchmark, rows like its own; the seed is the search's. Chosen networks have a test accuracy.
-    trained: tuple[dict[str, Any], ...] = ()
+    trained: tuple[TrainedNetwork, ...] = ()
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -93,35 +92,57 @@ class Comparison:
 
     def _tested(self) -> dict[tuple[str, int], float]:
         """Test accuracy by architecture and seed."""
-        return {(row["ops"], row["seed"]): row["test_accuracy"] for row in self.trained if "test_accuracy" in row}
+        return {row.job: row.test_accuracy for row in self.trained if row.test_accuracy is not None}
+
+
+@dataclass(frozen=True)
+class _Saved:
+    """A comparison as its file has it."""
+
+    kind: ClassVar[str] = KIND
+    schema: ClassVar[int] = SCHEMA
+    space: dict[str, Any]
+    latency_weights: tuple[float, ...]
+    asked: dict[str, Any]
+    made: dict[str, Any]
+    trained: tuple[TrainedNetwork, ...]
+    table: dict[str, Any]
+    rows: tuple[Row, ...]
 
 
 def save(found: Comparison, path: str | Path) -> Path:
-    """One readable JSON file."""
-    value = {
-        "kind": KIND,
-        "schema": SCHEMA,
-        "space": {"name": found.space.name, "classes": found.space.classes, "digest": found.space.digest},
-        "latency_weights": list(found.latency_weights),
-        "asked": found.asked,
-        "made": found.made,
-        "trained": list(found.trained),
-        "table": found.table.to_json(),
-    }
-    return storage.write_json(path, value, [asdict(row) for row in found.rows])
+    """Write a comparison as one readable JSON file.
+
+    Args:
+        found: The comparison.
+        path: The file; its folder is made if need be.
+
+    Returns:
+        `path`.
+    """
+    saved = _Saved(
+        space=registry.record(found.space),
+        latency_weights=found.latency_weights,
+        asked=found.asked,
+        made=found.made,
+        trained=found.trained,
+        table=found.table.to_json(),
+        rows=found.rows,
+    )
+    return storage.write_record(path, saved)
 
 
 def load(path: str | Path) -> Comparison:
-    """A comparison that `save` wrote. A bare name is looked up in `data/results`."""
+    """Read a comparison that `save` wrote.
+
+    Args:
+        path: A file, or the name of a shipped result.
+
+    Raises:
+        InputError: There is no such file, it is damaged, or its space is another one now.
+    """
     path = storage.result_file(path)
-    value = storage.read_json(path, KIND, SCHEMA)
-    try:
-        space = spaces.by_name(value["space"]["name"], value["space"]["classes"])
-        if space.digest != value["space"]["digest"]:
-            raise InputError(f"{path} is of another {space.name} ({value['space']['digest']})")
-        rows = tuple(Row(**{**row, "ops": tuple(row["ops"])}) for row in value["rows"])
-        table = LatencyTable.from_json(value["table"])
-        weights = tuple(value["latency_weights"])
-        return Comparison(space, table, weights, value["asked"], value["made"], rows, tuple(value["trained"]))
-    except (KeyError, TypeError) as problem:
-        raise InputError(f"{path} is a damaged comparison: {type(problem).__name__} {problem}") from None
+    saved = storage.read_record(path, _Saved)
+    with damaged(path, "make the comparison again"):
+        space, table = registry.of_record(saved.space), LatencyTable.from_json(saved.table)
+    return Comparison(space, table, saved.latency_weights, saved.asked, saved.made, saved.rows, saved.trained)

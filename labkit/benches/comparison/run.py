@@ -12,7 +12,7 @@ import torch
 
 from labkit.benches.comparison.rows import OURS, SCAN, SCRATCH, SELECTED, SHARED, SWEEP, Comparison, Row, load, save
 from labkit.benches.record import in_sittings
-from labkit.benches.tabular.table import TabularBenchmark
+from labkit.benches.tabular.table import TabularBenchmark, TrainedNetwork
 from labkit.benches.tabular.timing import LARGEST
 from labkit.blackbox.loop import METHODS
 from labkit.data import ImageSet
@@ -107,11 +107,12 @@ class _Notes:
         save(self.found, self.out)
         self.on_row(row)
 
-    def train(self, trained: dict[str, Any]) -> None:
-        job = lambda row: (row["ops"], row["seed"])
-        others = [row for row in self.found.trained if job(row) != job(trained)]
-        self.found = replace(self.found, trained=(*others, trained))
+    def train(self, trained: dict[str, Any]) -> TrainedNetwork:
+        new = TrainedNetwork(**trained)
+        others = [row for row in self.found.trained if row.job != new.job]
+        self.found = replace(self.found, trained=(*others, new))
         save(self.found, self.out)
+        return new
 
 
 def _one_seed(seed, notes, data, config, selection, baselines, estimators, tabular, trainer) -> None:
@@ -185,9 +186,9 @@ def _from_scratch(notes, supernet, config, tabular, trainer, seconds) -> tuple[S
     jobs = [Job(architecture, config.seed) for architecture in dict.fromkeys(order)]
     if tabular is None:
         rows = _in_time(jobs, notes, trainer, seconds)
-        some = [space.architecture(row["ops"]) for row in rows]
-        points = [Point(a, 1 - row["valid_accuracy"], table.table_ms(a), "trained") for a, row in zip(some, rows)]
-        spent = sum(row["seconds"] for row in rows) / notes.cores
+        some = [space.architecture(row.ops) for row in rows]
+        points = [Point(a, 1 - row.valid_accuracy, table.table_ms(a), "trained") for a, row in zip(some, rows)]
+        spent = sum(row.seconds for row in rows) / notes.cores
     else:
         some = [job.architecture for job in jobs[: affordable(tabular, seconds, notes.cores)]]
         error = tabular.valid_error[:, config.seed % tabular.seeds].tolist()
@@ -203,17 +204,16 @@ def _from_scratch(notes, supernet, config, tabular, trainer, seconds) -> tuple[S
     )
 
 
-def _in_time(jobs, notes, trainer, seconds) -> list[dict[str, Any]]:
+def _in_time(jobs, notes, trainer, seconds) -> list[TrainedNetwork]:
     """Rows of what can be trained in `seconds` of all cores, with what was trained before a stop; at least one."""
     waiting = {(str(job.architecture), job.seed): job for job in jobs}
-    rows = [row for row in notes.found.trained if waiting.pop((row["ops"], row["seed"]), None)]
-    left = seconds * notes.cores - sum(row["seconds"] for row in rows)
+    rows = [row for row in notes.found.trained if waiting.pop(row.job, None)]
+    left = seconds * notes.cores - sum(row.seconds for row in rows)
     if left > 0 or not rows:
         with closing(trainer(list(waiting.values()))) as training:
             for row in training:
-                notes.train(row)
-                rows.append(row)
-                left -= row["seconds"]
+                rows.append(notes.train(row))
+                left -= rows[-1].seconds
                 if left <= 0:
                     break
     return rows

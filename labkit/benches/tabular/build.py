@@ -9,11 +9,11 @@ from typing import Any
 from tqdm.auto import tqdm
 
 import labkit.data
-from labkit.benches.tabular.table import KIND, SCHEMA, TabularBenchmark
+from labkit.benches.tabular.table import Manifest, TabularBenchmark, read_trained
 from labkit.benches.tabular.timing import LARGEST
 from labkit.networks.parallel import Job, train_all
 from labkit.networks.training import RECIPE, TrainConfig
-from labkit.spaces import SearchSpace
+from labkit.spaces import SearchSpace, registry
 from labkit.system import storage
 from labkit.system.device import device_name, today, versions
 from labkit.system.errors import InputError
@@ -47,10 +47,10 @@ def build(
     }
     _open(folder, space, recipe, seeds, command)
     path = folder / "trained.jsonl"
-    rows = storage.resume_lines(path)
-    done = {(row["ops"], row["seed"]) for row in rows}
+    storage.resume_lines(path)
+    done = {row.job for row in read_trained(path)}
     jobs = [job for job in _jobs(space, seeds) if (str(job.architecture), job.seed) not in done]
-    with tqdm(total=space.size * seeds, initial=len(rows), disable=not progress, desc="tabular", mininterval=1) as bar:
+    with tqdm(total=space.size * seeds, initial=len(done), disable=not progress, desc="tabular", mininterval=1) as bar:
         with closing(train_all(jobs, space, images, config, workers, test=True)) as trained:
             for row in trained:
                 storage.append_line(path, row)
@@ -98,12 +98,10 @@ def _open(folder: Path, space: SearchSpace, recipe: dict[str, Any], seeds: int, 
     path = folder / "manifest.json"
     made = {"command": command, "device": device_name(), "versions": versions(), "date": today()}
     if path.exists():
-        old = storage.read_json(path, KIND, SCHEMA)
-        if old.get("space", {}).get("digest") != space.digest or old.get("recipe") != recipe:
+        old = storage.read_record(path, Manifest)
+        if old.space.get("digest") != space.digest or old.recipe != recipe:
             raise InputError(
                 f"{folder} holds a tabular benchmark of another space or recipe: name another folder, or delete it"
             )
-        seeds, made = max(seeds, old["seeds"]), old["made"]
-    name = {"name": space.name, "classes": space.classes, "digest": space.digest}
-    manifest = {"kind": KIND, "schema": SCHEMA, "space": name, "seeds": seeds, "recipe": recipe, "made": made}
-    storage.write_json(path, manifest)
+        seeds, made = max(seeds, old.seeds), old.made
+    storage.write_record(path, Manifest(registry.record(space), seeds, recipe, made))

@@ -10,26 +10,56 @@ latency/<device>/<runtime>-b<batch>.json   all architectures timed end to end un
 In shapes: A architectures in the order in which the space is iterated, R seeds.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from labkit import spaces
 from labkit.estimators.costs import LatencyCost, TabularCost
 from labkit.latency.cards import Card, Timing
 from labkit.networks.complexity import Complexity
 from labkit.pareto import Frontier, Point
-from labkit.spaces import Architecture, SearchSpace
+from labkit.spaces import Architecture, SearchSpace, registry
 from labkit.system import storage
-from labkit.system.errors import InputError
+from labkit.system.errors import InputError, damaged
 
 KIND, SCHEMA = "tabular benchmark", 1
 DEFAULT_LATENCY = "onnxruntime-b1"  # nearest to pooling < 3x3 < 5x5 at batch 1; eager PyTorch pools slowly
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedNetwork:
+    """A network after one training from scratch, as a row of a file.
+
+    Attributes:
+        ops: The architecture, as it prints.
+        seed: Of the training.
+        valid_accuracy: Fraction of the validation images.
+        test_accuracy: Fraction of the test images; None while these may not be looked at.
+        epochs: Of the training.
+        parameters, macs, activations: As `Complexity` has them.
+        seconds: Of the training, on one core.
+    """
+
+    ops: str
+    seed: int
+    valid_accuracy: float
+    test_accuracy: float | None = None
+    epochs: int
+    parameters: int
+    macs: int
+    activations: int
+    seconds: float
+
+    @property
+    def job(self) -> tuple[str, int]:
+        """The architecture and the seed."""
+        return self.ops, self.seed
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,82 +188,150 @@ class TabularBenchmark:
         return float(np.sqrt(weights[near[0]] * weights[near[-1]]))
 
 
+@dataclass(frozen=True)
+class Manifest:
+    """What a tabular benchmark is of, as its folder has it.
+
+    Attributes:
+        space: The record of the space (`spaces.registry.record`).
+        seeds: How many times each architecture is trained.
+        recipe: "data": the images and how to make them; "training": the fields of a `TrainConfig` but the seed.
+        made: Command, versions, device and date.
+    """
+
+    kind: ClassVar[str] = KIND
+    schema: ClassVar[int] = SCHEMA
+    space: dict[str, Any]
+    seeds: int
+    recipe: dict[str, Any]
+    made: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise InputError(f"a tabular benchmark needs at least one seed; got {self.seeds}")
+
+
 def load(source: str | Path = "five_layer") -> TabularBenchmark:
-    """A tabular benchmark that `build` made: a folder, or the name of a shipped one."""
+    """Read a tabular benchmark.
+
+    Args:
+        source: A folder that `build` filled, or the name of a shipped one.
+
+    Raises:
+        InputError: There is none, it is damaged or lacks networks, or its space is another one now.
+    """
     folder = Path(source)
     if not folder.exists() and len(folder.parts) == 1:
         folder = storage.DATA / "tabular" / folder.name
-    manifest = storage.read_json(folder / "manifest.json", KIND, SCHEMA)
-    try:
-        space = _space(manifest)
-        rows = {(row["ops"], row["seed"]): row for row in storage.read_lines(folder / "trained.jsonl")}
-        seeds = manifest["seeds"]
-        missing = [(str(a), seed) for a in space for seed in range(seeds) if (str(a), seed) not in rows]
-        if missing:
-            raise InputError(
-                f"{folder} lacks {len(missing)} of {space.size * seeds} trained networks: "
-                "`python -m labkit tabular build` goes on where it stopped"
-            )
-        table = [[rows[str(a), seed] for seed in range(seeds)] for a in space]
-        column = lambda key: torch.tensor([[row[key] for row in line] for line in table], dtype=torch.float64)
-        complexity = tuple(Complexity(*(line[0][key] for key in Complexity.__annotations__)) for line in table)
-        files = sorted((folder / "latency").glob("*/*.json"))
-        named = lambda file: f"{file.parent.name}/{file.stem}"
-        latencies = tuple(replace(_load_timed(file, space), name=named(file)) for file in files)
-        return TabularBenchmark(
-            space=space,
-            valid_error=1 - column("valid_accuracy"),
-            test_error=1 - column("test_accuracy"),
-            complexity=complexity,
-            seconds=column("seconds"),
-            latencies=latencies,
-            recipe=manifest["recipe"],
-            made=manifest["made"],
+    manifest = storage.read_record(folder / "manifest.json", Manifest)
+    trained = read_trained(folder / "trained.jsonl")
+    files = sorted((folder / "latency").glob("*/*.json"))
+    with damaged(folder, "name another folder, or build it again"):
+        space = registry.of_record(manifest.space)
+        table = _by_architecture(folder, space, manifest.seeds, trained)
+        latencies = tuple(replace(load_timed(file, space), name=f"{file.parent.name}/{file.stem}") for file in files)
+        names = ("valid_accuracy", "test_accuracy", "seconds")
+        valid, test, seconds = (
+            torch.tensor([[getattr(row, name) for row in line] for line in table], dtype=torch.float64)
+            for name in names
         )
-    except (KeyError, TypeError) as problem:
-        raise InputError(f"{folder} is a damaged tabular benchmark: {type(problem).__name__} {problem}") from None
+    return TabularBenchmark(
+        space=space,
+        valid_error=1 - valid,
+        test_error=1 - test,
+        complexity=tuple(Complexity(line[0].parameters, line[0].macs, line[0].activations) for line in table),
+        seconds=seconds,
+        latencies=latencies,
+        recipe=manifest.recipe,
+        made=manifest.made,
+    )
 
 
-# --- training all of it -------------------------------------------------------------------------------------
+def read_trained(path: str | Path) -> tuple[TrainedNetwork, ...]:
+    """Read the rows of `trained.jsonl`; () when there is no file.
+
+    Raises:
+        InputError: A row is damaged: the file and the place in it, such as "at `$[3].seed`".
+    """
+    return storage.as_record(storage.read_lines(path), tuple[TrainedNetwork, ...], f"{path} is damaged")
 
 
-def _space(manifest: dict[str, Any]) -> SearchSpace:
-    space = spaces.by_name(manifest["space"]["name"], manifest["space"]["classes"])
-    if space.digest != manifest["space"]["digest"]:
+def _by_architecture(
+    folder: Path, space: SearchSpace, seeds: int, trained: Sequence[TrainedNetwork]
+) -> list[list[TrainedNetwork]]:
+    """The rows of each architecture in the order of the seeds."""
+    rows = {row.job: row for row in trained}
+    wanted = [[(str(a), seed) for seed in range(seeds)] for a in space]
+    if missing := sum(job not in rows for jobs in wanted for job in jobs):
         raise InputError(
-            f"the tabular benchmark is of another {space.name} ({manifest['space']['digest']}): make it anew"
+            f"{folder} lacks {missing} of {space.size * seeds} trained networks: "
+            "`python -m labkit tabular build` resumes where it stopped"
         )
-    return space
+    return [[rows[job] for job in jobs] for jobs in wanted]
 
 
 # --- timing all of it ---------------------------------------------------------------------------------------
 
 
+class _TimedLine(NamedTuple):
+    """An architecture's end-to-end latency, as a file has it: a list."""
+
+    ops: str
+    best_ms: float
+    median_ms: float
+    spread_ms: float
+    n: int
+    table_ms: float
+
+
+@dataclass(frozen=True)
+class _SavedLatencies:
+    """End-to-end latencies as their file has them."""
+
+    kind: ClassVar[str] = "end-to-end latencies"
+    schema: ClassVar[int] = 1
+    name: str
+    space_digest: str
+    card: dict[str, Any]
+    columns: tuple[str, ...]  # of the rows, for people
+    rows: tuple[_TimedLine, ...]
+
+
 def save_timed(timed: Timed, space: SearchSpace, path: str | Path) -> Path:
-    """Write latencies as JSON, a row an architecture in the order of `space`, rounded to nanoseconds."""
-    rows = [
-        [str(a), *(round(ms, 6) for ms in (t.best_ms, t.median_ms, t.spread_ms)), t.n, round(table_ms, 6)]
+    """Write latencies as JSON, rounded to nanoseconds.
+
+    Args:
+        timed: The latencies, in the order in which `space` is iterated.
+        space: The space that was timed.
+        path: The file; its folder is made if need be.
+
+    Returns:
+        `path`.
+    """
+    rows = tuple(
+        _TimedLine(str(a), round(t.best_ms, 6), round(t.median_ms, 6), round(t.spread_ms, 6), t.n, round(table_ms, 6))
         for a, t, table_ms in zip(space, timed.timings, timed.table_ms)
-    ]
-    value = {
-        "kind": "end-to-end latencies",
-        "schema": 1,
-        "name": timed.name,
-        "space_digest": space.digest,
-        "card": timed.card.to_json(),
-        "columns": ["ops", "best_ms", "median_ms", "spread_ms", "n", "table_ms"],
-    }
-    return storage.write_json(path, value, rows)
+    )
+    saved = _SavedLatencies(timed.name, space.digest, timed.card.to_json(), _TimedLine._fields, rows)
+    return storage.write_record(path, saved)
 
 
-def _load_timed(path: Path, space: SearchSpace) -> Timed:
-    value = storage.read_json(path, "end-to-end latencies", 1)
-    if value["space_digest"] != space.digest:
-        raise InputError(f"{path} timed another {space.name} ({value['space_digest']}): time it anew")
-    rows = {row[0]: row[1:] for row in value["rows"]}
-    timings, table_ms = [], []
-    for architecture in space:
-        best, median, spread, n, by_table = rows[str(architecture)]
-        timings.append(Timing(best, median, spread, n))
-        table_ms.append(by_table)
-    return Timed(value["name"], Card.from_json(value["card"]).recorded(), tuple(timings), tuple(table_ms))
+def load_timed(path: str | Path, space: SearchSpace) -> Timed:
+    """Read latencies that `save_timed` wrote; their card says that they are recorded.
+
+    Args:
+        path: The file.
+        space: The space that was timed.
+
+    Raises:
+        InputError: The file is damaged, lacks an architecture, or is of another space.
+    """
+    saved = storage.read_record(path, _SavedLatencies)
+    if saved.space_digest != space.digest:
+        raise InputError(f"{path} timed another {space.name} ({saved.space_digest}): time it again")
+    by_ops = {line.ops: line for line in saved.rows}
+    with damaged(path, "time it again"):
+        lines = [by_ops[str(architecture)] for architecture in space]
+        timings = tuple(Timing(line.best_ms, line.median_ms, line.spread_ms, line.n) for line in lines)
+        card = Card.from_json(saved.card).recorded()
+    return Timed(saved.name, card, timings, tuple(line.table_ms for line in lines))
