@@ -1,10 +1,12 @@
-"""Rank agreement against scipy's, and an interval that covers."""
+"""Rank agreement against scipy's, intervals that cover, and tests and means against enumerations."""
+
+import itertools
 
 import numpy as np
 import pytest
 from scipy.stats import kendalltau, spearmanr
 
-from labkit.stats import agreement, spearman
+from labkit.stats import agreement, band, expected_best, sign_flips, spearman
 from labkit.system.errors import InputError
 
 
@@ -45,3 +47,29 @@ def test_the_interval_covers_what_other_networks_would_give():
 def test_wrong_use_is_refused(a, b):
     with pytest.raises(InputError):
         agreement(a, b)
+
+
+def test_sign_flips_against_all_flips_by_hand():
+    differences = np.array([0.4, 0.1, 0.3, -0.05, 0.2, 0.25])
+    means = [np.mean(differences * np.array(signs)) for signs in itertools.product((1, -1), repeat=6)]
+    by_hand = np.mean(np.abs(means) >= abs(differences.mean()) - 1e-12)
+    assert sign_flips(differences) == pytest.approx(by_hand)
+    assert sign_flips(np.zeros(4)) == 1.0
+    assert sign_flips(np.ones(6)) == pytest.approx(2 / 64)
+
+
+def test_the_expected_best_against_all_draws_by_hand():
+    costs = np.array([0.3, 0.1, 0.25, 0.7, 0.4, 0.4])
+    for n in (1, 2, 4, 6):
+        by_hand = np.mean([min(draw) for draw in itertools.combinations(costs, n)])
+        assert expected_best(costs, n) == pytest.approx(by_hand)
+
+
+def test_the_band_covers_and_narrows():
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(200):
+        low, high = band(rng.normal(1.0, 1.0, 20), resamples=400)
+        covered += low <= 1.0 <= high
+    assert 0.86 <= covered / 200 <= 0.99
+    assert np.ptp(band(rng.normal(size=200))) < np.ptp(band(rng.normal(size=10)))
