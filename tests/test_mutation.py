@@ -1,0 +1,64 @@
+"""The faults that `mutation.py` plants, and whether it tells found ones from survivors."""
+
+import ast
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+import mutation
+
+TEXT = '''LIMIT = 3
+
+
+def clipped(x: float, most: float = 1.0) -> float:
+    """At most 2 + 2."""
+    if x < 0 and not most == 5:
+        raise ValueError(f"{x + 1}")
+    x += 1
+    return min(x, most)
+'''
+
+
+def test_faults_are_changes_of_what_a_function_does():
+    changes = {(f.line, f.old, f.new) for f in mutation.faults_of("module.py", TEXT)}
+    assert changes == {
+        (6, "x < 0 and not most == 5", "((x < 0) or (not most == 5))"),
+        (6, "x < 0", "x <= 0"),
+        (6, "0", "1"),
+        (6, "not most == 5", "bool(most == 5)"),
+        (6, "most == 5", "most != 5"),
+        (6, "5", "6"),
+        (8, "x += 1", "pass"),
+        (8, "1", "2"),
+        (9, "min(x, most)", "max(x, most)"),
+    }
+
+
+def test_every_drawn_fault_is_a_program_and_is_taken_out_again(tmp_path):
+    faults = mutation.drawn(40, 1)
+    assert len({f.module.partition("/")[0] for f in faults}) > 15 and faults == mutation.drawn(40, 1)
+    for fault in faults:
+        path = tmp_path / "labkit" / fault.module
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(before := (mutation.ROOT / "labkit" / fault.module).read_text())
+        mutation.planted(fault, tmp_path)
+        after = path.read_text()
+        assert ast.dump(ast.parse(after)) != ast.dump(ast.parse(before)), fault
+        assert [n for n, (a, b) in enumerate(zip(before.splitlines(), after.splitlines()), 1) if a != b] == [fault.line]
+
+
+def test_a_fault_is_found_by_a_test_that_sees_it_and_survives_one_that_does_not(tmp_path, monkeypatch):
+    (tmp_path / "labkit").mkdir()
+    (tmp_path / "tests").mkdir()
+    module = tmp_path / "labkit" / "module.py"
+    module.write_text(TEXT)
+    test = tmp_path / "tests" / "test_module.py"
+    monkeypatch.setattr(mutation, "ROOT", tmp_path)
+    (fault,) = [f for f in mutation.faults_of("module.py", TEXT) if f.new == "max(x, most)"]
+    start = "from labkit.module import clipped\n\n\ndef test_it():\n    assert "
+    found = {}
+    for text in ("clipped(3) == 1", "clipped(0) == 1"):
+        test.write_text(start + text + "\n")
+        found[text] = mutation.run(fault, tmp_path, {"tests/test_module.py": 5.0}).found
+        assert module.read_text() == TEXT
+    assert found == {"clipped(3) == 1": True, "clipped(0) == 1": False}
