@@ -1,4 +1,7 @@
-"""Points, and the ones that no other point beats. Every objective is a cost: smaller is better."""
+"""Points with two costs, and their Pareto frontier. Every objective is a cost: smaller is better.
+
+In shapes, N is a number of points.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from labkit.system.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-JUDGED = {  # what an error is of, in words
+ERROR_SOURCES = {  # how an error was obtained, in words
     "supernet": "with the shared weights",
     "short training": "after a short training of its own",
     "trained": "trained from scratch",
@@ -24,15 +27,24 @@ JUDGED = {  # what an error is of, in words
 
 @dataclass(frozen=True)
 class Point:
-    """One architecture's two costs, and how each was obtained."""
+    """The two costs of one architecture, and how each was obtained.
+
+    Attributes:
+        architecture: the architecture.
+        error: fraction of images misclassified.
+        latency_ms: latency in milliseconds.
+        error_from: a key of `ERROR_SOURCES`.
+        latency_from: "table" or "measured".
+    """
 
     architecture: Architecture
-    error: float  # fraction of images misclassified
+    error: float
     latency_ms: float
-    error_from: str = "supernet"  # or another key of JUDGED
-    latency_from: str = "table"  # or "measured"
+    error_from: str = "supernet"
+    latency_from: str = "table"
 
     def to_json(self) -> dict[str, Any]:
+        """Return the point as JSON values."""
         return {
             "architecture": self.architecture.to_json(),
             "error": self.error,
@@ -43,13 +55,32 @@ class Point:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Point:
+        """Read a point that `to_json` wrote.
+
+        Args:
+            value: JSON values.
+
+        Returns:
+            The point.
+
+        Raises:
+            InputError: its architecture is damaged.
+            TypeError: a key is missing or unknown.
+        """
         return cls(**{**value, "architecture": Architecture.from_json(value["architecture"])})
 
 
 def non_dominated(costs: Tensor) -> Tensor:
-    """(N,) bool: the rows of `costs` (N, 2) that no other row matches everywhere and beats somewhere.
+    """Find the rows that no other row dominates. Equal rows do not dominate each other.
 
-    Equal rows keep each other. A row with a NaN is refused: it would compare false with everything and stay.
+    Args:
+        costs: (N, 2) on the CPU.
+
+    Returns:
+        (N,) bool, true where no other row is at most as large everywhere and smaller somewhere.
+
+    Raises:
+        InputError: a cost is NaN, which compares with nothing.
     """
     import torch
 
@@ -59,11 +90,18 @@ def non_dominated(costs: Tensor) -> Tensor:
 def _undominated(costs: NDArray[np.float64]) -> NDArray[np.bool_]:
     if np.isnan(costs).any():
         raise InputError("costs hold NaN: leave failed evaluations out before asking for a frontier")
-    return (costs[:, None] == costs[front(costs)]).all(-1).any(1)
+    return (costs[:, None] == costs[frontier_rows(costs)]).all(-1).any(1)
 
 
-def front(costs: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Indices of the rows that no other beats, in rising order of the first cost; of equals the first."""
+def frontier_rows(costs: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Find the rows that no other row dominates, one of each group of equal rows.
+
+    Args:
+        costs: (N, 1) or (N, 2), without NaN.
+
+    Returns:
+        Their indices in rising order of the first cost; of equal rows the first.
+    """
     if costs.shape[1] == 1:
         return np.array([costs[:, 0].argmin()])
     order = np.lexsort((costs[:, 1], costs[:, 0]))
@@ -71,40 +109,63 @@ def front(costs: NDArray[np.float64]) -> NDArray[np.int64]:
     return order[np.append(True, second[1:] < np.minimum.accumulate(second)[:-1])]
 
 
-def corners(costs: NDArray[np.float64]) -> list[int]:
-    """Indices of the rows of `costs` (N, 2) with the least second cost + weight x first for some weight >= 0.
+def supported_rows(costs: NDArray[np.float64]) -> list[int]:
+    """Find the rows that minimise second cost + weight x first cost for some weight >= 0.
 
-    In rising order of the first cost, of equals the first. They are the corners of the lower-left convex hull: a row of
-    the front inside a dent of it is chosen by no weight, however finely it is turned.
+    They are the corners of the lower-left convex hull. No weight chooses a row of the frontier inside a dent of it.
+
+    Args:
+        costs: (N, 2), without NaN.
+
+    Returns:
+        Their indices in rising order of the first cost; of equal rows the first.
     """
     rows = costs.tolist()
     slope = lambda fast, slow: (rows[fast][1] - rows[slow][1]) / (rows[slow][0] - rows[fast][0])
     hull: list[int] = []
-    for i in front(costs).tolist():
+    for i in frontier_rows(costs).tolist():
         while len(hull) > 1 and slope(hull[-2], hull[-1]) <= slope(hull[-1], i):
             hull.pop()
         hull.append(i)
     return hull
 
 
-def hypervolume(costs: NDArray[np.float64], worst: tuple[float, float]) -> float:
-    """Area that the rows of `costs` (N, 2) dominate below `worst`, in the product of the two units."""
-    inside = costs[(costs < worst).all(1)]
+def hypervolume(costs: NDArray[np.float64], reference: tuple[float, float]) -> float:
+    """Compute the area that rows dominate below a reference point.
+
+    Args:
+        costs: (N, 2), without NaN.
+        reference: the reference point; rows that are not below it in both costs count nothing.
+
+    Returns:
+        The area, in the product of the two units.
+    """
+    inside = costs[(costs < reference).all(1)]
     if not len(inside):
         return 0.0
-    inside = inside[front(inside)]
-    return float(((np.append(inside[1:, 0], worst[0]) - inside[:, 0]) * (worst[1] - inside[:, 1])).sum())
+    inside = inside[frontier_rows(inside)]
+    return float(((np.append(inside[1:, 0], reference[0]) - inside[:, 0]) * (reference[1] - inside[:, 1])).sum())
 
 
 @dataclass(frozen=True)
 class Frontier:
-    """Evaluated points; iterate over it for the non-dominated ones, fastest first."""
+    """Evaluated points. Iterate over it for the non-dominated ones, fastest first.
+
+    Attributes:
+        points: all points, dominated ones included.
+    """
 
     points: tuple[Point, ...]
 
     @classmethod
     def of(cls, points: Iterable[Point]) -> Frontier:
-        """The frontier of `points`.
+        """Make a frontier from points that can be compared.
+
+        Args:
+            points: at least one.
+
+        Returns:
+            The frontier.
 
         Raises:
             InputError: there are none, or their errors or latencies were obtained in different ways.
@@ -123,7 +184,17 @@ class Frontier:
         return iter(sorted(kept, key=lambda p: (p.latency_ms, p.error)))
 
     def best(self, max_ms: float) -> Point:
-        """The most accurate point within `max_ms`; the faster one of equals."""
+        """Return the most accurate point within a deadline, of equally accurate ones the fastest.
+
+        Args:
+            max_ms: the deadline in milliseconds.
+
+        Returns:
+            The point.
+
+        Raises:
+            InputError: no point is within it. The message gives the latency of the fastest.
+        """
         within = [p for p in self.points if p.latency_ms <= max_ms]
         if not within:
             fastest = min(p.latency_ms for p in self.points)
@@ -131,7 +202,7 @@ class Frontier:
         return min(within, key=lambda p: (p.error, p.latency_ms))
 
     def knee(self) -> Point:
-        """The frontier point farthest below the line between the frontier's ends, both axes scaled to 0..1.
+        """Return the frontier point farthest below the line between the frontier's ends, both costs scaled to 0..1.
 
         With fewer than three frontier points it is the one with the least sum of the two scaled costs.
         """
@@ -142,15 +213,29 @@ class Frontier:
             return first
         return min(front, key=lambda p: (p.latency_ms - first.latency_ms) / ms + (p.error - last.error) / error)
 
-    def hypervolume(self, worst: tuple[float, float]) -> float:
-        """Area dominated by the points below `worst` = (error, ms), in error fraction times milliseconds."""
-        return hypervolume(np.array([[p.error, p.latency_ms] for p in self]), worst)  # a NaN is refused there
+    def hypervolume(self, reference: tuple[float, float]) -> float:
+        """Compute the area that the points dominate below a reference point.
+
+        Args:
+            reference: error fraction and milliseconds.
+
+        Returns:
+            The area, in error fraction times milliseconds.
+
+        Raises:
+            InputError: an error or a latency is NaN.
+        """
+        return hypervolume(np.array([[p.error, p.latency_ms] for p in self]), reference)  # iterating refuses a NaN
 
 
 def supported(front: Frontier) -> tuple[Point, ...]:
-    """The frontier points that some latency weight >= 0 chooses, fastest first: its `corners`.
+    """Find the frontier points that some latency weight >= 0 chooses. A deadline may choose the others, too.
 
-    A target or a deadline may choose the others.
+    Args:
+        front: the frontier.
+
+    Returns:
+        The points, fastest first.
     """
     points = tuple(front)
-    return tuple(points[i] for i in corners(np.array([[p.latency_ms, p.error] for p in points])))
+    return tuple(points[i] for i in supported_rows(np.array([[p.latency_ms, p.error] for p in points])))

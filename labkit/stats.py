@@ -1,4 +1,7 @@
-"""Do two judges put the same networks in the same order? Kendall's tau with its uncertainty, and Spearman's rho."""
+"""Statistics of rankings and of results over seeds: rank correlations, intervals, a permutation test.
+
+In shapes, N is a number of networks or of seeds, R a number of rankings.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,28 +14,54 @@ from labkit.system.errors import InputError
 
 @dataclass(frozen=True)
 class Agreement:
-    """Kendall's tau-b of two orders: 1 the same, 0 unrelated, -1 reversed. A tie is neither."""
+    """Kendall's tau-b of two rankings, with a 95 % bootstrap interval over the networks.
+
+    Attributes:
+        tau: 1 for the same order, 0 for unrelated ones, -1 for reversed ones; ties count as neither.
+        low: lower end of the interval.
+        high: upper end of the interval.
+        n: number of networks.
+    """
 
     tau: float
-    low: float  # of the 95 % bootstrap interval over the networks
+    low: float
     high: float
-    n: int  # networks ranked
+    n: int
 
     def __str__(self) -> str:
         return f"{self.tau:.2f} ({self.low:.2f} to {self.high:.2f})"
 
 
 def spearman(rows: Sequence[Sequence[float]]) -> np.ndarray:
-    """(R, R) Spearman's rank correlation of each two of R rows, a number a network each; ties share their mean rank."""
-    from scipy.stats import rankdata  # here, so that `import labkit` stays light
+    """Compute Spearman's rank correlation of every two rankings. Ties get their mean rank.
+
+    Args:
+        rows: (R, N) one number for each network.
+
+    Returns:
+        (R, R) correlations; NaN for a row whose numbers are all equal.
+    """
+    from scipy.stats import rankdata  # imported here so that `import labkit` stays light
 
     return np.corrcoef(rankdata(np.asarray(rows, dtype=float), axis=1))
 
 
 def agreement(first: Sequence[float], second: Sequence[float], *, resamples: int = 400, seed: int = 0) -> Agreement:
-    """Kendall's tau-b of `first` and `second`, one number a network each, with a 95 % bootstrap interval.
+    """Compute Kendall's tau-b of two rankings with a 95 % bootstrap interval.
 
-    The networks are resampled with replacement; a pair of a network with itself says nothing and is left out.
+    The bootstrap resamples networks with replacement and leaves out pairs of a network with itself.
+
+    Args:
+        first: (N,) one number for each network.
+        second: (N,) likewise.
+        resamples: number of bootstrap resamples.
+        seed: of the resamples.
+
+    Returns:
+        The correlation with its interval.
+
+    Raises:
+        InputError: the lengths differ, there are fewer than 3 networks, or a number is not finite.
     """
     a, b = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     if a.shape != b.shape or a.ndim != 1 or len(a) < 3:
@@ -41,7 +70,7 @@ def agreement(first: Sequence[float], second: Sequence[float], *, resamples: int
         raise InputError("rank agreement needs finite numbers: leave failed evaluations out")
     order_a, order_b = np.sign(a[:, None] - a), np.sign(b[:, None] - b)
 
-    def tau(counts: np.ndarray) -> float:  # counts[i]: how often network i is in the sample
+    def tau(counts: np.ndarray) -> float:  # counts[i]: number of times that the sample has network i
         pairs = lambda signs: float(counts @ signs @ counts)
         both = np.sqrt(pairs(order_a**2) * pairs(order_b**2))
         return pairs(order_a * order_b) / both if both else 0.0
@@ -53,7 +82,14 @@ def agreement(first: Sequence[float], second: Sequence[float], *, resamples: int
 
 
 def sign_flips(differences: np.ndarray) -> float:
-    """Two-sided p-value of a paired permutation test: how often random signs make a mean as far from zero."""
+    """Compute the p-value of a paired, two-sided permutation test of the mean, by random signs.
+
+    Args:
+        differences: (N,) one difference for each pair.
+
+    Returns:
+        The p-value; 1.0 where all differences are 0.
+    """
     from scipy.stats import permutation_test
 
     if not differences.any():
@@ -62,8 +98,19 @@ def sign_flips(differences: np.ndarray) -> float:
     return float(permutation_test((differences,), mean, permutation_type="samples", n_resamples=9_999, rng=0).pvalue)
 
 
-def band(values: np.ndarray, resamples: int = 2_000) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean of `values` (N,) over seeds; InputError below two of them."""
+def mean_interval(values: np.ndarray, resamples: int = 2_000) -> tuple[float, float]:
+    """Compute the 95 % bootstrap interval of a mean over seeds.
+
+    Args:
+        values: (N,) one value for each seed.
+        resamples: number of bootstrap resamples.
+
+    Returns:
+        The lower and the upper end.
+
+    Raises:
+        InputError: there are fewer than 2 values.
+    """
     from scipy.stats import bootstrap
 
     if len(values) < 2:
@@ -73,9 +120,16 @@ def band(values: np.ndarray, resamples: int = 2_000) -> tuple[float, float]:
 
 
 def expected_best(costs: np.ndarray, n: int) -> float:
-    """Mean of the least of `n` of the `costs` (A,), drawn without repeats: what luck alone finds if it is told which.
+    """Compute the expected minimum of `n` costs drawn without replacement: the result of uniform random search.
 
-    The k-th best of A wins when it is drawn and no better one is: in C(A-k, n-1) of C(A, n) draws.
+    The k-th best of N is the minimum in C(N - k, n - 1) of C(N, n) draws.
+
+    Args:
+        costs: (N,) costs of all candidates.
+        n: number of draws, at most N.
+
+    Returns:
+        The expected minimum, in the unit of the costs.
     """
     total = comb(len(costs), n)
     wins = [comb(len(costs) - k, n - 1) / total for k in range(1, len(costs) + 1)]

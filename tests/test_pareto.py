@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import labkit as lk
-from labkit.pareto import Frontier, Point, corners, front, non_dominated
+from labkit.pareto import Frontier, Point, frontier_rows, non_dominated, supported_rows
 
 
 def points(rows, **how):
@@ -35,12 +35,12 @@ def test_non_dominated_matches_a_double_loop(seed):
 def test_corners_are_what_a_fine_sweep_of_weights_chooses(seed):
     costs = np.random.default_rng(seed).random((60, 2))
     chosen = {int((costs[:, 1] + weight * costs[:, 0]).argmin()) for weight in np.logspace(-4, 4, 20_001)}
-    assert set(corners(costs)) == chosen and corners(costs) == sorted(chosen, key=lambda i: costs[i, 0])
+    assert set(supported_rows(costs)) == chosen and supported_rows(costs) == sorted(chosen, key=lambda i: costs[i, 0])
 
 
 def test_a_row_without_bound_in_the_second_cost_is_kept_where_its_first_is_the_least():
     rows = [[0.1, math.inf], [0.2, 1.0], [0.3, math.inf]]
-    assert front(np.array(rows)).tolist() == [0, 1]
+    assert frontier_rows(np.array(rows)).tolist() == [0, 1]
     assert non_dominated(torch.tensor(rows)).tolist() == [True, True, False]
 
 

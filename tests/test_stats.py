@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau, spearmanr
 
-from labkit.stats import agreement, band, expected_best, sign_flips, spearman
+from labkit.stats import agreement, expected_best, mean_interval, sign_flips, spearman
 from labkit.system.errors import InputError
 
 
@@ -65,11 +65,11 @@ def test_the_expected_best_against_all_draws_by_hand():
         assert expected_best(costs, n) == pytest.approx(by_hand)
 
 
-def test_the_band_covers_and_narrows():
+def test_the_interval_of_a_mean_covers_and_narrows():
     rng = np.random.default_rng(0)
     covered = 0
     for _ in range(200):
-        low, high = band(rng.normal(1.0, 1.0, 20), resamples=400)
+        low, high = mean_interval(rng.normal(1.0, 1.0, 20), resamples=400)
         covered += low <= 1.0 <= high
     assert 0.86 <= covered / 200 <= 0.99
-    assert np.ptp(band(rng.normal(size=200))) < np.ptp(band(rng.normal(size=10)))
+    assert np.ptp(mean_interval(rng.normal(size=200))) < np.ptp(mean_interval(rng.normal(size=10)))

@@ -14,7 +14,7 @@ from labkit.blackbox.baselines import ArchiveMutation, Evolution, Library, Local
 from labkit.blackbox.model import Model
 from labkit.blackbox.policy import Policy
 from labkit.blackbox.proposer import Goal, Proposer
-from labkit.pareto import Frontier, Point, front
+from labkit.pareto import Frontier, Point, frontier_rows
 from labkit.spaces import Architecture, Choices
 from labkit.system import storage
 from labkit.system.errors import InputError, unknown
@@ -57,7 +57,7 @@ class Optimum:
     @property
     def front(self) -> tuple[Trial, ...]:
         """The trials that no other beats, the least first cost first; of one objective, the best."""
-        return tuple(self.trials[i] for i in front(np.array([trial.costs for trial in self.trials])))
+        return tuple(self.trials[i] for i in frontier_rows(np.array([trial.costs for trial in self.trials])))
 
     @property
     def best(self) -> Trial:

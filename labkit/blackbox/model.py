@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from labkit.blackbox.gaussian_process import Array, GaussianProcess, Rows
 from labkit.blackbox.proposer import BLOCK, INITIAL, POLICIES, Goal, balanced, fresh, mutations, parents, uniform
-from labkit.pareto import front
+from labkit.pareto import frontier_rows
 from labkit.spaces import Choices
 
 
@@ -152,7 +152,7 @@ class _Fitted:
         if len(predicted) == 1:
             return _improvement(*predicted[0], self.costs.min())
         first, second = predicted
-        return expected_hypervolume_gain(first, second, self.costs[front(self.costs)], self.box)
+        return expected_hypervolume_gain(first, second, self.costs[frontier_rows(self.costs)], self.box)
 
     def promise(self, rows: Rows, rng: np.random.Generator) -> Array:
         """(M,) how good the posterior means are under one random weighting, or in time."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labkit.blackbox.gaussian_process import Array, Rows
-from labkit.pareto import front
+from labkit.pareto import frontier_rows
 
 INITIAL = 10  # balanced designs before anything is modelled
 BLOCK = 5  # trials between two fits of the model, or two steps of a policy
@@ -52,7 +52,7 @@ def scalar(costs: Array, goal: Goal, weighting: Array) -> Array:
 def parents(rows: Rows, costs: Array, goal: Goal, most: int) -> Rows:
     """The trials that nothing beats; with a deadline, the `most` best in time, or the least late."""
     if goal.deadline is None:
-        return rows[front(costs)]
+        return rows[frontier_rows(costs)]
     late = np.maximum(costs[:, 1] - goal.deadline, 0)
     return rows[np.lexsort((costs[:, 0], late))[:most]]
 

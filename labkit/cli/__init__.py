@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"labkit: {problem}", file=sys.stderr)
             return 2
         except KeyboardInterrupt as stop:
-            came = stop.came if isinstance(stop, Stopped) else "stopped"
+            came = stop.progress if isinstance(stop, Stopped) else "stopped"
             print(f"labkit: {came}; {arguments.stopped(arguments)}", file=sys.stderr)
             return 128 + (signal.SIGTERM if terminated() else signal.SIGINT)
     _say(json.dumps(value, indent=1, allow_nan=False) if arguments.json else text)

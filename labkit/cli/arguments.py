@@ -121,7 +121,7 @@ def space_data_table(arguments: argparse.Namespace):
     images = data.by_name(arguments.data, seed=arguments.seed, download=arguments.download, small=arguments.fast)
     space = spaces.by_name(arguments.space, len(images.classes))
     if chosen is None and arguments.table is None:  # a recorded table: the same seed gives the same architecture
-        name = storage.of_a_device(shipped_tables(), f"{space.name}-torch-b1")
+        name = storage.find_for_device(shipped_tables(), f"{space.name}-torch-b1")
         recorded = name and LatencyTable.load(name)
         chosen = recorded if recorded and recorded.space_digest == space.digest else None
     if chosen is None:

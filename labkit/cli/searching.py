@@ -79,7 +79,7 @@ def _weights(arguments: argparse.Namespace) -> tuple[float, ...]:
 def search(arguments: argparse.Namespace) -> Outcome:
     from labkit import runs
     from labkit.oneshot import SelectionConfig
-    from labkit.pareto import JUDGED
+    from labkit.pareto import ERROR_SOURCES
 
     config = search_config(
         arguments,
@@ -116,7 +116,8 @@ def search(arguments: argparse.Namespace) -> Outcome:
         "seconds": round(result.seconds, 1),
     }
     text = (
-        f"{point.architecture}\n{100 * point.error:.1f} % error on validation images {JUDGED[point.error_from]}, "
+        f"{point.architecture}\n{100 * point.error:.1f} % error on validation images "
+        f"{ERROR_SOURCES[point.error_from]}, "
         f"{point.latency_ms:.3f} ms by the table ({table.card})\n"
         f"saved in {run.folder}; next: python -m labkit export {run.folder}"
     )

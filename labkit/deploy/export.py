@@ -237,7 +237,7 @@ def _lost_on_gpu(
 def _lost(network: Network, name: str, precision: str, images: Tensor) -> str | None:
     """Why a compiler cannot be trusted with this process, from a trial in another one; None where it can be."""
     try:
-        lives = processes.survives(_trial, network, name, precision, images)
+        lives = processes.runs_in_subprocess(_trial, network, name, precision, images)
     except Exception as problem:  # whatever a compiler raises is its row's reason, and the others are timed
         return f"compiling it failed: {type(problem).__name__} {str(problem).splitlines()[0][:200]}"
     if lives:

@@ -292,7 +292,7 @@ def shipped_table(name: str) -> Path:
     Of several devices it is the first by name; "cpu-intel-xeon-2-cores/five_layer-torch-b32" names the device too.
     """
     tables = shipped_tables()
-    found = storage.of_a_device(tables, name)
+    found = storage.find_for_device(tables, name)
     if found is None:
         short = {known.partition("/")[2] for known in tables}
         raise InputError(

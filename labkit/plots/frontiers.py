@@ -7,11 +7,11 @@ import matplotlib.ticker
 import numpy as np
 from matplotlib.axes import Axes
 
-from labkit.benches.comparison import band
 from labkit.benches.study import Study
 from labkit.oneshot.searching import SearchResult
 from labkit.pareto import Frontier, Point, hypervolume
 from labkit.plots.canvas import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, SKY, Picture, axes, picture, styled
+from labkit.stats import mean_interval
 from labkit.system.errors import InputError
 
 Given = Frontier | Point | SearchResult | Iterable["Given"]  # points, or results that judged some
@@ -88,7 +88,7 @@ def _random_search(ax: Axes, rivals: Sequence[Frontier]) -> None:
     ms = sorted({p.latency_ms for rival in rivals for p in rival if p.latency_ms >= begun} | {begun})
     errors = 100 * np.array([[rival.best(limit).error for limit in ms] for rival in rivals])
     if len(rivals) > 1:
-        low, high = zip(*(band(column) for column in errors.T))
+        low, high = zip(*(mean_interval(column) for column in errors.T))
         ax.fill_between(ms, low, high, step="post", color=GREEN, alpha=0.2, lw=0)
     ax.step(ms, errors.mean(0), "--", where="post", color=GREEN, label="random search at equal cost")
     ax.legend(loc="upper right")
@@ -103,7 +103,7 @@ def _verdict(front: Frontier, rivals: Sequence[Frontier]) -> str:
     said = f"dominates {ours:.1f} % of the box, random search at equal cost {np.mean(theirs):.1f} %"
     if len(rivals) < 2:
         return f"{said} (one seed)"
-    low, high = band(np.array(theirs))
+    low, high = mean_interval(np.array(theirs))
     answer = "more" if ours > high else "less" if ours < low else "not shown to differ"
     return f"{said} ({low:.1f} to {high:.1f}, {len(rivals)} seeds): {answer}"
 

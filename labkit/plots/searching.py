@@ -10,11 +10,11 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from labkit.benches.comparison import band
 from labkit.estimators.costs import LatencyCost
 from labkit.oneshot.replays import Replay
 from labkit.plots.canvas import BLACK, BLUE, GREY, ORANGE, axes, grid_of_axes, styled
 from labkit.spaces import SearchSpace
+from labkit.stats import mean_interval
 
 
 @styled
@@ -123,7 +123,7 @@ def comparison(
     table = grid_of_axes(1, len(latency_weights), width=9, height=1.1 + 0.32 * len(costs), sharey=True)[0]
     for w, (ax, weight) in enumerate(zip(table, latency_weights)):
         for y, (method, values) in enumerate(costs.items()):
-            colour, (low, high) = ORANGE if method == ours else BLUE, band(values[:, w])
+            colour, (low, high) = ORANGE if method == ours else BLUE, mean_interval(values[:, w])
             at = y + np.linspace(-0.25, 0.25, len(values))
             ax.plot(values[:, w], at, ".", color=GREY, ms=4)
             ax.hlines(y, low, high, color=colour, lw=4, alpha=0.6)

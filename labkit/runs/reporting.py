@@ -25,7 +25,7 @@ from labkit.latency.cards import Card
 from labkit.networks.complexity import count
 from labkit.networks.supernet import derive
 from labkit.oneshot.evaluation import evaluate
-from labkit.pareto import JUDGED
+from labkit.pareto import ERROR_SOURCES
 from labkit.runs import exporting
 from labkit.runs.claims import DRIFTED, NOT_CHECKED, STATEMENTS, Effort, statement
 from labkit.runs.run import CLOSED_LOOP_PICTURE, EXPORT, REPORT, Run, load, trained
@@ -108,7 +108,7 @@ def claims(run: Run) -> tuple[Claim, ...]:
                 "table": table,
                 "config": asdict(config),
                 "error": point.error,
-                "judged": JUDGED[point.error_from],
+                "judged": ERROR_SOURCES[point.error_from],
                 "first_weights": run.result.first_weights,
                 "selection": selection and msgspec.to_builtins(selection),
                 "threads": run.threads,
@@ -195,7 +195,7 @@ def _page(run: Run, images: ImageSet, made: tuple[Claim, ...]) -> str:
     values = {
         "chosen": str(result.architecture),
         "space": run.space.name,
-        "answer": f"{result.point.error:.1%} error on validation images {JUDGED[result.point.error_from]}, "
+        "answer": f"{result.point.error:.1%} error on validation images {ERROR_SOURCES[result.point.error_from]}, "
         f"{result.point.latency_ms:.3f} ms by the table.",
         "facts": facts.items(),
         "frontier": _html(_frontier(run, images)),

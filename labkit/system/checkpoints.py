@@ -1,7 +1,7 @@
-"""Where a long computation stands, on disk: whole checkpoints only, each proven by its hashes.
+"""Checkpoints of a long computation on disk. Only whole ones are read: each is verified by its hashes.
 
 step-000150.safetensors   tensors
-step-000150.json          the rest, and the SHA-256 of both; written last, so a checkpoint with it was whole
+step-000150.json          the rest, and the SHA-256 of both; written last, so a checkpoint that has it was whole
 """
 
 import hashlib
@@ -22,33 +22,57 @@ KIND, SCHEMA = "checkpoint", 1
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A computation after `step` steps: all that the next step depends on."""
+    """The state of a computation: all that its next step depends on.
+
+    Attributes:
+        step: number of steps that are done.
+        tensors: tensors by name, on any device.
+        record: the rest of the state, as JSON values.
+    """
 
     step: int
     tensors: dict[str, Tensor]
-    record: dict[str, Any]  # JSON
+    record: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """A folder of them."""
+    """A folder of checkpoints.
+
+    Attributes:
+        folder: where they lie; it is created by the first one.
+        every: number of steps between two checkpoints.
+        keep: number of newest checkpoints to keep; None keeps all of them.
+
+    Raises:
+        InputError: `every` or `keep` is below 1.
+    """
 
     folder: Path
-    every: int = 50  # steps
-    keep: int | None = 2  # newest ones; None keeps all, to go back to
+    every: int = 50
+    keep: int | None = 2
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "folder", Path(self.folder))
         if self.every < 1 or (self.keep is not None and self.keep < 1):
-            raise InputError("a checkpoint is saved every step or more seldom, and at least one is kept")
+            raise InputError(
+                f"`every` and `keep` are at least 1; got {self.every} and {self.keep}: raise the lower one"
+            )
 
     @property
     def steps(self) -> tuple[int, ...]:
-        """Of the checkpoints that there are, damaged or not."""
+        """Steps of the checkpoints in the folder, in rising order, damaged ones included."""
         return tuple(sorted(int(path.stem.removeprefix("step-")) for path in self.folder.glob("step-*.json")))
 
     def save(self, checkpoint: Checkpoint) -> bool:
-        """Write one, then drop the oldest beyond `keep`. A full disk leaves those that are there: a warning, False."""
+        """Write a checkpoint, then remove the oldest ones beyond `keep`.
+
+        Args:
+            checkpoint: what to write.
+
+        Returns:
+            Whether it was written. If not, a warning gives the reason and the earlier checkpoints stay.
+        """
         tensors, manifest = self._files(checkpoint.step)
         try:
             storage.writable_folder(self.folder)
@@ -65,7 +89,11 @@ class Checkpoints:
         return True
 
     def newest(self) -> Checkpoint | None:
-        """The newest that is whole, or None. One that is damaged is skipped with a warning."""
+        """Read the newest whole checkpoint. A damaged one is skipped with a warning.
+
+        Returns:
+            The checkpoint, or None where there is none.
+        """
         for step in reversed(self.steps):
             try:
                 return self.at(step)
@@ -74,7 +102,17 @@ class Checkpoints:
         return None
 
     def at(self, step: int) -> Checkpoint:
-        """The checkpoint of exactly that step."""
+        """Read the checkpoint of one step.
+
+        Args:
+            step: number of steps done when it was saved.
+
+        Returns:
+            The checkpoint, its tensors on the CPU.
+
+        Raises:
+            InputError: there is none of this step, or its hashes differ.
+        """
         tensors, manifest = self._files(step)
         if not manifest.exists():
             there = ", ".join(map(str, self.steps)) or "none"
@@ -90,7 +128,7 @@ class Checkpoints:
         return Checkpoint(step, storage.read_tensors(tensors), value["record"])
 
     def clear(self) -> None:
-        """Remove the folder: the computation is finished."""
+        """Remove the folder with all checkpoints."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _files(self, step: int) -> tuple[Path, Path]:

@@ -1,4 +1,4 @@
-"""Facts of the machine: its processor, its versions, its threads, how it rounds."""
+"""Facts about the machine: processor, versions, threads and rounding."""
 
 import datetime
 import importlib.metadata
@@ -14,7 +14,14 @@ import torch
 
 
 def device_name(device: str | torch.device = "cpu") -> str:
-    """The processor's name, as its maker prints it."""
+    """Return the name of the processor, as its maker prints it.
+
+    Args:
+        device: "cpu" or a CUDA device.
+
+    Returns:
+        The name, such as "NVIDIA H200"; the architecture, such as "x86_64", where a CPU has no name.
+    """
     if torch.device(device).type == "cuda":
         return torch.cuda.get_device_name(device)
     try:
@@ -26,21 +33,42 @@ def device_name(device: str | torch.device = "cpu") -> str:
 
 
 def capability(device: str | torch.device = "cpu") -> str:
-    """The instruction set that torch uses, such as AVX512; a GPU's compute capability, such as 9.0."""
+    """Return what a device can do.
+
+    Args:
+        device: "cpu" or a CUDA device.
+
+    Returns:
+        The instruction set that torch uses on a CPU, such as "AVX512"; the compute capability of a GPU, such as "9.0".
+    """
     if torch.device(device).type == "cuda":
         return "{}.{}".format(*torch.cuda.get_device_capability(device))
     return torch.backends.cpu.get_cpu_capability()
 
 
 def driver(device: str | torch.device = "cpu") -> str:
-    """The version of a GPU's driver; "" for a CPU, or where nvidia-smi does not tell."""
+    """Return the version of a GPU's driver.
+
+    Args:
+        device: "cpu" or a CUDA device.
+
+    Returns:
+        The version; "" for a CPU, or where nvidia-smi gives none.
+    """
     if torch.device(device).type != "cuda":
         return ""
     return _first_line("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
 
 
 def observed(device: str | torch.device = "cpu") -> str:
-    """A GPU's clocks, temperature and what slows it down, as nvidia-smi tells them now; "" for a CPU."""
+    """Read the present clocks, temperature and throttling of a GPU from nvidia-smi.
+
+    Args:
+        device: "cpu" or a CUDA device.
+
+    Returns:
+        One line of text; "" for a CPU, or where nvidia-smi gives nothing.
+    """
     device = torch.device(device)
     if device.type != "cuda":
         return ""
@@ -55,7 +83,11 @@ def observed(device: str | torch.device = "cpu") -> str:
 
 @cache
 def git_state() -> str:
-    """The commit of these files, with "+" behind it when they were changed since; "" outside a git checkout."""
+    """Return the commit of labkit's files.
+
+    Returns:
+        Ten hex digits, followed by "+" if a file was changed since; "" outside a git checkout.
+    """
     here = Path(__file__)
     git = ("git", "-C", str(here.parent))
     if not _first_line(*git, "ls-files", here.name):  # installed inside a checkout of something else
@@ -73,11 +105,16 @@ def _first_line(*command: str) -> str:
 
 
 def today() -> str:
+    """Return today's local date as YYYY-MM-DD."""
     return datetime.date.today().isoformat()
 
 
 def versions() -> dict[str, str]:
-    """What computed a result."""
+    """Return the versions of Python and of the packages that a result depends on.
+
+    Returns:
+        Versions by name: "python", "labkit", "torch", "torchvision", "onnx", "onnxruntime" and "numpy".
+    """
     packages = ("labkit", "torch", "torchvision", "onnx", "onnxruntime", "numpy")
     found = {name: importlib.metadata.version(name) for name in packages}
     return {"python": platform.python_version(), **found, "torch": str(torch.__version__)}
@@ -85,7 +122,11 @@ def versions() -> dict[str, str]:
 
 @contextmanager
 def threads(n: int) -> Iterator[None]:
-    """Inside the block a network runs on `n` threads, whatever its runtime."""
+    """Set the number of threads of torch inside the block; runtimes take theirs from it.
+
+    Args:
+        n: number of threads.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(n)
     try:
@@ -95,13 +136,13 @@ def threads(n: int) -> Iterator[None]:
 
 
 def rounds_float32() -> bool:
-    """Whether a GPU may round float32 products to TensorFloat-32 now."""
+    """Return whether a GPU may round float32 products to TensorFloat-32 now."""
     return torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32
 
 
 @contextmanager
 def ieee_float32() -> Iterator[None]:
-    """Inside the block a GPU multiplies float32 as it is.
+    """Forbid a GPU to round float32 products inside the block.
 
     PyTorch lets convolutions round to TensorFloat-32 by default: ten bits of fraction in place of 23.
     """

@@ -1,4 +1,4 @@
-"""The one exception of our own, and how another library's becomes it."""
+"""InputError, the library's own exception, and how errors of other libraries become one."""
 
 import difflib
 from collections.abc import Iterable, Iterator
@@ -6,28 +6,53 @@ from contextlib import contextmanager
 
 
 class InputError(ValueError):
-    """Something was asked for that cannot be: an unknown name, a bad number, a file that is not there.
+    """A request cannot be carried out: an unknown name, a bad number, a missing file.
 
-    The message is one line and says what was expected, what came and what to do, so the command line
-    prints it as it is and exits with 2. Anything else that escapes is a defect and keeps its traceback.
+    The message is one line and says what was expected, what came and what to do. The command line prints it and exits
+    with status 2. Any other exception is a defect and keeps its traceback.
     """
 
 
 def unknown(says: str, got: object, known: Iterable[str]) -> InputError:
-    """What to raise for a name that is none of `known`: "spaces are", all of them, what came, and the nearest."""
+    """Make the error for a name that is not known. The message lists the known names and the nearest one.
+
+    Args:
+        says: beginning of the message, such as "spaces are".
+        got: what came in place of a known name.
+        known: the names that would have been right.
+
+    Returns:
+        The error, to be raised by the caller.
+    """
     known = list(known)
     return InputError(f"{says} {', '.join(known) or 'none'}; got {got!r}{meant(got, known)}")
 
 
 def meant(got: object, known: Iterable[str]) -> str:
-    """The known name that is nearest to what came, as the end of a message; "" where none is near."""
+    """Suggest the known name that is nearest to what came.
+
+    Args:
+        got: what came in place of a known name.
+        known: the names that would have been right.
+
+    Returns:
+        The end of a message, such as "; did you mean mobile?"; "" where no name is near.
+    """
     near = difflib.get_close_matches(str(got), list(known), n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
 
 @contextmanager
 def damaged(file: object, remedy: str) -> Iterator[None]:
-    """What cannot be made of a file's content is an InputError that names the file and the remedy, in one line."""
+    """Turn errors inside the block, which reads a file's content, into an InputError of one line.
+
+    Args:
+        file: the path, which the message names.
+        remedy: what to do, such as "measure the table again".
+
+    Raises:
+        InputError: the content lacks a key, or has a value of a wrong type or range.
+    """
     try:
         yield
     except InputError as problem:
@@ -41,7 +66,15 @@ def damaged(file: object, remedy: str) -> Iterator[None]:
 
 @contextmanager
 def in_one_line(says: str, remedy: str) -> Iterator[None]:
-    """Whatever is raised inside the block becomes an InputError: `says`, the first line of what began it, `remedy`."""
+    """Turn every error inside the block into an InputError of one line.
+
+    Args:
+        says: beginning of the message. The first line of the error that was raised first follows it.
+        remedy: end of the message: what to do.
+
+    Raises:
+        InputError: in place of any other exception.
+    """
     try:
         yield
     except InputError:

@@ -1,4 +1,4 @@
-"""Being stopped: by Ctrl-C, a notebook's stop button, or SIGTERM as `docker stop` and batch systems send it."""
+"""Interrupts: Ctrl-C, a notebook's stop button, and SIGTERM as `docker stop` and batch systems send it."""
 
 import signal
 import threading
@@ -8,26 +8,31 @@ from types import FrameType
 
 
 class Stopped(KeyboardInterrupt):
-    """An interrupt that says how far the work came.
+    """An interrupt whose message gives the progress of the work and how to resume it.
 
-    `of_the_call` says what is kept and what the same *call* does: whoever runs it for a command says that of the
-    command in its place.
+    Args:
+        progress: how far the work came, such as "stopped after step 150".
+        resume: what is kept and what the same call does next. The command line replaces it by what the same command
+            does.
     """
 
-    def __init__(self, came: str, of_the_call: str = ""):
-        super().__init__("; ".join(filter(None, (came, of_the_call))))
-        self.came, self.of_the_call = came, of_the_call
+    def __init__(self, progress: str, resume: str = ""):
+        super().__init__("; ".join(filter(None, (progress, resume))))
+        self.progress, self.resume = progress, resume
 
 
 @contextmanager
 def interrupts_wait() -> Iterator[Callable[[], bool]]:
-    """Inside the block the first Ctrl-C (or stop button) waits; the function given says whether there was one.
+    """Delay the first Ctrl-C (or stop button) inside the block. The second one interrupts at once.
 
-    The second acts at once. Outside the main thread, where Python delivers none, and where a program that holds Python
-    answers itself, nothing changes.
+    Nothing changes outside the main thread, where Python delivers no signals, nor where a program that embeds Python
+    handles them itself.
+
+    Yields:
+        A function that returns whether an interrupt is waiting.
     """
     asked = threading.Event()
-    if not _answered_here(signal.SIGINT):
+    if not _handled_here(signal.SIGINT):
         yield asked.is_set
         return
 
@@ -44,12 +49,15 @@ def interrupts_wait() -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def termination_interrupts() -> Iterator[Callable[[], bool]]:
-    """Inside the block SIGTERM does what Ctrl-C does; the function given says whether there was one.
+    """Treat SIGTERM like Ctrl-C inside the block.
 
-    Outside the main thread, and where a program that holds Python answers itself, nothing changes.
+    Nothing changes outside the main thread, nor where a program that embeds Python handles signals itself.
+
+    Yields:
+        A function that returns whether SIGTERM came.
     """
     asked = threading.Event()
-    if not _answered_here(signal.SIGTERM):
+    if not _handled_here(signal.SIGTERM):
         yield asked.is_set
         return
 
@@ -68,6 +76,6 @@ def termination_interrupts() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _answered_here(number: signal.Signals) -> bool:
-    """Whether Python may change the answer to a signal, and could put back the one before."""
+def _handled_here(number: signal.Signals) -> bool:
+    """Whether this is the main thread and the signal has a handler that was set from Python."""
     return threading.current_thread() is threading.main_thread() and signal.getsignal(number) is not None

@@ -1,7 +1,7 @@
-"""Keep freed memory in the process: on Linux a training step is up to twice as fast for it.
+"""Keep freed memory in the process: on Linux a training step becomes up to twice as fast.
 
-glibc hands every large block back to the system as soon as it is freed, and each new feature map then costs thousands
-of page faults. A network this small makes and frees dozens of them a step.
+glibc returns every large block to the system as soon as it is freed, and each new feature map then costs thousands of
+page faults. A small network allocates and frees dozens of them a step.
 """
 
 import ctypes
@@ -14,7 +14,11 @@ MEGABYTE = 1 << 20
 
 @cache
 def keep_freed() -> bool:
-    """Tell glibc to keep what is freed, for the life of this process; False where there is no glibc."""
+    """Tell glibc to keep freed memory until this process ends.
+
+    Returns:
+        Whether glibc took all three options; False where the C library is another one.
+    """
     if platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt

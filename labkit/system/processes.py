@@ -1,4 +1,4 @@
-"""Many independent calls at once, a process a core with one thread each: faster than one process with many threads."""
+"""Run independent calls in parallel: one process a core with one thread each, faster than one of many threads."""
 
 import os
 import pickle
@@ -18,12 +18,28 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_
 
 
 def workers_for(calls: int, workers: int | None) -> int:
-    """How many processes so many calls are worth: `workers`, by default one a core, and no more than calls."""
+    """Return the number of processes for a number of calls.
+
+    Args:
+        calls: number of independent calls.
+        workers: number of processes wanted; None for one a core.
+
+    Returns:
+        At least 1, at most `calls`.
+    """
     return max(1, min(workers or os.cpu_count() or 1, calls))
 
 
-def survives(function: Callable[..., Any], *arguments: Any) -> bool:
-    """Whether a process of its own lives through `function(*arguments)`; what that raises is raised here."""
+def runs_in_subprocess(function: Callable[..., Any], *arguments: Any) -> bool:
+    """Call a function in a process of its own, as it may crash. An exception of the call is raised here.
+
+    Args:
+        function: of a module, as it is sent to the process by name.
+        arguments: its arguments.
+
+    Returns:
+        False if the process died, otherwise True.
+    """
     with _pool(1) as pool:
         try:
             pool.submit(function, *arguments).result()
@@ -40,11 +56,19 @@ def as_finished(
     start: Callable[..., None] | None = None,
     started_with: tuple[Any, ...] = (),
 ) -> Iterator[T]:
-    """`function(item)` of every item, in the order in which they end. A caller that has seen enough may close it.
+    """Call a function on every item in parallel and yield the results in the order in which they finish.
+
+    Close the generator to stop early: the processes then end at once.
 
     Args:
         function: of a module, as it is sent to the processes by name.
-        start: called with `started_with` once in each process: for what is too large to be sent with every item.
+        items: one argument a call.
+        workers: number of processes.
+        start: called once in each process, for what is too large to be sent with every item.
+        started_with: arguments of `start`.
+
+    Yields:
+        Results of `function`.
 
     Raises:
         InputError: a process died.
@@ -57,17 +81,13 @@ def as_finished(
                     yield done.result()
             except BrokenProcessPool:
                 raise InputError(
-                    "a process died, most likely for want of memory: take fewer workers; "
-                    "what is on the disk is kept, and the same call goes on from it"
+                    "a worker process died, most likely because memory ran out: take fewer workers; "
+                    "what is on the disk is kept, and the same call resumes from it"
                 ) from None
 
 
 def _kept(values: tuple[Any, ...], folder: str) -> Path:
-    """A file of `values`.
-
-    Through a pipe they would make processes start one after the other: each reads as it imports what it needs to
-    understand them, and the next waits for its turn.
-    """
+    """Write `values` to a file: sent through a pipe, they would make the processes start one after the other."""
     import cloudpickle  # takes what a notebook defines, too
 
     file = Path(folder, "started-with.pickle")
@@ -86,7 +106,7 @@ def _start(kept: Path) -> None:
 
 @contextmanager
 def _pool(workers: int, **how: Any) -> Iterator[Executor]:
-    """Processes that end with the block: who has seen enough, or is interrupted, waits for nothing under way."""
+    """A pool of processes that ends with the block; an error or an interrupt ends it without waiting."""
     from loky import ProcessPoolExecutor  # its processes do not run the caller's script again
 
     pool = ProcessPoolExecutor(workers, **how)
@@ -95,7 +115,7 @@ def _pool(workers: int, **how: Any) -> Iterator[Executor]:
         yield pool
     except BaseException:
         pool.shutdown(kill_workers=True)
-        for process in [*begun.values()]:  # an interrupt that came while they started: nobody manages them yet
+        for process in [*begun.values()]:  # an interrupt came while they started, when the pool does not manage them
             process.terminate()
         raise
     pool.shutdown()

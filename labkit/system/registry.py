@@ -1,4 +1,4 @@
-"""Parts by name: built-in ones and a reader's own come in through the same door."""
+"""Registries of parts by name. Built-in parts and a user's own are registered by the same functions."""
 
 from __future__ import annotations
 
@@ -15,17 +15,25 @@ SEPARATOR = "-"  # joins the operations of an architecture in its text
 
 
 class Own(NamedTuple):
-    """A part that does not come with the package: what another process needs in order to know it."""
+    """A part that does not come with the package, with all that another process needs to register it.
 
-    kind: str  # of the registry
+    Attributes:
+        kind: the kind of its registry, such as "operation".
+        name: its name there.
+        module: the module that registered it.
+        part: the part itself.
+        home: the module of the registry, which a new process has not imported yet.
+    """
+
+    kind: str
     name: str
-    module: str  # that registered it
+    module: str
     part: Any
-    home: str  # the module of the registry, which a new process has not imported yet
+    home: str
 
 
 class Registry(Mapping[str, T], Generic[T]):
-    """Parts of one kind by name. A name is registered once; `module:attribute` is imported when it is asked for.
+    """A mapping from names to parts of one kind. A name of the form `module:attribute` is imported at its first use.
 
     Args:
         kind: what the parts are, such as "operation". It begins the error messages.
@@ -44,14 +52,18 @@ class Registry(Mapping[str, T], Generic[T]):
     @overload
     def register(self, name: str, part: None = None, *, replace: bool = False) -> Callable[[T], T]: ...
     def register(self, name: str, part: T | None = None, *, replace: bool = False) -> T | Callable[[T], T]:
-        """Register `part` under `name`, or return a decorator that does.
+        """Register a part, or return a decorator that registers one.
 
         Args:
             name: without spaces, commas and colons; an operation also without dashes.
-            replace: take the place of a part that has this name already.
+            part: what to register; None for a decorator.
+            replace: replace a part that has this name already.
+
+        Returns:
+            `part`, or the decorator.
 
         Raises:
-            InputError: the name is taken or cannot be typed.
+            InputError: the name is taken or has a character that names do not have.
         """
         if part is None:
             return lambda part: self.register(name, part, replace=replace)
@@ -68,13 +80,26 @@ class Registry(Mapping[str, T], Generic[T]):
         return part
 
     def remove(self, name: str) -> None:
-        """Forget the part called `name`. InputError when there is none."""
+        """Remove a part.
+
+        Args:
+            name: its registered name.
+
+        Raises:
+            InputError: there is none of this name.
+        """
         self.find(name)
         self._parts.pop(name)
         self._modules.pop(name)
 
     def find(self, name: str) -> T:
-        """The part called `name`, or the one that `module:attribute` names.
+        """Look up a part.
+
+        Args:
+            name: a registered name, or `module:attribute`, which is then imported and registered.
+
+        Returns:
+            The part.
 
         Raises:
             InputError: there is none. The message lists what is registered and says how a part is added.
@@ -90,7 +115,17 @@ class Registry(Mapping[str, T], Generic[T]):
         return self._parts[name]
 
     def name_of(self, part: T) -> str:
-        """The name of a registered part; an own part without one is registered as `module:attribute`."""
+        """Return the name of a part. One that is not registered yet is registered as `module:attribute`.
+
+        Args:
+            part: a registered part, or a function or class that stands at the top of a module.
+
+        Returns:
+            Its name.
+
+        Raises:
+            InputError: it has no name and cannot be imported by one.
+        """
         for name, known in self._parts.items():
             if known is part:
                 return name
@@ -100,16 +135,43 @@ class Registry(Mapping[str, T], Generic[T]):
         return name
 
     def module(self, name: str) -> str:
-        """The module that registered the part called `name`."""
+        """Return the module that registered a part.
+
+        Args:
+            name: a registered name.
+
+        Returns:
+            The name of the module.
+
+        Raises:
+            InputError: there is no part of this name.
+        """
         self.find(name)
         return self._modules[name]
 
     def is_own(self, name: str) -> bool:
-        """Whether the part called `name` does not come with the package."""
+        """Return whether a part does not come with the package.
+
+        Args:
+            name: a registered name.
+
+        Returns:
+            True for a user's own part.
+
+        Raises:
+            InputError: there is no part of this name.
+        """
         return self.module(name).partition(".")[0] != PACKAGE
 
     def own(self, names: Iterable[str] | None = None) -> tuple[Own, ...]:
-        """The parts, of `names` or of all, that do not come with the package."""
+        """Return the parts that do not come with the package.
+
+        Args:
+            names: names to choose from; None for all.
+
+        Returns:
+            The own parts among them.
+        """
         wanted = self._parts if names is None else names
         own = [name for name in wanted if self.is_own(name)]
         return tuple(Own(self.kind, name, self.module(name), self.find(name), self.home) for name in own)
@@ -128,12 +190,16 @@ _REGISTRIES: dict[str, Registry[Any]] = {}
 
 
 def own_parts() -> tuple[Own, ...]:
-    """The own parts of every registry: what a worker process must be given, as it imports the package afresh."""
+    """Return the own parts of every registry: a worker process, which imports the package itself, lacks them."""
     return tuple(own for registry in _REGISTRIES.values() for own in registry.own())
 
 
 def adopt(parts: tuple[Own, ...]) -> None:
-    """Register in this process what `own_parts` returned in another one."""
+    """Register in this process what `own_parts` returned in another one.
+
+    Args:
+        parts: own parts of any kind.
+    """
     for own in parts:
         importlib.import_module(own.home)
         registry = _REGISTRIES[own.kind]
@@ -141,10 +207,14 @@ def adopt(parts: tuple[Own, ...]) -> None:
 
 
 def imported(name: str, kind: str) -> Any:
-    """The object that `module:attribute` names.
+    """Import an object by name.
 
     Args:
+        name: `module:attribute`.
         kind: what is expected there, for the error message.
+
+    Returns:
+        The object.
 
     Raises:
         InputError: no such module can be imported, or it has no such attribute.
@@ -160,19 +230,26 @@ def imported(name: str, kind: str) -> Any:
 
 
 def describe(parts: Iterable[Own]) -> list[dict[str, str]]:
-    """Own parts as JSON, so that another process can find them: see `recover`."""
+    """Describe own parts as JSON values, so that another process can find them: see `recover`.
+
+    Args:
+        parts: own parts of any kind.
+
+    Returns:
+        For each part its "kind", "name", "module" (that registered it) and "defined" (`module:attribute` or "").
+    """
     return [{"kind": own.kind, "name": own.name, "module": own.module, "defined": _defined(own.part)} for own in parts]
 
 
 def recover(described: Iterable[Mapping[str, str]], *, imports: bool = True) -> None:
-    """Make known in this process the parts that `describe` described, by importing the modules that hold them.
+    """Register in this process the parts that `describe` described, by importing their modules.
 
     Args:
         described: what `describe` returned, also after JSON.
-        imports: whether modules may be imported; without, the parts must be known already.
+        imports: whether modules may be imported. If not, the parts must be registered already.
 
     Raises:
-        InputError: a part is not known here, and no module can be imported that registers or defines it.
+        InputError: a part is not registered, and no module that registers or defines it can be imported.
     """
     for row in described:
         registry, name = _registry(row["kind"]), row["name"]
@@ -200,6 +277,9 @@ def recover(described: Iterable[Mapping[str, str]], *, imports: bool = True) -> 
 
 def import_parts(module: str) -> None:
     """Import a module that registers own parts.
+
+    Args:
+        module: its dotted name.
 
     Raises:
         InputError: it cannot be imported.

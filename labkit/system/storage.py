@@ -21,19 +21,37 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-INSTALLED = (_PACKAGE / "shipped").is_dir()  # from a wheel, which has in there what a clone has beside the package
+INSTALLED = (_PACKAGE / "shipped").is_dir()  # from a wheel, which has there what a clone has next to the package
 ROOT = _PACKAGE / "shipped" if INSTALLED else _PACKAGE.parent
-DATA = ROOT / "data"  # what ships: tables and recorded results
+DATA = ROOT / "data"  # shipped tables and recorded results
 NOTEBOOKS = ROOT / "notebooks"
 
 
-def of_a_device(names: Iterable[str], wanted: str) -> str | None:
-    """The name called "device/wanted" or, of several devices' "device/wanted", the first; None without any."""
+def find_for_device(names: Iterable[str], wanted: str) -> str | None:
+    """Find a name that may be given with or without its device.
+
+    Args:
+        names: names of the form "DEVICE/NAME".
+        wanted: "DEVICE/NAME", or "NAME" for the first device that has it.
+
+    Returns:
+        The name in full, or None where there is none.
+    """
     return next((name for name in sorted(names) if wanted in (name, name.partition("/")[2])), None)
 
 
 def writable_folder(path: str | Path) -> Path:
-    """`path` as a folder that exists and takes files; made if need be."""
+    """Make sure that a folder exists and takes files.
+
+    Args:
+        path: the folder; it is created with its parents.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: it cannot be created or written to.
+    """
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -47,10 +65,17 @@ def writable_folder(path: str | Path) -> Path:
 
 
 def writable_file(path: str | Path, kind: str | None = None) -> Path:
-    """`path` as a file that can be written, its folder made if need be.
+    """Make sure that a file can be written. Its folder is created.
 
     Args:
-        kind: of the JSON that will lie there; a file of another kind is not written over.
+        path: the file.
+        kind: the kind of its JSON object; a file of another kind is not overwritten.
+
+    Returns:
+        The file.
+
+    Raises:
+        InputError: it is a folder, its folder cannot be written to, or a file of another kind is there.
     """
     path = Path(path)
     if path.is_dir():
@@ -67,9 +92,17 @@ def writable_file(path: str | Path, kind: str | None = None) -> Path:
 
 
 def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
-    """Let `write` fill a temporary file beside `path`, then rename it: a reader sees all of it or none.
+    """Write a temporary file in the same folder, then rename it: a reader sees the whole file or none.
 
-    A full disk, or whatever else does not let it be written, is an InputError, and nothing half-written is left.
+    Args:
+        path: the file; its folder is created.
+        write: called with the path of the temporary file, which it fills.
+
+    Returns:
+        `path`.
+
+    Raises:
+        InputError: the file cannot be written, as on a full disk; nothing of it is left.
     """
     path, temporary = Path(path), None
     writable_folder(path.parent)
@@ -92,20 +125,36 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
 
 
 def write_text(path: str | Path, text: str) -> Path:
-    """UTF-8, with the same line ends on every system."""
+    """Write text as UTF-8, with the same line ends on every system.
+
+    Args:
+        path: the file; its folder is created.
+        text: its content.
+
+    Returns:
+        `path`.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
     return write_atomically(path, lambda file: file.write_text(text, encoding="utf-8", newline="\n"))
 
 
 def write_json(path: str | Path, value: Any, rows: Iterable[Any] | None = None) -> Path:
-    """Indented UTF-8 JSON. NaN and infinity are refused: they are not JSON, and never a result.
+    """Write indented UTF-8 JSON.
 
     Args:
-        path: The file; its folder is made if need be.
-        value: What JSON has; an object if there are `rows`.
-        rows: The last key of the object, a line a row: a table stays readable, and its changes too.
+        path: the file; its folder is created.
+        value: JSON values; a dictionary if there are `rows`.
+        rows: written as the last key "rows" of the object, one line a row, so that a table and its changes stay
+            readable.
 
     Returns:
         `path`.
+
+    Raises:
+        InputError: the file cannot be written.
+        ValueError: a number is NaN or infinite, which JSON does not have.
     """
     if rows is None:
         return write_text(path, _json(value, indent=1) + "\n")
@@ -115,10 +164,18 @@ def write_json(path: str | Path, value: Any, rows: Iterable[Any] | None = None) 
 
 
 def read_json(path: str | Path, kind: str, schema: int) -> dict[str, Any]:
-    """An object written by `write_json` whose `kind` and `schema` are those expected.
+    """Read an object that `write_json` wrote.
+
+    Args:
+        path: the file.
+        kind: the value that its key "kind" must have.
+        schema: the value that its key "schema" must have.
+
+    Returns:
+        The object.
 
     Raises:
-        InputError: There is no such file, it is damaged, or it is of another kind or schema.
+        InputError: there is no such file, it is damaged, or it is of another kind or schema.
     """
     path = Path(path)
     try:
@@ -137,7 +194,12 @@ def read_json(path: str | Path, kind: str, schema: int) -> dict[str, Any]:
 
 
 class Record(Protocol):
-    """A frozen dataclass that is a file: its fields are the keys, next to `kind` and `schema`."""
+    """A frozen dataclass that is written as one JSON object: its fields are the keys, next to `kind` and `schema`.
+
+    Attributes:
+        kind: class variable: what the file is, such as "latency table".
+        schema: class variable: version of the format.
+    """
 
     kind: ClassVar[str]
     schema: ClassVar[int]
@@ -148,15 +210,18 @@ T = TypeVar("T")
 
 
 def write_record(path: str | Path, record: Record, derived: dict[str, Any] | None = None) -> Path:
-    """Write a record as JSON; its field `rows`, if it has one, comes last with a line a row.
+    """Write a record as JSON; its field `rows`, if it has one, comes last with one line a row.
 
     Args:
-        path: The file; its folder is made if need be.
-        record: A frozen dataclass with the class variables `kind` and `schema`.
-        derived: Keys for people that follow from the record: they are written and never read back.
+        path: the file; its folder is created.
+        record: a frozen dataclass with the class variables `kind` and `schema`.
+        derived: further keys for people, which follow from the record: they are written and never read.
 
     Returns:
         `path`.
+
+    Raises:
+        InputError: the file cannot be written.
     """
     value = record_value(record, derived)
     if "rows" not in value:
@@ -166,31 +231,45 @@ def write_record(path: str | Path, record: Record, derived: dict[str, Any] | Non
 
 
 def record_value(record: Record, derived: dict[str, Any] | None = None) -> dict[str, Any]:
-    """What `write_record` writes: plain values that JSON has."""
+    """Return a record as JSON values, as `write_record` writes them.
+
+    Args:
+        record: a frozen dataclass with the class variables `kind` and `schema`.
+        derived: further keys for people.
+
+    Returns:
+        The object.
+    """
     fields = msgspec.to_builtins(record)
     return {"kind": record.kind, "schema": record.schema, **fields, **(derived or {})}
 
 
 def read_record(path: str | Path, record: type[R]) -> R:
-    """The record that `write_record` wrote.
+    """Read a record that `write_record` wrote.
 
     Args:
-        path: The file.
-        record: The type of the record, whose fields are checked: types, and what its `__post_init__` refuses.
+        path: the file.
+        record: the type of the record. The types of its fields are checked, and its `__post_init__` runs.
+
+    Returns:
+        The record.
 
     Raises:
-        InputError: One line that names the file and the place in it, such as "at `$.rows[3].seed`".
+        InputError: one line that names the file and the place in it, such as "at `$.rows[3].seed`".
     """
     return as_record(read_json(path, record.kind, record.schema), record, f"{path} is a damaged {record.kind}")
 
 
 def as_record(value: Any, record: type[T], says: str) -> T:
-    """A value read from JSON as a frozen dataclass, or whatever type msgspec knows.
+    """Convert JSON values to a frozen dataclass, or to another type that msgspec knows.
 
     Args:
-        value: What JSON has.
-        record: The type wanted; keys that it does not have are ignored.
-        says: The beginning of the message, such as "FILE is a damaged latency table".
+        value: JSON values.
+        record: the type wanted; keys that it does not have are ignored.
+        says: beginning of the error message, such as "FILE is a damaged latency table".
+
+    Returns:
+        An instance of `record`.
 
     Raises:
         InputError: `says`, what is wrong and where, in one line.
@@ -202,9 +281,15 @@ def as_record(value: Any, record: type[T], says: str) -> T:
 
 
 def check_types(value: dict[str, Any], types: dict[str, Any]) -> None:
-    """Raise TypeError unless each key of `types` has a value of its type, such as `float | None`; a float may be whole.
+    """Check the types of some keys of a JSON object. A whole number passes as a float.
 
-    Raises KeyError for a key that is not there.
+    Args:
+        value: the object.
+        types: the type wanted for each key, such as `float | None`.
+
+    Raises:
+        KeyError: a key is missing.
+        TypeError: a value is of another type.
     """
     for name, wanted in types.items():
         kinds = get_args(wanted) or (wanted,)
@@ -216,14 +301,26 @@ def check_types(value: dict[str, Any], types: dict[str, Any]) -> None:
 
 
 def result_file(source: str | Path) -> Path:
-    """`source` itself, or the file of that name among the shipped results."""
+    """Find a recorded result.
+
+    Args:
+        source: a path, or the name of a shipped result.
+
+    Returns:
+        `source` itself if it exists, otherwise the path that a shipped result of this name would have.
+    """
     path = Path(source)
     shipped = not path.exists() and len(path.parts) == 1
     return DATA / "results" / f"{path.name}.json" if shipped else path
 
 
 def append_line(path: str | Path, row: dict[str, Any]) -> None:
-    """Add one row to a file of JSON lines, and see it on the disk: what was appended survives a kill."""
+    """Append one row to a file of JSON lines and wait until it is on the disk.
+
+    Args:
+        path: the file.
+        row: JSON values.
+    """
     line = json.dumps(row, ensure_ascii=False, allow_nan=False, separators=(", ", ": ")) + "\n"
     with open(path, "a", encoding="utf-8", newline="\n") as file:
         file.write(line)
@@ -232,7 +329,17 @@ def append_line(path: str | Path, row: dict[str, Any]) -> None:
 
 
 def read_lines(path: str | Path) -> list[dict[str, Any]]:
-    """The rows that `append_line` wrote; [] when there is no file. A last line cut short by a kill is not a row."""
+    """Read the rows that `append_line` wrote. A last line without an end, as a killed process leaves it, is ignored.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The rows; [] where there is no file.
+
+    Raises:
+        InputError: the file cannot be read, or a line is no JSON.
+    """
     try:
         text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -249,17 +356,35 @@ def read_lines(path: str | Path) -> list[dict[str, Any]]:
 
 
 def resume_lines(path: str | Path) -> list[dict[str, Any]]:
-    """`read_lines`, with the file made ready to append to: there, and without a line that a kill cut short."""
+    """Read rows and make the file ready for more: it exists then, and its unfinished last line is removed.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The rows.
+
+    Raises:
+        InputError: the file cannot be read or written, or a line is no JSON.
+    """
     rows = read_lines(path)
     write_lines(path, rows)
     return rows
 
 
 def resume_log(path: str | Path, of: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    """The rows of a file of JSON lines whose first line says what the others are `of`; a new file is begun with it.
+    """Read a JSON-lines file with a header line and make it ready for more rows. A new file gets the header.
+
+    Args:
+        path: the file; its folder is created.
+        of: the header: what the rows belong to.
+        name: what the header describes, for the error message.
+
+    Returns:
+        The rows after the header.
 
     Raises:
-        InputError: the file is of something else. `name` is what it is of, for people.
+        InputError: the header is another one. The message names the keys that differ.
     """
     path, of = Path(path), json.loads(json.dumps(of))
     writable_folder(path.parent)
@@ -275,13 +400,35 @@ def resume_log(path: str | Path, of: dict[str, Any], name: str) -> list[dict[str
 
 
 def write_lines(path: str | Path, rows: Iterable[dict[str, Any]]) -> Path:
-    """Rows as JSON lines, all at once."""
+    """Write rows as a file of JSON lines.
+
+    Args:
+        path: the file; its folder is created.
+        rows: JSON values.
+
+    Returns:
+        `path`.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
     lines = (json.dumps(row, ensure_ascii=False, allow_nan=False, separators=(", ", ": ")) + "\n" for row in rows)
     return write_text(path, "".join(lines))
 
 
 def write_rows(path: str | Path, rows: Iterable[dict[str, Any]]) -> Path:
-    """Rows of equal keys, as Parquet."""
+    """Write rows as Parquet.
+
+    Args:
+        path: the file; its folder is created.
+        rows: dictionaries with the same keys.
+
+    Returns:
+        `path`.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
     import pyarrow
     import pyarrow.parquet
 
@@ -290,7 +437,17 @@ def write_rows(path: str | Path, rows: Iterable[dict[str, Any]]) -> Path:
 
 
 def read_rows(path: str | Path) -> list[dict[str, Any]]:
-    """Rows that `write_rows` wrote."""
+    """Read rows that `write_rows` wrote.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The rows.
+
+    Raises:
+        InputError: there is no such file, or it is no Parquet.
+    """
     import pyarrow
     import pyarrow.parquet
 
@@ -301,7 +458,18 @@ def read_rows(path: str | Path) -> list[dict[str, Any]]:
 
 
 def write_tensors(path: str | Path, tensors: dict[str, Tensor]) -> Path:
-    """Tensors by name, from any device, as safetensors."""
+    """Write tensors as safetensors.
+
+    Args:
+        path: the file; its folder is created.
+        tensors: by name, on any device.
+
+    Returns:
+        `path`.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -317,7 +485,17 @@ def write_tensors(path: str | Path, tensors: dict[str, Tensor]) -> Path:
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
-    """Tensors that `write_tensors` wrote, on the CPU."""
+    """Read tensors that `write_tensors` wrote.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Tensors by name, on the CPU.
+
+    Raises:
+        InputError: there is no such file, or it is damaged.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -328,7 +506,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
 
 
 def _finite(text: str) -> float:
-    """A number too large for a float would be read as infinity, which no row was written with."""
+    """A number too large for a float would be read as infinity, which JSON does not have."""
     value = float(text)
     if not math.isfinite(value):
         raise ValueError(f"{text} is not a finite number")

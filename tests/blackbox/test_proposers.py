@@ -12,7 +12,7 @@ from labkit.blackbox.gaussian_process import GaussianProcess
 from labkit.blackbox.model import anneal
 from labkit.blackbox.policy import LinearControl, Policy, score_gradient
 from labkit.blackbox.proposer import Goal, balanced, mutations
-from labkit.pareto import front
+from labkit.pareto import frontier_rows
 
 MASK = np.array([[True] * 3, [True, True, False], [True] * 3, [True] * 3])
 EVERY = np.array([row for row in itertools.product(range(3), repeat=4) if row[1] < 2])  # (54, 4)
@@ -27,7 +27,7 @@ def test_the_front_is_what_no_row_beats(rng):
     costs = rng.integers(0, 12, (60, 2)).astype(float)  # many ties
     beaten = lambda a: any((b <= a).all() and (b < a).any() for b in costs)
     best = {tuple(a) for a in costs if not beaten(a)}
-    found = costs[front(costs)]
+    found = costs[frontier_rows(costs)]
     assert {tuple(a) for a in found} == best and len(found) == len(best)
     assert (np.diff(found[:, 0]) > 0).all()
 
@@ -36,13 +36,13 @@ def area(points, box):
     inside = points[(points < box).all(1)]
     if not len(inside):
         return 0.0
-    inside = inside[front(inside)]
+    inside = inside[frontier_rows(inside)]
     return ((np.append(inside[1:, 0], box[0]) - inside[:, 0]) * (box[1] - inside[:, 1])).sum()
 
 
 def test_the_expected_gain_in_hypervolume_is_that_of_many_draws(rng):
     costs, box = rng.uniform(0, 1.3, (12, 2)), np.array([1.0, 1.1])
-    edge = costs[front(costs)]
+    edge = costs[frontier_rows(costs)]
     for mean, spread in (((0.3, 0.3), (0.1, 0.2)), ((0.9, 0.05), (0.3, 0.05)), ((1.2, 1.2), (0.2, 0.2))):
         draws = rng.normal(mean, spread, (4_000, 2))
         gains = [area(np.vstack([edge, draw]), box) - area(edge, box) for draw in draws]

@@ -130,11 +130,11 @@ def test_a_compiler_that_ends_its_process_costs_a_row(network, data, monkeypatch
     def fails(*_):
         raise RuntimeError("no ptxas\nand more")
 
-    monkeypatch.setattr(export.processes, "survives", lambda *_: True)
+    monkeypatch.setattr(export.processes, "runs_in_subprocess", lambda *_: True)
     assert lost() is None
-    monkeypatch.setattr(export.processes, "survives", lambda *_: False)
+    monkeypatch.setattr(export.processes, "runs_in_subprocess", lambda *_: False)
     assert "ended a process of its own" in lost() and "another C++ compiler in CXX" in lost()
-    monkeypatch.setattr(export.processes, "survives", fails)
+    monkeypatch.setattr(export.processes, "runs_in_subprocess", fails)
     assert lost() == "compiling it failed: RuntimeError no ptxas"
 
 

@@ -49,7 +49,7 @@ def test_only_the_newest_are_kept(tmp_path):
     assert folder.steps == (4, 5)
     assert len(list(tmp_path.iterdir())) == 4, "nothing of the older ones is left"
     for changes in ({"every": 0}, {"keep": 0}):
-        with pytest.raises(lk.InputError, match="at least one is kept"):
+        with pytest.raises(lk.InputError, match="are at least 1; got"):
             Checkpoints(tmp_path, **changes)
 
 

@@ -87,7 +87,7 @@ with termination_interrupts() as terminated, interrupts_wait() as interrupted:
 
 def test_an_interrupt_tells_the_call_from_how_far_it_came():
     stop = Stopped("stopped after a;b", "the same call goes on")
-    assert (stop.came, str(stop)) == ("stopped after a;b", "stopped after a;b; the same call goes on")
+    assert (stop.progress, str(stop)) == ("stopped after a;b", "stopped after a;b; the same call goes on")
     assert str(Stopped("stopped")) == "stopped"
 
 

@@ -51,14 +51,14 @@ def test_an_error_comes_back_as_it_was():
 
 
 def test_a_dead_process_names_the_remedy():
-    with pytest.raises(lk.InputError, match="a process died, most likely for want of memory: take fewer workers"):
+    with pytest.raises(lk.InputError, match="most likely because memory ran out: take fewer workers"):
         list(processes.as_finished(os._exit, [3], 1))
 
 
 def test_what_kills_a_process_leaves_this_one_alive():
-    assert processes.survives(abs, -1) and not processes.survives(os.abort)
+    assert processes.runs_in_subprocess(abs, -1) and not processes.runs_in_subprocess(os.abort)
     with pytest.raises(ValueError, match="two"):
-        processes.survives(_unlucky, 2)
+        processes.runs_in_subprocess(_unlucky, 2)
 
 
 def test_no_more_workers_than_calls(monkeypatch):

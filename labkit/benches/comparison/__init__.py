@@ -19,6 +19,5 @@ from labkit.benches.comparison.verdicts import bars as bars
 from labkit.benches.comparison.verdicts import regrets as regrets
 from labkit.benches.comparison.verdicts import steering as steering
 from labkit.benches.comparison.verdicts import verdicts as verdicts
-from labkit.stats import band as band
 from labkit.stats import expected_best as expected_best
 from labkit.stats import sign_flips as sign_flips

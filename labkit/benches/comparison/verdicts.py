@@ -7,7 +7,7 @@ import numpy as np
 
 from labkit.benches.comparison.rows import OURS, Comparison
 from labkit.benches.tabular.table import TabularBenchmark
-from labkit.stats import band, sign_flips
+from labkit.stats import mean_interval, sign_flips
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def verdicts(
         if other.shape != own.shape or len(own) < 2:
             continue
         for w, gains in zip(found.latency_weights, (other - own).T):
-            low, high = band(gains)
+            low, high = mean_interval(gains)
             told.append(Verdict(w, baseline, ours, float(gains.mean()), low, high, sign_flips(gains), len(gains)))
     return tuple(told)
 

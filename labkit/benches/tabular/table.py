@@ -106,7 +106,7 @@ class TabularBenchmark:
         Of several devices the first by name, or the one that is named: "cpu-intel-xeon-2-cores/torch-b32".
         """
         known = {timed.name: timed for timed in self.latencies}
-        found = storage.of_a_device(known, name or DEFAULT_LATENCY) or (None if name else next(iter(known), None))
+        found = storage.find_for_device(known, name or DEFAULT_LATENCY) or (None if name else next(iter(known), None))
         if found is None:
             raise InputError(
                 f"the tabular benchmark of {self.space.name} has latencies of {', '.join(known) or 'no runtime'}; "

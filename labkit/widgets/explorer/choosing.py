@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from labkit.pareto import corners, front
+from labkit.pareto import frontier_rows, supported_rows
 from labkit.system.errors import InputError
 from labkit.widgets.explorer.scenes import Scene, is_number
 
@@ -49,12 +49,12 @@ def frontier(scene: Scene) -> tuple[int, ...]:
 
     Of points equal in both, the first stands for all.
     """
-    return tuple(front(_costs(scene)).tolist())
+    return tuple(frontier_rows(_costs(scene)).tolist())
 
 
 def reachable(scene: Scene) -> tuple[int, ...]:
-    """The part of the frontier that some weight >= 0 chooses, fastest first: its `corners`. A target finds the rest."""
-    return tuple(corners(_costs(scene)))
+    """The part of the frontier that some weight >= 0 chooses, fastest first: its corners. A target finds the rest."""
+    return tuple(supported_rows(_costs(scene)))
 
 
 def weight_stops(scene: Scene, n: int = 61) -> tuple[float, ...]:

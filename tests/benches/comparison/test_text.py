@@ -35,7 +35,7 @@ def test_of_a_comparison_that_is_under_way_there_is_told_what_there_is(space, ta
     whole = told([1, 2], [2, 4])
     assert "beats random" in whole and "no verdict" not in whole
     with pytest.raises(lk.InputError, match="at least 2 of them; got 1"):
-        stats.band(np.array([0.1]))
+        stats.mean_interval(np.array([0.1]))
 
 
 def test_every_cell_is_a_median_and_a_90th_percentile_of_the_seeds(known, made_up):
