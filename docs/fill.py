@@ -48,7 +48,7 @@ def mobile() -> dict:
         {"weight": f"{weight:g}", "ours": cost[ours][w], "best": min(costs[w] for costs in baselines)}
         for w, weight in enumerate(found.latency_weights)
     ]
-    trained = [row.judged for row in found.rows if row.method == "random from scratch"]
+    trained = [row.evaluated for row in found.rows if row.method == "random from scratch"]
     chosen = lambda method: {row.seed: row.ops for row in found.rows if row.method == method}
     mine, evolved = chosen(ours), chosen("evolution")
     same = sum(mine[seed][-1] == evolved[seed][-1] for seed in mine)

@@ -35,7 +35,8 @@ import own_space, own_estimator
 space = lk.spaces.by_name("three-layers")
 data = lk.data.glyphs(600, 200, 200, seed=0)
 table = lk.LatencyTable.measure(space, seconds=0.01, rounds=3)
-short = dict(mixture_steps=3, weight_steps=2, joint_steps=4, batch_size=32, judge_images=100, calibration_images=64)
+short = dict(mixture_steps=3, weight_steps=2, joint_steps=4, batch_size=32)
+short |= dict(evaluation_images=100, calibration_images=64)
 config = lk.SearchConfig(estimator="two-draws", architectures=2, latency_weight=0.1, **short)
 found = lk.search(lk.Supernet(space), data, table, config, measured_ms=table)
 once = lk.TrainConfig(epochs=1, batch_size=64)
@@ -86,7 +87,7 @@ def test_a_saved_run_says_which_module_it_lacks(tmp_path):
 
 def test_the_command_line_takes_own_parts(tmp_path):
     verb = "from labkit.cli import main; import sys; sys.exit(main())"
-    steps = ("mixture_steps=2", "weight_steps=2", "joint_steps=2", "batch_size=16", "judge_images=50")
+    steps = ("mixture_steps=2", "weight_steps=2", "joint_steps=2", "batch_size=16", "evaluation_images=50")
     settings = [word for step in steps for word in ("--set", step)]
     parts = ("--space", "own_space:three_layers", "--data", "own_data:sides", "--table", "measure")
     command = ("search", *parts, "--estimator", "own_estimator:TwoDraws", "--set", "architectures=2", *settings)

@@ -25,7 +25,7 @@ pytestmark = [
 ]
 DEVICES = ("cpu", "cuda")
 TINY = SearchConfig(
-    mixture_steps=2, weight_steps=2, joint_steps=4, batch_size=16, judge_images=100, calibration_images=64
+    mixture_steps=2, weight_steps=2, joint_steps=4, batch_size=16, evaluation_images=100, calibration_images=64
 )
 
 
@@ -86,7 +86,7 @@ def test_shared_weights_are_judged_alike(space, data):
     trained = lk.oneshot.searching.train_shared(lk.Supernet(space), data, replace(TINY, mixture_steps=60))
     table = lk.LatencyTable.load("five_layer-torch-b1")
     here, there = (
-        lk.evaluate(trained.to(device), chosen, data.to(device), table, replace(TINY, judge_images=500))
+        lk.evaluate(trained.to(device), chosen, data.to(device), table, replace(TINY, evaluation_images=500))
         for device in DEVICES
     )
     assert len({p.error for p in here}) > 3

@@ -352,7 +352,7 @@ class DeadlineBench(Bench[Row | Searched]):
             if any((row.space, row.data, row.seed) == (name, images.name, seed) for row in searched):
                 continue
             space, table = spaces.by_name(name, len(images.classes)), LatencyTable.load(f"{name}-{self.table}")
-            config = SearchConfig.suited(name, fast=self.fast, seed=seed)
+            config = SearchConfig.preset(name, fast=self.fast, seed=seed)
             for row in search_under(space, images, table, config, at=at):
                 found.append(row)
                 on_row(row)

@@ -153,7 +153,7 @@ def train_missing(
     return tuple(row for row in rows if row.ops in names and row.seed < seeds)
 
 
-def judged(
+def score(
     way: str,
     seed: int,
     architectures: Sequence[Architecture],
@@ -312,8 +312,8 @@ class RankingBench(Bench[Score]):
             if way in FREE and seed:
                 continue
             if (way, seed) not in kept:
-                config = SearchConfig.suited(space.name)
-                of = judged(way, seed, architectures, space, self.images, table, config, self.training, trained)
+                config = SearchConfig.preset(space.name)
+                of = score(way, seed, architectures, space, self.images, table, config, self.training, trained)
                 kept[way, seed] = of
                 on_row(of)
             scores.append(kept[way, seed])

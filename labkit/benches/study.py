@@ -63,9 +63,9 @@ def study(
         return lambda p: p.error + weight * p.latency_ms
 
     return Study(
-        points=baseline.judged,
+        points=baseline.evaluated,
         picks=tuple(zip(latency_weights, chosen)),
-        random=tuple((weight, min(baseline.judged, key=cost(weight))) for weight in latency_weights),
+        random=tuple((weight, min(baseline.evaluated, key=cost(weight))) for weight in latency_weights),
         space=supernet.space,
         table=table,
         data=data.card(),

@@ -86,7 +86,7 @@ def search_config(arguments: argparse.Namespace, **own: Any):
     changes |= own
     if arguments.published:
         return SearchConfig.published(arguments.published, **changes)
-    return SearchConfig.suited(arguments.space, fast=arguments.fast, **changes)
+    return SearchConfig.preset(arguments.space, fast=arguments.fast, **changes)
 
 
 def _setting(text: str) -> tuple[str, Any]:

@@ -98,7 +98,7 @@ def search(arguments: argparse.Namespace) -> Outcome:
         data,
         table,
         config,
-        selection=SelectionConfig.suited(space.name, fast=arguments.fast) if arguments.select else None,
+        selection=SelectionConfig.preset(space.name, fast=arguments.fast) if arguments.select else None,
         random=arguments.random,
         device=device,
         progress=on_terminal(),
@@ -178,7 +178,7 @@ def compare(arguments: argparse.Namespace) -> Outcome:
     found = comparison.compare(
         space, data, table, weights, arguments.out,
         config=search_config(arguments, task_cost=arguments.task_cost),
-        selection=SelectionConfig.suited(space.name, fast=arguments.fast),
+        selection=SelectionConfig.preset(space.name, fast=arguments.fast),
         training=RECIPE, seeds=arguments.seeds, baselines=baselines, estimators=estimators, tabular=known,
         made=provenance(), on_row=told,
     )  # fmt: skip

@@ -55,7 +55,7 @@ def random_search(
     config = config.priced(table.range_ms())
     if config.limit_ms is not None:
         table.check_deadline(config.limit_ms)
-    besides = () if budget is None else ("a budget of its own",)
+    extra_inputs = () if budget is None else ("a budget of its own",)
     budget = planned_passes(supernet, config) if budget is None else budget
     run = resumed(
         SearchRun(supernet, data, replace(config, estimator="reinforce", control_scale=1.0), progress=progress),
@@ -64,7 +64,7 @@ def random_search(
     points = evaluate(run.learnt, _random(supernet, table, config, budget - run.passes), data, table, config)
     passes = run.passes + len(points) * _each(config)
     found = result_of(run, config, cheapest(points, config), points, passes, "random search")
-    return replace(found, besides=besides)
+    return replace(found, extra_inputs=extra_inputs)
 
 
 def reuse_search(
@@ -116,7 +116,7 @@ def reuse_search(
             history=(),
             passes=(spent + len(points) * _each(alone)) / len(found),
             seconds=(training + time.perf_counter() - started) / len(found),
-            judged=points,
+            evaluated=points,
             method=f"{method}, shared weights",
             selection=None,
         )
@@ -142,7 +142,7 @@ def scratch_search(
         table: latency of the operations of the space.
         config: objective and seed.
         training: recipe of each training.
-        seconds: time limit. No training starts that would end later, judged by the mean so far; one is always made.
+        seconds: time limit. No training starts that would end later, evaluated by the mean so far; one is always made.
         on_network: called with the point of each trained architecture.
 
     Returns:
@@ -189,8 +189,8 @@ def weight_passes(found: Sequence[SearchResult]) -> float:
 
 
 def _each(config: SearchConfig) -> int:
-    """Image passes of judging an architecture."""
-    return config.calibration_images + config.judge_images
+    """Image passes of evaluating an architecture."""
+    return config.calibration_images + config.evaluation_images
 
 
 def _random(supernet: Supernet, table: LatencyTable, config: SearchConfig, passes: float) -> list[Architecture]:
@@ -232,5 +232,5 @@ def _in_time(points: Sequence[Point], config: SearchConfig) -> Point:
     deadline = config.limit_ms
     fit = [p for p in points if deadline is None or p.latency_ms <= deadline]
     if not fit:
-        raise InputError(f"none of the {len(points)} architectures that were judged is within {deadline:g} ms")
+        raise InputError(f"none of the {len(points)} architectures that were evaluated is within {deadline:g} ms")
     return cheapest(fit, config)

@@ -49,12 +49,16 @@ class SearchConfig:
     target_ms: float | None = None  # with one, only milliseconds beyond it cost; without a weight it is a deadline
     latency_warmup: int = 0  # joint steps over which the latency weight rises from 0 in a line, as published
     deadline_ms: float | None = None  # with one, what is chosen takes no longer
-    finalists: int = 8  # architectures just inside the limit that are judged at the end, under a deadline or a target
+    finalists: int = (
+        8  # architectures just inside the limit that are evaluated at the end, under a deadline or a target
+    )
     gap_weight: float = 0.5  # of |L_valid - L_train|, as published
     gap: str = "batch"  # of the mean losses of an architecture's images, or of "paired" images as its code has it
     duplicate_weight: float = 0.2  # nats for each node of a cell that is the same operation twice; published
     weights_on: str = "auto"  # samples that are "relaxed" as published, or another of WEIGHTS_ON, see `learns_on`
-    weight_average: float = 0.0  # share of the steps, the last ones, whose mean weights are judged; 0: the last weights
+    weight_average: float = (
+        0.0  # share of the steps, the last ones, whose mean weights are evaluated; 0: the last weights
+    )
     nats_per_error: float = 6.0  # cross-entropy of a supernet that one unit of error is worth; five_layer: 5 to 10
     mixture_steps: int = 200  # all candidates at equal weights: gets every operation off the plateau
     weight_steps: int = 100  # weights only, on samples
@@ -66,7 +70,7 @@ class SearchConfig:
     clip: float = 1.0  # norm of the weights' gradient
     logit_lr: float = 0.05
     logit_lr_end: float = 1.0  # share of it that a cosine leaves at the last step; 1 keeps it constant
-    judge_images: int = 1_000  # validation images that judge an architecture on the shared weights
+    evaluation_images: int = 1_000  # validation images on which an architecture is evaluated with the shared weights
     calibration_images: int = 512  # training images that re-estimate its batch norm first
     seed: int = 0
 
@@ -83,15 +87,15 @@ class SearchConfig:
                 raise InputError(f"{name} is a finite number from 0 up; got {getattr(self, name)}")
         if not (math.isfinite(self.nats_per_error) and self.nats_per_error > 0 and self.clip > 0):
             raise InputError(f"nats_per_error and clip are above 0; got {self.nats_per_error} and {self.clip}")
-        if min(self.judge_images, self.calibration_images) < 1:
+        if min(self.evaluation_images, self.calibration_images) < 1:
             raise InputError(
-                "an architecture is judged on at least one image, its batch norm re-estimated on at least one; got "
-                f"judge_images {self.judge_images} and calibration_images {self.calibration_images}"
+                "an architecture is evaluated on at least one image, its batch norm re-estimated on at least one; got "
+                f"evaluation_images {self.evaluation_images} and calibration_images {self.calibration_images}"
             )
         if not 0 <= self.seed < 2**63:
             raise InputError(f"a seed is a whole number from 0 to 2^63 - 1; got {self.seed}")
         if self.latency_warmup < 0 or self.finalists < 1:
-            raise InputError("a latency warm-up is at least 0 steps, and at least one finalist is judged")
+            raise InputError("a latency warm-up is at least 0 steps, and at least one finalist is evaluated")
         if self.gap not in GAPS or self.weights_on not in WEIGHTS_ON:
             raise InputError(
                 f"a gap is {' or '.join(GAPS)}, and weights learn on {', '.join(WEIGHTS_ON)}; "
@@ -235,11 +239,11 @@ class SearchConfig:
             The config.
         """
         short = {"mixture_steps": 140, "weight_steps": 30, "joint_steps": 80, "batch_size": 64, "logit_lr": 0.1}
-        short |= {"judge_images": 500, "calibration_images": 256}
+        short |= {"evaluation_images": 500, "calibration_images": 256}
         return cls(**{**short, **changes})
 
     @classmethod
-    def suited(cls, space: str, *, fast: bool = False, **changes: Any) -> "SearchConfig":
+    def preset(cls, space: str, *, fast: bool = False, **changes: Any) -> "SearchConfig":
         """The preset of a space: the defaults, or those of `fast`, with what `PRESETS` changes for this space.
 
         Args:
@@ -250,7 +254,7 @@ class SearchConfig:
         Returns:
             The config.
         """
-        return (cls.fast if fast else cls)(**{**SUITED.get(space, _ANY).search, **changes})
+        return (cls.fast if fast else cls)(**{**PRESETS.get(space, _ANY).search, **changes})
 
     @classmethod
     def published(cls, runs: str = "cifar", **changes: Any) -> "SearchConfig":
@@ -301,7 +305,7 @@ class SelectionConfig:
     best of those a second time, because the result of a single training is partly chance.
     """
 
-    scan: int = 32  # of each distribution, most probable or just inside its limit: judged on the shared weights
+    scan: int = 32  # of each distribution, most probable or just inside its limit: evaluated on the shared weights
     entrants: int = 8  # of those, trained on the first rung; a sweep's results each send others
     images: int = 8_000  # that a network of the first rung learns from; twice as many on the next
     rungs: int = 1
@@ -331,8 +335,8 @@ class SelectionConfig:
         return cls(scan=12, entrants=4, images=1_000, rungs=2, final=None)
 
     @classmethod
-    def suited(cls, space: str, *, fast: bool = False) -> "SelectionConfig":
-        """The preset of a space, as in `SearchConfig.suited`.
+    def preset(cls, space: str, *, fast: bool = False) -> "SelectionConfig":
+        """The preset of a space, as in `SearchConfig.preset`.
 
         Args:
             space: name of the space.
@@ -341,7 +345,7 @@ class SelectionConfig:
         Returns:
             The config.
         """
-        return cls.fast() if fast else cls(**SUITED.get(space, _ANY).selection)
+        return cls.fast() if fast else cls(**PRESETS.get(space, _ANY).selection)
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "SelectionConfig":
@@ -359,13 +363,13 @@ class SelectionConfig:
 
 
 @dataclass(frozen=True)
-class Changes:
+class Preset:
     """What a space is searched with in place of the defaults, which were found on `five_layer`."""
 
     search: dict[str, Any] = field(default_factory=dict)
     selection: dict[str, Any] = field(default_factory=dict)
 
 
-_ANY = Changes()
+_ANY = Preset()
 # Ten times the work a step: ten minutes so.
-SUITED = {"mobile-tiny": Changes({"batch_size": 64}, {"finalists": 2, "again": 0})}
+PRESETS = {"mobile-tiny": Preset({"batch_size": 64}, {"finalists": 2, "again": 0})}

@@ -16,7 +16,7 @@ from labkit.spaces import Architecture, SearchSpace
 from labkit.system.errors import InputError
 
 # Images. On a CPU what a block of layers makes of so few stays in the cache, twice as fast; a GPU wants them all.
-JUDGED_AT_ONCE = {"cpu": 64, "cuda": 8_192}
+EVALUATED_AT_ONCE = {"cpu": 64, "cuda": 8_192}
 
 
 def evaluate(
@@ -81,9 +81,9 @@ def shared_errors(
     wanted = list(architectures)
     for architecture in wanted:
         supernet.space.check(architecture)
-    calibration, images = data.train[: config.calibration_images], data.valid[: config.judge_images]
-    judged = _errors if supernet.space.is_chain else _errors_one_by_one
-    errors = judged(supernet, wanted, calibration, images, fresh=statistics == "re-estimated")
+    calibration, images = data.train[: config.calibration_images], data.valid[: config.evaluation_images]
+    evaluated = _errors if supernet.space.is_chain else _errors_one_by_one
+    errors = evaluated(supernet, wanted, calibration, images, fresh=statistics == "re-estimated")
     return tuple(errors[a] for a in wanted)
 
 
@@ -141,7 +141,7 @@ def _errors_one_by_one(
 ) -> dict[Architecture, float]:
     """Cells have no beginnings to share: every state is read by whoever chose it."""
     (first, _), (second, _) = (next(part.batches(len(part))) for part in (calibration, images))
-    at_once, errors = JUDGED_AT_ONCE[images.labels.device.type], {}
+    at_once, errors = EVALUATED_AT_ONCE[images.labels.device.type], {}
     for architecture in dict.fromkeys(architectures):
         network = in_memory_format(derive(supernet, architecture), torch.channels_last)
         for norm in (m for m in network.modules() if isinstance(m, nn.BatchNorm2d)):
@@ -158,31 +158,31 @@ def _errors_one_by_one(
 def _errors(
     supernet: Supernet, architectures: list[Architecture], calibration: Images, images: Images, *, fresh: bool
 ) -> dict[Architecture, float]:
-    """Walk the tree of shared beginnings, depth first, carrying calibration and judged features side by side."""
+    """Walk the tree of shared beginnings, depth first, carrying calibration and evaluated features side by side."""
     net = in_memory_format(copy.deepcopy(supernet), torch.channels_last)
-    at_once = JUDGED_AT_ONCE[images.labels.device.type]
+    at_once = EVALUATED_AT_ONCE[images.labels.device.type]
     for norm in (m for m in net.modules() if isinstance(m, nn.BatchNorm2d)):
         norm.momentum = 1.0  # running statistics become those of the calibration batch
     errors: dict[Architecture, float] = {}
 
-    def through(module: nn.Module, calibrating: Tensor, judged: Tensor) -> tuple[Tensor, Tensor]:
+    def through(module: nn.Module, calibrating: Tensor, evaluated: Tensor) -> tuple[Tensor, Tensor]:
         if fresh:
             calibrating = module.train()(calibrating)
-        return calibrating, torch.cat([module.eval()(some) for some in judged.split(at_once)])
+        return calibrating, torch.cat([module.eval()(some) for some in evaluated.split(at_once)])
 
-    def visit(depth: int, calibrating: Tensor, judged: Tensor, group: list[Architecture]) -> None:
+    def visit(depth: int, calibrating: Tensor, evaluated: Tensor, group: list[Architecture]) -> None:
         if depth == len(net.body):
-            _, logits = through(net.head, calibrating, judged)
+            _, logits = through(net.head, calibrating, evaluated)
             errors.update(dict.fromkeys(group, (logits.argmax(-1) != images.labels).float().mean().item()))
             return
         edge, module = net.space.edges[depth], net.body[depth]
         if edge.slot is None:
-            visit(depth + 1, *through(module, calibrating, judged), group)
+            visit(depth + 1, *through(module, calibrating, evaluated), group)
             return
         for k, name in enumerate(net.space.slots[edge.slot]):
             chosen = [a for a in group if a.ops[edge.slot] == name]
             if chosen:
-                visit(depth + 1, *through(cast(MixedOp, module).ops[k], calibrating, judged), chosen)
+                visit(depth + 1, *through(cast(MixedOp, module).ops[k], calibrating, evaluated), chosen)
 
     (first, _), (second, _) = (next(part.batches(len(part))) for part in (calibration, images))
     visit(0, first, second, list(dict.fromkeys(architectures)))

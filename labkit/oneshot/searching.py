@@ -31,13 +31,13 @@ from labkit.system.interrupts import Stopped
 MAY_CHANGE = (  # on the way: what a search that is taken up from another's checkpoint may have of its own
     "latency table", "measured latency", "estimator", "latency_weight", "target_ms", "latency_warmup", "deadline_ms",
     "finalists", "gap_weight", "gap", "task_cost", "nats_per_error", "control_scale", "softening", "architectures",
-    "weights_on", "weight_average", "logit_lr", "logit_lr_end", "judge_images", "calibration_images",
+    "weights_on", "weight_average", "logit_lr", "logit_lr_end", "evaluation_images", "calibration_images",
 )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
 class SearchResult:
-    """What a search found, and enough to judge it. The supernet passed in is left as it was."""
+    """The result of a search, with all that an evaluation of it needs."""
 
     config: SearchConfig
     point: Point
@@ -46,11 +46,11 @@ class SearchResult:
     supernet: Supernet  # the trained copy
     passes: float  # cost in image passes: one image forward through one architecture is 1, with backward 3
     seconds: float
-    judged: tuple[Point, ...] = ()  # every architecture that was judged on the way, the chosen one among them
+    evaluated: tuple[Point, ...] = ()  # every architecture that was evaluated on the way, the chosen one among them
     method: str = "search"  # or "sweep"; of a baseline "random search" and such, or "evolution, shared weights"
     first_weights: str = ""  # `networks.weights_hash` of the supernet passed in
     selection: SelectionConfig | None = None  # of the second stage, where there was one
-    besides: tuple[str, ...] = ()  # what it followed that no saved run holds, such as "a black-box latency"
+    extra_inputs: tuple[str, ...] = ()  # what it followed that no saved run holds, such as "a black-box latency"
 
     @property
     def architecture(self) -> Architecture:
@@ -98,8 +98,8 @@ def search(
     if start is not None:
         run.restore(start, changed=MAY_CHANGE)
     given = {"a black-box latency": measured_ms, "a checkpoint of another search": start}
-    besides = tuple(name for name, value in given.items() if value is not None)
-    return replace(_found(resumed(run, checkpoints)), besides=besides)
+    extra_inputs = tuple(name for name, value in given.items() if value is not None)
+    return replace(_found(resumed(run, checkpoints)), extra_inputs=extra_inputs)
 
 
 def sweep(
@@ -249,12 +249,12 @@ def _found(run: SearchRun, which: int = 0) -> SearchResult:
     config, dist = controller.config, controller.dist
     if (table := run.table) is None:
         raise InputError("a search needs the latency table of its space: without one only weights are trained")
-    chosen, judging = [dist.mode()], 0
+    chosen, evaluating = [dist.mode()], 0
     if controller.limit is not None:
         chosen = _in_time(run, controller.limit, table, config)
-        judging = len(chosen) * (config.calibration_images + config.judge_images)
+        evaluating = len(chosen) * (config.calibration_images + config.evaluation_images)
     points = evaluate(run.learnt, chosen, run.data, table, config)
-    passes = run.passes / len(run.controllers) + judging  # each answers for its share
+    passes = run.passes / len(run.controllers) + evaluating  # each answers for its share
     method = "search" if len(run.controllers) == 1 else "sweep"
     return result_of(run, config, cheapest(points, config), points, passes, method, which)
 
@@ -281,7 +281,7 @@ def result_of(
     run: SearchRun,
     config: SearchConfig,
     point: Point,
-    judged: tuple[Point, ...],
+    evaluated: tuple[Point, ...],
     passes: float,
     method: str,
     which: int = 0,
@@ -305,4 +305,4 @@ def result_of(
     logits = run.controllers[which].dist.logits.detach().cpu()
     history = tuple(record for record in run.history if record.get("controller", which) in (which, None))
     first, share = run.ingredients["first weights"], 1 / len(run.controllers)
-    return SearchResult(config, point, logits, history, supernet, passes, share * run.seconds, judged, method, first)
+    return SearchResult(config, point, logits, history, supernet, passes, share * run.seconds, evaluated, method, first)

@@ -101,18 +101,18 @@ def select(
         raise InputError("results of different shared weights cannot be selected together: select each by itself")
     proposed = [_proposed(result, table, config) for result in found]
     everyone = list(dict.fromkeys(itertools.chain(*proposed)))
-    # All results have one judging recipe: they come from one search or sweep.
+    # All results have one evaluating recipe: they come from one search or sweep.
     scanned = {p.architecture: p for result in found for p in _scanned(result)}
     unknown = [architecture for architecture in everyone if architecture not in scanned]
     scanned |= {p.architecture: p for p in evaluate(supernet, unknown, data, table, found[0].config)}
-    passes = len(unknown) * (found[0].config.judge_images + found[0].config.calibration_images)
+    passes = len(unknown) * (found[0].config.evaluation_images + found[0].config.calibration_images)
 
     trained, looked_up = {} if trained is None else trained, 0.0
     stages = rounds(config, supernet, data)
     if log is not None:
         trained |= _resumed(Path(log), found[0], data, config, stages)
     left = [[scanned[a] for a in own] for own in proposed]  # whom each result may send on
-    judged: dict[Architecture, Point] = {}  # as last trained
+    evaluated: dict[Architecture, Point] = {}  # as last trained
     for number, round in enumerate(stages):
         entered = _sent_on(found, left, round.networks, round.stretches)
         looked_up += sum(trained[a, round][1] for a in entered if (a, round) in trained)
@@ -129,7 +129,7 @@ def select(
         points = {a: Point(a, mean[a], table.table_ms(a), round.error_from) for a in entered}
         passes += len(entered) * (3 * round.images * round.training.epochs + len(data.valid))
         left = [[p for p in points.values() if _in_time(p.latency_ms, result)] for result in found]
-        judged |= points
+        evaluated |= points
         if on_round is not None:
             on_round(number, tuple(points.values()))
     seconds = time.perf_counter() - started + looked_up
@@ -137,7 +137,7 @@ def select(
         replace(
             result,
             point=cheapest(own, result.config),
-            judged=tuple(judged.values()),
+            evaluated=tuple(evaluated.values()),
             passes=result.passes + passes / len(found),
             seconds=result.seconds + seconds / len(found),
             selection=config,
@@ -211,14 +211,14 @@ def _resumed(
 
 
 def _scanned(result: SearchResult) -> tuple[Point, ...]:
-    """What was judged on the shared weights before."""
-    return tuple(p for p in result.judged if p.error_from == "supernet")
+    """What was evaluated on the shared weights before."""
+    return tuple(p for p in result.evaluated if p.error_from == "supernet")
 
 
 def _proposed(result: SearchResult, table: LatencyTable, config: SelectionConfig) -> list[Architecture]:
     """The most probable architectures; under a limit those just inside it by the table. The search's own choice first.
 
-    Where so many were judged already, as by a random search, the cheapest of those.
+    Where so many were evaluated already, as by a random search, the cheapest of those.
     """
     scanned = [p for p in _scanned(result) if _in_time(p.latency_ms, result)]
     if len(scanned) >= config.scan:

@@ -68,7 +68,7 @@ def _points_of(given: Given) -> list[Point]:
     if isinstance(given, Point):
         return [given]
     if isinstance(given, SearchResult):
-        return list(given.judged or (given.point,))
+        return list(given.evaluated or (given.point,))
     if isinstance(given, Frontier):
         return list(given.points)
     given = list(given)

@@ -161,24 +161,24 @@ class Chosen(Statement):
     digest: str
     images: str
     method: str
-    besides: list[str]
+    extra_inputs: list[str]
     device: str
     table: dict[str, Any]
     config: dict[str, Any]
     error: float
-    judged: str
+    evaluated: str
     first_weights: str
     selection: dict[str, Any] | None
     threads: int
 
     def sentence(self) -> str:
-        return f"the {self.method} (seed {self.config['seed']}) chose it, at {self.error:.1%} error {self.judged}"
+        return f"the {self.method} (seed {self.config['seed']}) chose it, at {self.error:.1%} error {self.evaluated}"
 
     def check(self, effort: Effort) -> Found:
         if self.method not in REPEATED:
             return NOT_CHECKED, f"{' and '.join(REPEATED)} can be repeated from a report; this is of {self.method}"
-        if self.besides:
-            return NOT_CHECKED, f"it also followed {' and '.join(self.besides)}, which the report does not hold"
+        if self.extra_inputs:
+            return NOT_CHECKED, f"it also followed {' and '.join(self.extra_inputs)}, which the report does not hold"
         if self.device != "cpu":
             return NOT_CHECKED, f"its weights were trained on {self.device}, which rounds otherwise than the CPU here"
         space, architecture = _architecture(self.space, self.ops)

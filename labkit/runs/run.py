@@ -67,7 +67,7 @@ class Manifest:
     config: SearchConfig
     point: Point
     method: str
-    besides: tuple[str, ...]
+    extra_inputs: tuple[str, ...]
     device: Literal["cpu", "cuda"]  # of the weights
     first_weights: str
     selection: SelectionConfig | None
@@ -150,7 +150,7 @@ def save(
         config=result.config,
         point=result.point,
         method=result.method,
-        besides=result.besides,
+        extra_inputs=result.extra_inputs,
         device="cuda" if next(result.supernet.parameters()).is_cuda else "cpu",
         first_weights=result.first_weights,
         selection=result.selection,
@@ -195,7 +195,7 @@ def load(folder: str | Path) -> Run:
         table.check(space)
     result = SearchResult(
         manifest.config, manifest.point, logits, history, supernet, manifest.passes, manifest.seconds, (),
-        manifest.method, manifest.first_weights, manifest.selection, manifest.besides,
+        manifest.method, manifest.first_weights, manifest.selection, manifest.extra_inputs,
     )  # fmt: skip
     threads, device = manifest.threads, manifest.device
     return Run(folder, space, result, table, manifest.data, manifest.versions, manifest.date, threads, device)

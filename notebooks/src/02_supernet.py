@@ -313,7 +313,7 @@ ways = ("55555", "33333", "ppppp", "335p5", "p35p3", "3pp5p", "53p33")
 some = {way: space.architecture(full[letter] for letter in way) for way in ways}
 table = lk.LatencyTable.load("five_layer-onnxruntime-b1")  # recorded; notebook 04 is about it
 images = data.valid[: 600 if FAST else 2_000]
-config = lk.SearchConfig(judge_images=len(images), calibration_images=512)
+config = lk.SearchConfig(evaluation_images=len(images), calibration_images=512)
 running = [lk.error(lk.derive(supernet, a), images) for a in some.values()]
 fresh = [point.error for point in lk.evaluate(supernet, some.values(), data, table, config)]
 ax = lk.plots.two_errors(dict(zip(some, zip(running, fresh))), ("running averages", "re-estimated"))
@@ -334,7 +334,7 @@ print(f"re-estimating lowers the error of {better} of {len(some)}, by {gain:.0f}
 # Architectures that begin alike share that part of the work, so judging all of them costs a few seconds:
 
 # %% tags=["keep_output"]
-config = lk.SearchConfig(judge_images=400 if FAST else 2_000, calibration_images=128 if FAST else 512)
+config = lk.SearchConfig(evaluation_images=400 if FAST else 2_000, calibration_images=128 if FAST else 512)
 points = lk.evaluate(supernet, space, data, table, config)
 ax = lk.plots.ranking(points, {way: some[way] for way in ("55555", "33333", "3pp5p")})
 lk.plots.picture(ax, "Errors of all 243 on the shared weights, best to worst, three of them named.")
@@ -357,7 +357,7 @@ lk.widgets.switch(
 
 # %%
 for way, a in options.items():
-    print(f"{way}  error {errors[a]:.0%} (shared weights, {config.judge_images} validation images)")
+    print(f"{way}  error {errors[a]:.0%} (shared weights, {config.evaluation_images} validation images)")
 
 # %% [markdown]
 # ## The second trap: what these errors mean

@@ -350,7 +350,7 @@ expected_best = [
 ]
 c = result.config  # random search trains its weights for as many steps, on single architectures
 training = 3 * c.batch_size * (3 * c.mixture_steps + c.weight_steps + c.joint_steps)
-equal = int((result.passes - training) / (c.calibration_images + c.judge_images))
+equal = int((result.passes - training) / (c.calibration_images + c.evaluation_images))
 ax = lk.plots.luck(expected_best, cost(result.point), equal)
 lk.plots.picture(ax, "The best of n random architectures improves with n towards the search's pick.")
 

@@ -326,7 +326,7 @@ print(f"in all {sum(change):+.3f} ms for {100 * (explorer.point.error - best.err
 # luck; independent redraws exaggerate a little.)
 
 # %%
-images = study.made["config"]["judge_images"]
+images = study.made["config"]["evaluation_images"]
 errors, times = (np.array([getattr(p, name) for p in points]) for name in ("error", "latency_ms"))
 redrawn = np.random.default_rng(SEED).binomial(images, errors, size=(REDRAWS, len(points))) / images
 order = np.lexsort((errors, times))  # fastest first

@@ -110,7 +110,7 @@ def test_the_shipped_rows_are_those_of_the_raw_file():
 # --- searches on shared weights beside the exact table -----------------------------------------------------------
 
 TINY = SearchConfig(
-    mixture_steps=2, weight_steps=2, joint_steps=40, batch_size=16, judge_images=50, calibration_images=32
+    mixture_steps=2, weight_steps=2, joint_steps=40, batch_size=16, evaluation_images=50, calibration_images=32
 )
 
 

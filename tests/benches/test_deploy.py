@@ -80,7 +80,7 @@ def test_a_race_outlives_its_file(few, space, data, tmp_path):
 def test_the_command_races_the_network_that_export_would_train(few, space, table, tmp_path, capsys):
     images = lk.data.digits()
     config = lk.SearchConfig(
-        mixture_steps=1, weight_steps=1, joint_steps=1, batch_size=32, judge_images=64, calibration_images=32
+        mixture_steps=1, weight_steps=1, joint_steps=1, batch_size=32, evaluation_images=64, calibration_images=32
     )
     found = lk.search(lk.Supernet(space), images, table, config)
     run.save(found, tmp_path / "run", images, table)

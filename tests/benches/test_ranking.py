@@ -18,7 +18,7 @@ from labkit.oneshot.searching import train_shared
 from labkit.system.errors import InputError
 
 TINY = SearchConfig(
-    mixture_steps=2, weight_steps=2, joint_steps=1, batch_size=16, judge_images=50, calibration_images=32
+    mixture_steps=2, weight_steps=2, joint_steps=1, batch_size=16, evaluation_images=50, calibration_images=32
 )
 ONE = TrainConfig(epochs=1, batch_size=64)
 
@@ -87,14 +87,14 @@ def test_a_row_is_what_a_training_of_ones_own_gives(space, data, table, networks
 
 
 def test_judges_are_what_they_are_called(space, data, table, networks):
-    of = lambda way, seed=0: ranking.judged(way, seed, networks, space, data, table, TINY, ONE).values
+    of = lambda way, seed=0: ranking.score(way, seed, networks, space, data, table, TINY, ONE).values
     assert of("table-ms") == pytest.approx([-table.table_ms(a) for a in networks], abs=1e-6)
     counts = [count(derive(space, a)) for a in networks]
     assert of("macs") == tuple(-float(c.macs) for c in counts)
     assert of("parameters") == tuple(-float(c.parameters) for c in counts)
     supernet = train_shared(lk.Supernet(space, seed=1), data, replace(TINY, seed=1), sample="one-hot")
     assert of("shared:one-hot", 1) == pytest.approx([p.error for p in evaluate(supernet, networks, data, table, TINY)])
-    short = ranking.judged("short:1", 0, networks[:1], space, data, table, TINY, replace(ONE, epochs=9))
+    short = ranking.score("short:1", 0, networks[:1], space, data, table, TINY, replace(ONE, epochs=9))
     network = derive(space, networks[0], seed=0)
     train(network, data, ONE)
     assert short.values == pytest.approx((error(network, data.valid),), abs=1e-6)
@@ -111,7 +111,7 @@ def test_judges_are_what_they_are_called(space, data, table, networks):
 def test_a_surrogate_sees_others_only_and_pays_for_them(space, data, table, networks):
     errors = {str(a): 0.3 + 0.1 * sum(op == "maxpool3x3" for op in a.ops) for a in networks}
     rows = [Trained(name, 0, 0.1, 0.0, error, 50.0) for name, error in errors.items()]
-    ask = lambda n, rows: ranking.judged(f"surrogate:{n}", 1, networks, space, data, table, TINY, ONE, rows)
+    ask = lambda n, rows: ranking.score(f"surrogate:{n}", 1, networks, space, data, table, TINY, ONE, rows)
     found = ask(10, rows)
     assert 500 < found.cpu_seconds < 600
     assert ranking.agreements(found.values, errors, networks, set())["all"].tau > 0.6

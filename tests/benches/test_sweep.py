@@ -15,7 +15,7 @@ from labkit.system import storage
 from labkit.system.errors import InputError
 
 TINY = SearchConfig(
-    mixture_steps=2, weight_steps=2, joint_steps=4, batch_size=16, judge_images=50, calibration_images=32
+    mixture_steps=2, weight_steps=2, joint_steps=4, batch_size=16, evaluation_images=50, calibration_images=32
 )
 
 

@@ -137,7 +137,7 @@ def test_doctor_fails_when_the_course_cannot_run(capsys, monkeypatch):
         (["search", "--seed", "99999999999999999999999", "--out", "OUT"], "a whole number from 0 to"),
         (["search", "--set", "weight_lr=nan", "--out", "OUT"], "weight_lr is a finite number from 0 up"),
         (["search", "--set", "nats_per_error=0", "--out", "OUT"], "nats_per_error and clip are above 0"),
-        (["search", "--set", "judge_images=0", "--out", "OUT"], "judged on at least one image"),
+        (["search", "--set", "evaluation_images=0", "--out", "OUT"], "judged on at least one image"),
         (["export", "RUN", "--runtimes", ""], "at least one runtime and one precision"),
         (["export", "RUN", "--batch-size", "0"], "at least one image"),
         (["run", "", "--out", "OUT"], "no notebook ''"),
@@ -246,7 +246,7 @@ def test_an_interrupt_says_what_the_same_command_does(capsys, monkeypatch, by, m
 
 
 def test_a_second_stage_that_was_stopped_goes_on(capsys, monkeypatch, tmp_path):
-    steps = {"mixture_steps": 2, "weight_steps": 2, "joint_steps": 2, "batch_size": 16, "judge_images": 50}
+    steps = {"mixture_steps": 2, "weight_steps": 2, "joint_steps": 2, "batch_size": 16, "evaluation_images": 50}
     typed = ["search", "--fast", "--select", "--out", str(tmp_path), *(f"--set={k}={v}" for k, v in steps.items())]
     trained = []
 
@@ -264,7 +264,7 @@ def test_a_second_stage_that_was_stopped_goes_on(capsys, monkeypatch, tmp_path):
 
 
 def test_a_limit_comes_without_a_hidden_price(capsys, tmp_path):
-    steps = {"mixture_steps": 2, "weight_steps": 2, "joint_steps": 20, "batch_size": 16, "judge_images": 50}
+    steps = {"mixture_steps": 2, "weight_steps": 2, "joint_steps": 20, "batch_size": 16, "evaluation_images": 50}
     typed = ["search", "--fast", *(f"--set={k}={v}" for k, v in steps.items())]
     asked = {"limit": ["--deadline-ms", "0.4"], "target": ["--target-ms", "0.4"], "neither": []}
     asked["dear"] = ["--deadline-ms", "0.4", "--latency-weight", "0.3"]
@@ -347,7 +347,7 @@ def test_a_compiled_runtime_is_shown_beside_both_layouts(
     capsys, monkeypatch, tmp_path, space, data, table, runtimes, precisions, shown, said
 ):
     """Without training, and without a clock: every row that was asked for says that it was not timed."""
-    config = lk.SearchConfig(mixture_steps=1, weight_steps=1, joint_steps=1, judge_images=10, calibration_images=8)
+    config = lk.SearchConfig(mixture_steps=1, weight_steps=1, joint_steps=1, evaluation_images=10, calibration_images=8)
     runs.save(lk.search(lk.Supernet(space), data, table, config), tmp_path, data, table)
     network = lk.derive(space, space[0])
     monkeypatch.setattr(runs.Run, "image_set", lambda run, download: data)

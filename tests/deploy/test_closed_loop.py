@@ -14,7 +14,7 @@ from labkit.deploy.closed_loop import ClosedLoop, along_the_frontier, close
 from labkit.pareto import Point
 from labkit.runtimes.fusion import fusions
 
-CONFIG = lk.SearchConfig(judge_images=100, calibration_images=64)
+CONFIG = lk.SearchConfig(evaluation_images=100, calibration_images=64)
 
 
 def measured(ms: float, spread: float = 0.0, runtime: str = "onnxruntime", batch_size: int = 1) -> lk.Measurement:

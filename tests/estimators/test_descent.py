@@ -191,7 +191,7 @@ TINY = SearchConfig(
     weight_steps=2,
     joint_steps=60,
     batch_size=16,
-    judge_images=100,
+    evaluation_images=100,
     calibration_images=64,
     logit_lr=0.2,
 )
@@ -201,8 +201,8 @@ def test_a_search_under_a_deadline_keeps_it(space, data, table):
     low, high = table.range_ms()
     config = replace(TINY, deadline_ms=low + 0.3 * (high - low))
     result = lk.search(lk.Supernet(space), data, table, config)
-    assert result.point.latency_ms <= config.deadline_ms and result.point in result.judged
-    assert len(result.judged) == 8 and all(p.latency_ms <= config.deadline_ms for p in result.judged)
+    assert result.point.latency_ms <= config.deadline_ms and result.point in result.evaluated
+    assert len(result.evaluated) == 8 and all(p.latency_ms <= config.deadline_ms for p in result.evaluated)
     joint = [row["late"] for row in result.history if row["phase"] == "joint"]
     assert sum(joint[-10:]) < sum(joint[:10]), "being late has become rare"
     assert all(row["late"] is None for row in result.history if row["phase"] != "joint")
@@ -213,7 +213,7 @@ def test_a_stopwatch_may_hold_the_deadline(space, data, table):
     watch = lambda z: 1.0 + z[..., 2].sum(-1)
     config = replace(TINY, joint_steps=5, deadline_ms=1.5)
     found = lk.search(lk.Supernet(space), data, table, config, measured_ms=watch)
-    assert all("maxpool3x3" not in p.architecture.ops for p in found.judged)
+    assert all("maxpool3x3" not in p.architecture.ops for p in found.evaluated)
 
 
 def test_random_search_keeps_the_deadline_and_pays_for_nothing_late(space, data, table):
@@ -221,7 +221,7 @@ def test_random_search_keeps_the_deadline_and_pays_for_nothing_late(space, data,
     config = replace(TINY, deadline_ms=low + 0.3 * (high - low))
     found = lk.random_search(lk.Supernet(space), data, table, config, budget=1e9)
     in_time = [a for a in space if table.table_ms(a) <= config.deadline_ms]
-    assert {p.architecture for p in found.judged} == set(in_time)
+    assert {p.architecture for p in found.evaluated} == set(in_time)
     with pytest.raises(InputError, match="set a later deadline"):
         lk.random_search(lk.Supernet(space), data, table, replace(config, deadline_ms=low / 2), budget=1e9)
 

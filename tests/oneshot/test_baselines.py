@@ -11,7 +11,7 @@ from labkit.oneshot.baselines import reuse_search, scratch_search, weight_passes
 from labkit.oneshot.config import SearchConfig, SelectionConfig
 
 TINY = SearchConfig(
-    mixture_steps=2, weight_steps=3, joint_steps=4, batch_size=16, judge_images=50, calibration_images=32
+    mixture_steps=2, weight_steps=3, joint_steps=4, batch_size=16, evaluation_images=50, calibration_images=32
 )
 WEIGHTS = (0.0, 5.0)
 
@@ -32,7 +32,7 @@ def test_weights_are_charged_once_and_by_what_they_learned_from(space, data, tab
 def test_a_rival_on_the_same_weights_pays_for_them_and_for_what_it_judges(data, table, swept, method):
     budget = weight_passes(swept) + 20.5 * 82
     found = reuse_search(swept, data, table, method=method, budget=budget)
-    (judged,) = {result.judged for result in found}
+    (judged,) = {result.evaluated for result in found}
     assert len(judged) == 20 and len({p.architecture for p in judged}) == 20
     assert sum(result.passes for result in found) == weight_passes(swept) + 20 * 82
     assert 0 < sum(result.seconds for result in found)
@@ -43,12 +43,12 @@ def test_a_rival_on_the_same_weights_pays_for_them_and_for_what_it_judges(data, 
     again = lk.evaluate(swept[0].supernet, [found[0].architecture], data, table, TINY)
     assert again == (found[0].point,)
     other = reuse_search(swept, data, table, method=method, budget=budget, seed=1)
-    assert {p.architecture for p in other[0].judged} != {p.architecture for p in judged}
+    assert {p.architecture for p in other[0].evaluated} != {p.architecture for p in judged}
 
 
 def test_random_scans_what_it_can_afford(data, table, swept, space):
     found = reuse_search(swept, data, table, budget=1e9)
-    assert {p.architecture for p in found[0].judged} == set(space)
+    assert {p.architecture for p in found[0].evaluated} == set(space)
 
 
 def test_one_objective_is_searched_for_itself(space, data, table):
@@ -75,7 +75,7 @@ def test_a_second_stage_takes_the_best_that_a_rival_judged(data, table, swept, m
     found = reuse_search(swept, data, table, budget=weight_passes(swept) + 40 * 82)
     small = SelectionConfig(scan=6, entrants=4, images=64, final=None)
     lk.select(found, data, table, small)
-    cheapest = [sorted(found[0].judged, key=lambda p, w=w: p.error + w * p.latency_ms) for w in WEIGHTS]
+    cheapest = [sorted(found[0].evaluated, key=lambda p, w=w: p.error + w * p.latency_ms) for w in WEIGHTS]
     six_each = {p.architecture for points in cheapest for p in points[:6]}
     assert {points[0].architecture for points in cheapest} <= set(looked_at) <= six_each
     assert len(looked_at) == len(set(looked_at)) == min(4 * len(WEIGHTS), len(six_each)), "each weight sends on others"
@@ -96,7 +96,7 @@ def test_from_scratch_ends_in_time_and_chooses_by_validation(space, data, table,
     assert len(told) == 4 and found.seconds == 40.0, "a fifth would end at 50"
     assert found.passes == 4 * (3 * 2 * len(data.train) + len(data.valid))
     assert found.point == min(told, key=lambda p: p.error) and {p.error_from for p in told} == {"short training"}
-    assert len(scratch_search(supernet, data, table, TINY, training=recipe, seconds=0.0).judged) == 1
+    assert len(scratch_search(supernet, data, table, TINY, training=recipe, seconds=0.0).evaluated) == 1
 
 
 def test_what_cannot_be_searched_is_refused(data, table, swept):

@@ -50,10 +50,10 @@ def test_its_configuration_outlives_a_run():
 
 
 def test_what_suits_a_space_is_the_defaults_but_for_a_dearer_one():
-    assert SearchConfig.suited("five_layer", seed=3) == SearchConfig(seed=3)
-    assert SelectionConfig.suited("five_layer") == SelectionConfig()
-    mobile = SearchConfig.suited("mobile-tiny", latency_weight=0.5)
+    assert SearchConfig.preset("five_layer", seed=3) == SearchConfig(seed=3)
+    assert SelectionConfig.preset("five_layer") == SelectionConfig()
+    mobile = SearchConfig.preset("mobile-tiny", latency_weight=0.5)
     assert mobile == SearchConfig(batch_size=64, latency_weight=0.5)
-    assert SearchConfig.suited("mobile-tiny", batch_size=32).batch_size == 32, "what is asked for wins"
-    assert SearchConfig.suited("mobile-tiny", fast=True).joint_steps == SearchConfig.fast().joint_steps
-    assert SelectionConfig.suited("mobile-tiny") == SelectionConfig(finalists=2, again=0)
+    assert SearchConfig.preset("mobile-tiny", batch_size=32).batch_size == 32, "what is asked for wins"
+    assert SearchConfig.preset("mobile-tiny", fast=True).joint_steps == SearchConfig.fast().joint_steps
+    assert SelectionConfig.preset("mobile-tiny") == SelectionConfig(finalists=2, again=0)

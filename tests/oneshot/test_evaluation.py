@@ -11,7 +11,7 @@ from labkit.networks.training import error
 from labkit.system.errors import InputError
 
 TINY = SearchConfig(
-    mixture_steps=3, weight_steps=2, joint_steps=3, batch_size=16, judge_images=100, calibration_images=64
+    mixture_steps=3, weight_steps=2, joint_steps=3, batch_size=16, evaluation_images=100, calibration_images=64
 )
 
 
@@ -19,7 +19,7 @@ def test_judging_equals_the_derived_network_with_its_own_statistics(space, data,
     """The tree of shared beginnings against one network at a time."""
     supernet = lk.search(lk.Supernet(space), data, table, replace(TINY, mixture_steps=30)).supernet
     wanted = space.sample(5, generator)
-    config = replace(TINY, calibration_images=128, judge_images=300)
+    config = replace(TINY, calibration_images=128, evaluation_images=300)
     for point in evaluate(supernet, wanted, data, table, config):
         network = lk.derive(supernet, point.architecture)
         for norm in (m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)):
@@ -31,7 +31,7 @@ def test_judging_equals_the_derived_network_with_its_own_statistics(space, data,
 
 def test_judging_with_running_averages_is_the_derived_network_as_it_is(space, data, table, generator):
     supernet = lk.search(lk.Supernet(space), data, table, replace(TINY, mixture_steps=30)).supernet
-    config = replace(TINY, judge_images=300)
+    config = replace(TINY, evaluation_images=300)
     points = evaluate(supernet, space.sample(5, generator), data, table, config, statistics="running")
     for point in points:
         assert point.error == pytest.approx(

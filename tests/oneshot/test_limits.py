@@ -211,7 +211,7 @@ def test_what_is_chosen_does_not_depend_on_how_fast_the_device_is(space, data, t
     """B7.2: with a price a millisecond a device that takes tens of them chose whatever was fast."""
     low, high = table.range_ms()
     short = {"mixture_steps": 3, "weight_steps": 2, "joint_steps": 40, "batch_size": 16, "logit_lr": 0.2}
-    short |= {"judge_images": 100, "calibration_images": 64}
+    short |= {"evaluation_images": 100, "calibration_images": 64}
     found = []
     for times in (1.0, 500.0):
         own = {key: times * (low + share * (high - low)) for key, share in limit.items()}

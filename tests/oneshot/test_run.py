@@ -11,7 +11,7 @@ from labkit.oneshot.task_cost import TaskCost
 from labkit.spaces import Edge, SearchSpace
 
 TINY = SearchConfig(
-    mixture_steps=2, weight_steps=2, joint_steps=4, batch_size=16, judge_images=50, calibration_images=32
+    mixture_steps=2, weight_steps=2, joint_steps=4, batch_size=16, evaluation_images=50, calibration_images=32
 )
 
 EDGES = (Edge(3, 4, 4, fixed="conv3x3"), Edge(4, 4, slot=0), Edge(4, 4, slot=1))

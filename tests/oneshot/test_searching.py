@@ -21,7 +21,7 @@ from labkit.oneshot.task_cost import TaskCost, latency_gradient
 from labkit.system.errors import InputError
 
 TINY = SearchConfig(
-    mixture_steps=3, weight_steps=2, joint_steps=3, batch_size=16, judge_images=100, calibration_images=64
+    mixture_steps=3, weight_steps=2, joint_steps=3, batch_size=16, evaluation_images=100, calibration_images=64
 )
 
 
@@ -196,16 +196,16 @@ def test_random_search_costs_what_a_search_costs(space, data, table):
         random_search(lk.Supernet(space), data, table, config),
     )
     assert found.passes == planned_passes(lk.Supernet(space), config)
-    each = config.calibration_images + config.judge_images
+    each = config.calibration_images + config.evaluation_images
     assert found.passes - each < baseline.passes <= found.passes
-    assert len({p.architecture for p in baseline.judged}) == len(baseline.judged)
-    assert baseline.point in baseline.judged
+    assert len({p.architecture for p in baseline.evaluated}) == len(baseline.evaluated)
+    assert baseline.point in baseline.evaluated
 
 
 def test_random_search_scans_a_space_that_it_can_afford(space, data, table):
     baseline = random_search(lk.Supernet(space), data, table, TINY, budget=1e9)
-    assert len(baseline.judged) == 243 == len({p.architecture for p in baseline.judged})
-    assert baseline.point == min(baseline.judged, key=lambda p: p.error)
+    assert len(baseline.evaluated) == 243 == len({p.architecture for p in baseline.evaluated})
+    assert baseline.point == min(baseline.evaluated, key=lambda p: p.error)
 
 
 def test_a_sweep_of_one_is_a_search_to_the_bit(space, data, table):
@@ -247,7 +247,7 @@ def test_a_sweep_costs_two_searches_and_moves_with_the_objective(space, data, ta
         deadlines_ms=(middle,),
     )
     found = (free, some, dear, target, deadline)
-    judging = 2 * (config.calibration_images + config.judge_images)  # by the deadline's finalists
+    judging = 2 * (config.calibration_images + config.evaluation_images)  # by the deadline's finalists
     assert sum(f.passes for f in found) - judging < 2 * planned_passes(lk.Supernet(space), config)
     assert dear.architecture == min(space, key=table.table_ms)
     assert dear.point.latency_ms < free.point.latency_ms and deadline.point.latency_ms <= middle

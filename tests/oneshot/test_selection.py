@@ -15,7 +15,7 @@ from labkit.oneshot.selection import select
 from labkit.system import storage
 
 TINY = SearchConfig(
-    mixture_steps=2, weight_steps=2, joint_steps=4, batch_size=16, judge_images=50, calibration_images=32
+    mixture_steps=2, weight_steps=2, joint_steps=4, batch_size=16, evaluation_images=50, calibration_images=32
 )
 SHORT = SelectionConfig(scan=6, entrants=4, images=64, rungs=3, final=None)
 WHOLE = TrainConfig(epochs=2, batch_size=64)
@@ -54,7 +54,7 @@ def test_halves_for_twice_as_long_and_takes_the_best(supernet, data, table, spac
     assert {a for a, n in taught if n == 256} <= {a for a, n in taught if n == 128} <= {a for a, n in taught if n == 64}
     best = min((a for a, _ in taught), key=space.index)
     assert chosen.architecture == best and chosen.point.error_from == "short training"
-    assert {p.architecture for p in chosen.judged} == {a for a, _ in taught}
+    assert {p.architecture for p in chosen.evaluated} == {a for a, _ in taught}
     # The search has judged one of the six.
     charged = 5 * (50 + 32) + 3 * sum(lengths) + len(taught) * len(data.valid)
     assert chosen.passes == found.passes + charged and chosen.selection == SHORT
@@ -90,7 +90,7 @@ def test_the_last_few_are_trained_in_full(supernet, data, table, space, taught):
     assert [n for _, n in rung] == [64] * 4 and [n for _, n in final] == [len(data.train)] * 3
     best = sorted((a for a, _ in rung), key=space.index)
     assert [a for a, _ in reversed(final)] == best[:3] and chosen.architecture == best[0]
-    last = {p.architecture: p.error_from for p in chosen.judged}
+    last = {p.architecture: p.error_from for p in chosen.evaluated}
     assert last == dict.fromkeys(best[:3], "trained") | {best[3]: "short training"}
     charged = 5 * (50 + 32) + 3 * (4 * 64 + 3 * 2 * len(data.train)) + 7 * len(data.valid)
     assert chosen.passes == found.passes + charged and chosen.point.error_from == "trained"
@@ -149,7 +149,7 @@ def test_a_sweep_chooses_among_all_that_were_trained_and_are_in_time(supernet, d
     for result, deadline in zip(chosen, deadlines):
         in_time = [a for a in last if table.table_ms(a) <= deadline]
         assert result.architecture == min(in_time, key=space.index)
-        assert {p.architecture for p in result.judged} == {a for a, _ in taught}
+        assert {p.architecture for p in result.evaluated} == {a for a, _ in taught}
 
 
 def test_what_another_selection_has_trained_is_looked_up_and_charged(supernet, data, table, taught):
@@ -181,7 +181,7 @@ def test_a_selection_that_was_stopped_trains_nothing_again(supernet, data, table
         select([found], data, table, config, log=log)
     (again,) = select([found], data, table, config, log=log)
     assert sorted(map(str, taught)) == sorted(map(str, everything)) and len(taught) == 9
-    assert (again.point, again.judged, again.passes) == (whole.point, whole.judged, whole.passes)
+    assert (again.point, again.evaluated, again.passes) == (whole.point, whole.evaluated, whole.passes)
     for other in ({"config": replace(config, entrants=3)}, {"data": lk.data.glyphs(1_500, 500, 500, seed=1)}):
         with pytest.raises(lk.InputError, match=r"is of another selection \((selection|images) differ\)"):
             select([found], **{"data": data, "table": table, "config": config, **other}, log=log)

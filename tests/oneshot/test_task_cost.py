@@ -16,7 +16,7 @@ from labkit.oneshot.task_cost import TaskCost
 from labkit.spaces import Edge, SearchSpace
 
 TINY = SearchConfig(
-    mixture_steps=2, weight_steps=2, joint_steps=4, batch_size=16, judge_images=50, calibration_images=32
+    mixture_steps=2, weight_steps=2, joint_steps=4, batch_size=16, evaluation_images=50, calibration_images=32
 )
 EDGES = (Edge(3, 4, 4, fixed="conv3x3"), Edge(4, 4, slot=0), Edge(4, 4, slot=1))
 SMALL = SearchSpace("small", (("conv3x3", "conv5x5", "skip"), ("conv3x3", "maxpool3x3")), EDGES, (3, 8, 8), 4, "flat")
@@ -167,7 +167,7 @@ def test_a_control_at_scale_0_is_reinforce_without_a_baseline(space, data, table
 
 @pytest.mark.parametrize("space_name", ["cifar", "imagenet"])
 def test_the_published_settings_search_and_cost_what_was_planned(space, data, table, space_name):
-    short = {"batch_size": 16, "weight_steps": 2, "joint_steps": 4, "judge_images": 50, "calibration_images": 32}
+    short = {"batch_size": 16, "weight_steps": 2, "joint_steps": 4, "evaluation_images": 50, "calibration_images": 32}
     short |= {"architectures": 16} if space_name == "cifar" else {}
     config = SearchConfig.published(space_name, **short)
     assert (config.gap, config.mixture_steps, config.clip) == ("paired", 0, 5.0)

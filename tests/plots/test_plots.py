@@ -121,7 +121,7 @@ def test_a_bar_of_the_race_is_as_long_as_what_was_measured():
 
 def test_search_figures(space, data, table):
     config = lk.SearchConfig(
-        mixture_steps=2, weight_steps=2, joint_steps=3, batch_size=16, judge_images=50, calibration_images=32
+        mixture_steps=2, weight_steps=2, joint_steps=3, batch_size=16, evaluation_images=50, calibration_images=32
     )
     history = lk.search(lk.Supernet(space), data, table, config).history
     figure = plots.choices(history, space)

@@ -16,7 +16,7 @@ from labkit.runs.reporting import Claim, read, verify
 from labkit.system import storage
 
 CONFIG = lk.SearchConfig(
-    mixture_steps=20, weight_steps=5, joint_steps=10, batch_size=16, judge_images=100, calibration_images=64,
+    mixture_steps=20, weight_steps=5, joint_steps=10, batch_size=16, evaluation_images=100, calibration_images=64,
     latency_weight=0.5, seed=3,
 )  # fmt: skip
 TRAINING = lk.TrainConfig(epochs=1, batch_size=32, seed=3)
@@ -226,7 +226,7 @@ def test_a_search_that_a_plain_one_cannot_repeat_is_not_checked(space, table, tm
     result = searched(lk.Supernet(space), images, table, config, tmp_path / "checkpoints")
     runs.save(result, tmp_path / "run", images, table)
     loaded = runs.load(tmp_path / "run")
-    assert loaded.result.besides == result.besides
+    assert loaded.result.extra_inputs == result.extra_inputs
     (verdict,) = verify([claim for claim in reporting.claims(loaded) if claim.name == "search"])
     assert verdict.outcome == "not checked" and says in verdict.found
 

@@ -19,7 +19,7 @@ from labkit.oneshot.task_cost import TaskCost
 from labkit.spaces import Edge, Term
 
 TINY = SearchConfig(
-    mixture_steps=2, weight_steps=2, joint_steps=3, batch_size=16, judge_images=100, calibration_images=64
+    mixture_steps=2, weight_steps=2, joint_steps=3, batch_size=16, evaluation_images=100, calibration_images=64
 )
 # Of the released architectures, in the order of the slots: nodes of the normal cell, then of the reduction.
 CIFAR10 = (
@@ -167,7 +167,7 @@ def test_a_search_and_its_second_half_from_a_checkpoint(cells, data, timings, tm
     assert torch.equal(again.logits, whole.logits) and again.point == whole.point
     assert whole.point.latency_ms == pytest.approx(timings.table_ms(whole.architecture))
     published = SearchConfig.published("cifar", batch_size=4, architectures=4, weight_steps=1, joint_steps=1)
-    found = lk.search(lk.Supernet(cells), data, timings, dataclasses.replace(published, judge_images=100))
+    found = lk.search(lk.Supernet(cells), data, timings, dataclasses.replace(published, evaluation_images=100))
     assert found.logits.isfinite().all() and found.logits.abs().max() > 0
 
 

@@ -19,7 +19,7 @@ from labkit.oneshot.searching import MAY_CHANGE
 from labkit.system.checkpoints import Checkpoint
 
 TINY = SearchConfig(
-    mixture_steps=6, weight_steps=4, joint_steps=10, batch_size=16, judge_images=100, calibration_images=64
+    mixture_steps=6, weight_steps=4, joint_steps=10, batch_size=16, evaluation_images=100, calibration_images=64
 )
 
 
@@ -123,7 +123,7 @@ def same(a: lk.SearchResult, b: lk.SearchResult) -> bool:
     return (
         torch.equal(a.logits, b.logits)
         and all(torch.equal(weights[name], others[name]) for name in weights)
-        and (a.history, a.passes, a.point, a.judged) == (b.history, b.passes, b.point, b.judged)
+        and (a.history, a.passes, a.point, a.evaluated) == (b.history, b.passes, b.point, b.evaluated)
     )
 
 
@@ -201,7 +201,7 @@ data = lk.data.glyphs(64, 32, 10, seed=0)
 space = lk.spaces.by_name(name)
 table = lk.LatencyTable.load(table)
 config = SearchConfig(
-    mixture_steps=6, weight_steps=6, joint_steps=14, batch_size=4, judge_images=20, calibration_images=16,
+    mixture_steps=6, weight_steps=6, joint_steps=14, batch_size=4, evaluation_images=20, calibration_images=16,
     latency_weight=0.5, estimator="unas-fitted",
 )
 
@@ -292,7 +292,7 @@ OTHERWISE = {  # what a search may have of its own, and another value of it
     "estimator": "reinforce", "latency_weight": 0.3, "target_ms": 0.3, "latency_warmup": 3, "deadline_ms": 1.0,
     "finalists": 2, "gap_weight": 0.0, "gap": "paired", "task_cost": "error", "nats_per_error": 3.0,
     "control_scale": 0.5, "softening": 0.08, "architectures": 4, "weights_on": "fair", "weight_average": 0.3,
-    "logit_lr": 0.2, "logit_lr_end": 0.5, "judge_images": 50, "calibration_images": 32,
+    "logit_lr": 0.2, "logit_lr_end": 0.5, "evaluation_images": 50, "calibration_images": 32,
 }  # fmt: skip
 
 

@@ -27,7 +27,7 @@ class Row:
     method: str
     seed: int
     ops: tuple[str, ...]
-    judged: int  # architectures that it looked at
+    evaluated: int  # architectures that it looked at
     passes: int  # image passes
     seconds: float
 

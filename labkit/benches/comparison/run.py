@@ -170,7 +170,7 @@ def _joint_steps_at_equal_cost(supernet, data, table, config, estimator) -> int:
 
 
 def _row(method: str, seed: int, results: Sequence[SearchResult]) -> Row:
-    looked_at = {point.architecture for result in results for point in result.judged}
+    looked_at = {point.architecture for result in results for point in result.evaluated}
     passes, seconds = round(sum(r.passes for r in results)), round(sum(r.seconds for r in results), 1)
     return Row(method, seed, tuple(str(r.architecture) for r in results), len(looked_at), passes, seconds)
 

@@ -48,14 +48,14 @@ def to_text(found: Comparison, tabular: TabularBenchmark | None = None, latency:
     of = {m: 100 * (found.costs(m) if tabular is None else regrets(found, m, tabular, latency)) for m in found.methods}
     lines = [*_made(found, most, tabular, latency), f"{what}, in points: median (90th percentile) of the seeds"]
     weights = f"{'method':24}" + "".join(f"{f'weight {w:g}':>18}" for w in found.latency_weights)
-    lines.append(f"{weights}   seconds  judged")
+    lines.append(f"{weights}   seconds  evaluated")
     for method, values in of.items():
         cells = "".join(f"{np.median(v):9.2f} ({np.quantile(v, 0.9):5.2f})" + " " for v in values.T)
         rows = [row for row in found.rows if row.method == method]
-        spent, judged = fmean(row.seconds for row in rows), fmean(row.judged for row in rows)
-        lines.append(f"{method:24} {cells}{spent:9.0f} {judged:7.0f}")
+        spent, evaluated = fmean(row.seconds for row in rows), fmean(row.evaluated for row in rows)
+        lines.append(f"{method:24} {cells}{spent:9.0f} {evaluated:7.0f}")
     if tabular is not None and (rows := [row for row in found.rows if row.method == SCRATCH]):
-        n = round(fmean(row.judged for row in rows))
+        n = round(fmean(row.evaluated for row in rows))
         every = [tabular.as_cost(latency_weight=w, latency=latency).values.numpy() for w in found.latency_weights]
         means = [100 * (expected_best(costs, n) - costs.min()) for costs in every]
         lines.append(f"{f'expected best of {n}':24} {''.join(f'{mean:9.2f} (mean) ' for mean in means)}")

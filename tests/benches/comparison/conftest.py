@@ -11,7 +11,7 @@ from labkit.networks.training import TrainConfig
 from labkit.oneshot.config import SearchConfig, SelectionConfig
 
 TINY = SearchConfig(
-    mixture_steps=2, weight_steps=2, joint_steps=4, batch_size=16, judge_images=50, calibration_images=32
+    mixture_steps=2, weight_steps=2, joint_steps=4, batch_size=16, evaluation_images=50, calibration_images=32
 )
 SHORT = SelectionConfig(scan=4, entrants=2, images=64, rungs=2, final=None)
 ONCE = TrainConfig(epochs=1, batch_size=64)

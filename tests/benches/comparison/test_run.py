@@ -17,7 +17,7 @@ from labkit.networks.training import TrainConfig
 from labkit.oneshot.config import SearchConfig, SelectionConfig
 
 TINY = SearchConfig(
-    mixture_steps=2, weight_steps=2, joint_steps=4, batch_size=16, judge_images=50, calibration_images=32
+    mixture_steps=2, weight_steps=2, joint_steps=4, batch_size=16, evaluation_images=50, calibration_images=32
 )
 SHORT = SelectionConfig(scan=4, entrants=2, images=64, rungs=2, final=None)
 ONCE = TrainConfig(epochs=1, batch_size=64)
@@ -30,7 +30,7 @@ def test_every_method_has_a_row_a_seed_and_none_spends_more_than_ours(found, spa
     assert set(rows) == set(itertools.product(methods, (0, 1)))
     for seed in (0, 1):
         budget = rows[OURS, seed].passes
-        assert rows["sweep", seed].passes < budget and rows[SCAN, seed].judged == space.size
+        assert rows["sweep", seed].passes < budget and rows[SCAN, seed].evaluated == space.size
         for method in ("random", "evolution", "local-search"):
             assert budget - 82 < rows[method, seed].passes <= budget
         assert rows[SCRATCH, seed].seconds == pytest.approx(rows[OURS, seed].seconds, abs=0.1)
