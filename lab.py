@@ -6,6 +6,7 @@ python lab.py setup      only set up (.venv beside this file)
 python lab.py run 06     run a notebook headless; `run all` runs the course
 python lab.py test       set up if need be and run the whole suite, a file a core; further words go to pytest
 python lab.py lint       set up if need be and check style, format and types
+python lab.py docs       set up if need be and build the site into site/; --shipped runs no notebook
 
 Needs only Python 3.11 to 3.13. LAB_TORCH=cpu|cuda and LAB_INSTALLER=uv|pip override what is found here.
 """
@@ -27,18 +28,19 @@ WORK = ROOT / "work"  # the learner's copies: ignored by git, so that autosave n
 OFFLINE = ROOT / "labkit" / "course" / "headless" / "offline"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 PINNED_FIRST = ("torch", "torchvision")
+EXTRAS = {"test": "test", "lint": "test", "docs": "docs"}  # of pyproject.toml, that a verb needs
 
 
 def main(argv):
     if not (3, 11) <= sys.version_info[:2] < (3, 14):
         return f"[lab] Python 3.11, 3.12 or 3.13 is needed; this is {platform.python_version()}"
     verb, rest = (argv[0], argv[1:]) if argv else ("open", [])
-    if verb not in ("open", "setup", "run", "test", "lint") or (verb == "run" and not rest):
+    if verb not in ("open", "setup", "run", "test", "lint", "docs") or (verb == "run" and not rest):
         asked = verb in ("-h", "--help", "help")
         print(__doc__, file=sys.stdout if asked else sys.stderr)
         return 0 if asked else 2
     try:
-        set_up(extra="test" if verb in ("test", "lint") else "")
+        set_up(extra=EXTRAS.get(verb, ""))
     except subprocess.CalledProcessError as problem:
         return f"[lab] set-up failed in: {' '.join(map(str, problem.cmd))}"
     if verb == "setup":
@@ -49,8 +51,10 @@ def main(argv):
         return become([PYTHON, "-m", "labkit", "run", *rest])
     if verb == "lint":
         return lint()
-    # The install is over: from here on nothing may be fetched, by the tests or by what they start.
+    # The install is over: from here on nothing may be fetched, by the tests, the site or by what they start.
     os.environ.update(LABKIT_OFFLINE="1", PYTHONPATH=str(OFFLINE))
+    if verb == "docs":
+        return become([PYTHON, ROOT / "docs" / "website", *rest])
     # Several files at once, a thread each: threads of programs that share a core wait for one another.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     # A process that dies ends the run and is named: pytest-xdist can wait for ever on the one that replaces it.
@@ -99,7 +103,7 @@ def set_up(extra=""):
         say("installing torch")
         install(commands, environment, *pins(("torch",)))
     say("installing labkit and its tools (about 1.5 GB, half a minute to a few minutes)")
-    install(commands, environment, "-e", ".[test]" if extra == "test" else ".", "-c", "constraints.txt")
+    install(commands, environment, "-e", f".[{extra}]" if extra else ".", "-c", "constraints.txt")
     stamp.write_text(fingerprint())
 
 

@@ -1,5 +1,6 @@
 """Pages that are made by a command say what the command says today; what visitors see agrees with what is run."""
 
+import ast
 import importlib.util
 import re
 from pathlib import Path
@@ -45,10 +46,37 @@ def test_every_file_of_the_table_is_there():
     assert missing == []
 
 
+def described_and_absent(source):
+    """Functions, and arguments under their `Args:` that they do not take."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            section = re.search(r"\nArgs:\n((?:    .*\n?|\n)+)", (ast.get_docstring(node) or "") + "\n")
+            lines = re.findall(r"^    (\*{0,2}\w.*?)(?: \(.*?\))?:", section[1] if section else "", re.MULTILINE)
+            described = {name.strip(" *") for line in lines for name in line.split(",")}
+            given = node.args
+            taken = [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg]
+            if absent := described - {argument.arg for argument in taken if argument}:
+                yield node.name, absent
+
+
+def test_arguments_that_are_described_are_taken():
+    for path in sorted((ROOT / "labkit").rglob("*.py")):
+        assert list(described_and_absent(path.read_text(encoding="utf-8"))) == [], path
+    wrong = 'def f(a, *, b, **c):\n    """Act.\n\n    Args:\n        a, b: two: of them.\n            d: of b.\n%s"""'
+    assert list(described_and_absent(wrong % "        c: more.\n    ")) == []
+    assert list(described_and_absent(wrong % "        e: gone.\n    ")) == [("f", {"e"})]
+
+
 def test_links_of_the_pages_lie_in_the_clone():
     for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "data" / "README.md"):
         links = re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8"))
         assert [link for link in links if not (page.parent / link).exists()] == [], page
+
+
+ELSEWHERE = {
+    "python3 lab.py run all": "tests/test_notebooks.py runs every notebook in .ci/run",
+    "python3 lab.py docs": "needs the extra `docs`; tests/test_docs_site.py where that is installed",
+}
 
 
 def test_the_workflow_runs_what_ci_runs():
@@ -57,7 +85,8 @@ def test_the_workflow_runs_what_ci_runs():
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     ours = [line for line in script.splitlines() if line.startswith("python3 lab.py")]
     assert ours == ["python3 lab.py lint", "python3 lab.py test"]
-    assert [step for step in steps if step.startswith("python3 lab.py")] == ours
+    assert [step for step in steps if step.startswith("python3 lab.py")] == [*ours, *ELSEWHERE]
+    assert set(workflow["jobs"]) == {"lint", "test", "notebooks", "docs"}
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
     assert hooks["repos"][0]["hooks"][0]["entry"] == "python lab.py lint"
     assert [command[0] for command in loaded(ROOT / "lab.py").LINT] == ["ruff", "ruff", "mypy"]

@@ -67,6 +67,14 @@ def test_tests_bring_their_own_packages_and_block_the_network(lab):
     assert lab.os.environ["LABKIT_OFFLINE"] == "1" and Path(lab.os.environ["PYTHONPATH"], "sitecustomize.py").is_file()
 
 
+def test_the_site_brings_its_own_packages_and_is_built_without_a_network(lab):
+    lab.main(["docs", "--shipped"])
+    assert lab.calls[-1][2] == ".[docs]"
+    assert lab.became == [[str(lab.PYTHON), str(ROOT / "docs" / "website"), "--shipped"]]
+    assert lab.os.environ["LABKIT_OFFLINE"] == "1" and Path(lab.os.environ["PYTHONPATH"], "sitecustomize.py").is_file()
+    assert (ROOT / "docs" / "website" / "__main__.py").is_file()
+
+
 def test_cpu_torch_comes_from_its_index_where_that_answers(lab, monkeypatch):
     monkeypatch.setattr(lab, "reachable", lambda host: True)
     monkeypatch.setattr(lab.sys, "platform", "linux")
