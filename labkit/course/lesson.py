@@ -6,6 +6,7 @@ the stuck learner and for a headless run alike.
 
 import json
 import os
+import re
 import shutil
 import time
 import warnings
@@ -35,7 +36,9 @@ class Verdict:
 
     def _repr_html_(self) -> str:
         mark, colour = ("✓ right", "#007A5A") if self.passed else ("✗ not yet", "#B34700")
-        return f'<p><b style="color:{colour}">{mark} ({self.exercise})</b>: {escape(self.message)}</p>'
+        style = f"color:#fff;background:{colour};padding:0 .4em;border-radius:3px"  # legible on light and dark pages
+        message = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(self.message))
+        return f'<p><b style="{style}">{mark} ({self.exercise})</b> {message}</p>'
 
     def __repr__(self) -> str:
         return f"{'right' if self.passed else 'not yet'} ({self.exercise}): {self.message}"

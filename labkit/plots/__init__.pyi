@@ -7,7 +7,7 @@ from .canvas import picture as picture
 from .deploying import closed_loop as closed_loop
 from .deploying import fusion as fusion
 from .deploying import race as race
-from .estimators import beside_exact as beside_exact
+from .estimators import against_exact as against_exact
 from .estimators import bias_and_variance as bias_and_variance
 from .estimators import estimator_bench as estimator_bench
 from .estimators import gradient_bias as gradient_bias

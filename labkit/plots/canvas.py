@@ -26,7 +26,12 @@ TINTS = ("#F6C9A8", "#BFD9EC", "#BFE3D3", "#EBD0E0", "#F7E1A8", "#D5D5D5", "#FFF
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as HTML with a text alternative: the one form whose alternative survives every renderer."""
+    """A figure as HTML with a text alternative: the one form whose alternative survives every renderer.
+
+    Attributes:
+        png: the image, as bytes of a PNG file.
+        alt: one sentence that says what the image shows.
+    """
 
     png: bytes
     alt: str
@@ -48,7 +53,15 @@ class Picture:
 
 @styled
 def picture(drawn: Axes | Figure, alt: str) -> Picture:
-    """What to end a cell with: the figure of `drawn`, and `alt`, one sentence that says what it shows."""
+    """Make the picture to end a cell with.
+
+    Args:
+        drawn: the axes or the figure.
+        alt: one sentence that says what it shows.
+
+    Returns:
+        The picture of the whole figure.
+    """
     figure = drawn.get_figure(root=True) if isinstance(drawn, Axes) else drawn
     assert figure is not None
     drawn_png, small_png = io.BytesIO(), io.BytesIO()
@@ -61,7 +74,18 @@ def picture(drawn: Axes | Figure, alt: str) -> Picture:
 
 
 def axes(ax: Axes | None = None, *, width: float = 5.2, height: float = 3.2) -> Axes:
-    """`ax`, or new axes in labkit's style. Made without pyplot: no global figure is left behind or shown twice."""
+    """Return `ax`, or new axes in labkit's style.
+
+    They are made without pyplot: no global figure is left behind or shown twice.
+
+    Args:
+        ax: axes to draw on, if there are any.
+        width: inches of a new figure.
+        height: inches of a new figure.
+
+    Returns:
+        The axes.
+    """
     if ax is not None:
         return ax
     with mpl.style.context(STYLE):
@@ -69,13 +93,28 @@ def axes(ax: Axes | None = None, *, width: float = 5.2, height: float = 3.2) -> 
 
 
 def grid_of_axes(rows: int, columns: int, *, width: float, height: float, **options: Any) -> np.ndarray:
-    """(rows, columns) new axes of one figure, in labkit's style."""
+    """Make the axes of one figure in labkit's style.
+
+    Args:
+        rows: number of rows.
+        columns: number of columns.
+        width: inches of the figure.
+        height: inches of the figure.
+        **options: further options of `Figure.subplots`, such as `sharey=True`.
+
+    Returns:
+        (rows, columns) axes.
+    """
     with mpl.style.context(STYLE):
         return Figure(figsize=(width, height)).subplots(rows, columns, squeeze=False, **options)
 
 
 def plain_log(axis: Axis) -> None:
-    """Plain numbers at 1, 1.5, 2, 3, 5 and 7 times each power of ten."""
+    """Write plain numbers at 1, 1.5, 2, 3, 5 and 7 times each power of ten.
+
+    Args:
+        axis: a logarithmic axis.
+    """
     axis.set_minor_locator(LogLocator(subs=(1.5, 2, 3, 5, 7)))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter("{x:g}")

@@ -1,4 +1,4 @@
-"""Runtimes, what they fuse, and what a search believed of them."""
+"""Runtimes, what they fuse, and how the latencies of a search compare with those after deployment."""
 
 import textwrap
 from collections.abc import Sequence
@@ -14,7 +14,17 @@ from labkit.runtimes.fusion import Fused
 
 @styled
 def race(rows: Sequence[RuntimeRow], ax: Axes | None = None) -> Axes:
-    """Milliseconds in each runtime; one that is missing is a line that says why."""
+    """Draw the milliseconds in each runtime as bars; a missing runtime is a line that says why.
+
+    A thin line goes from the best time to the median.
+
+    Args:
+        rows: as `deploy.benchmark` returns them, the baseline first.
+        ax: axes to draw on; new ones by default.
+
+    Returns:
+        The axes.
+    """
     ax = axes(ax, width=7.2, height=0.9 + 0.5 * len(rows))
     longest = max(max(row.measurement.measured_ms, row.measurement.timing.median_ms) for row in rows if row.measurement)
     for y, row in enumerate(rows):
@@ -39,7 +49,15 @@ def race(rows: Sequence[RuntimeRow], ax: Axes | None = None) -> Axes:
 
 @styled
 def fusion(rows: Sequence[Fused], ax: Axes | None = None) -> Axes:
-    """Layers on the left, the compiled nodes that swallowed them on the right."""
+    """Draw the layers on the left, joined to the compiled nodes that do their work on the right.
+
+    Args:
+        rows: as `runtimes.fusion.fusions` returns them.
+        ax: axes to draw on; new ones by default.
+
+    Returns:
+        The axes.
+    """
     ax = axes(ax, width=6.4, height=0.6 + 0.19 * len(rows))
     nodes = list(dict.fromkeys(row.node for row in rows))
     places = {node: [y for y, row in enumerate(rows) if row.node == node] for node in nodes}
@@ -59,7 +77,14 @@ def fusion(rows: Sequence[Fused], ax: Axes | None = None) -> Axes:
 
 @styled
 def closed_loop(loop: ClosedLoop) -> Figure:
-    """The table's milliseconds against the compiled runtime's, and the frontier by each of them."""
+    """Draw the table's milliseconds against the compiled runtime's, and the frontier by each of them.
+
+    Args:
+        loop: the comparison of both, as `deploy.closed_loop` makes it.
+
+    Returns:
+        The figure, of two panels.
+    """
     table, compiled = loop.ms["table"], loop.ms["compiled"]
     name, errors = loop.compiled[0].card.runtime, [100 * point.error for point in loop.points]
     (left, right), *_ = grid_of_axes(1, 2, width=9.0, height=3.6)

@@ -1,4 +1,4 @@
-"""Estimates of a gradient beside the exact one."""
+"""Estimates of a gradient compared with the exact one."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,9 +13,16 @@ from labkit.plots.canvas import BLACK, BLUE, GREY, ORANGE, TINTS, grid_of_axes, 
 
 @styled
 def gradient_bias(estimates: Mapping[str, torch.Tensor], exact: torch.Tensor) -> Figure:
-    """Mean estimate minus the exact gradient, logit by logit, with two standard errors; a panel an estimator.
+    """Draw mean estimate minus exact gradient, logit by logit, with two standard errors; a panel an estimator.
 
-    estimates: (R, S, K) each, R independent estimates. Deviations of more than four standard errors are squares.
+    Deviations of more than four standard errors are squares.
+
+    Args:
+        estimates: name -> (R, S, K), R independent estimates.
+        exact: (S, K) the exact gradient.
+
+    Returns:
+        The figure.
     """
     table = grid_of_axes(1, len(estimates), width=2.5 * len(estimates), height=3, sharey=True)
     slots, candidates = exact.shape
@@ -36,9 +43,13 @@ def gradient_bias(estimates: Mapping[str, torch.Tensor], exact: torch.Tensor) ->
 
 @styled
 def bias_and_variance(rows: Mapping[str, Mapping[str, float]]) -> Figure:
-    """Relative bias beside the noise it is seen through, and variance a draw, of each estimator.
+    """Draw each estimator's relative bias, with the noise behind it, and its variance a draw.
 
-    rows: "bias" and "noise" as fractions of the exact gradient's norm, "variance" summed over the logits.
+    Args:
+        rows: name -> "bias" and "noise" as fractions of the exact gradient's norm, "variance" summed over the logits.
+
+    Returns:
+        The figure, of two panels.
     """
     left, right = grid_of_axes(1, 2, width=7.2, height=1.1 + 0.36 * len(rows), sharey=True)[0]
     at = np.arange(len(rows))
@@ -62,22 +73,27 @@ def bias_and_variance(rows: Mapping[str, Mapping[str, float]]) -> Figure:
 
 
 @styled
-def beside_exact(estimates: torch.Tensor, exact: torch.Tensor, across: torch.Tensor, most: float) -> Figure:
-    """Estimates around the exact gradient, drawn as an arrow, and bars of their bias and of their spread.
+def against_exact(estimates: torch.Tensor, exact: torch.Tensor, across: torch.Tensor, most: float) -> Figure:
+    """Draw estimates around the exact gradient, which is an arrow, and bars of their bias and of their spread.
 
-    The plane is spanned by the exact gradient and by what of `across` is at right angles to it; lengths are in units
+    The plane is spanned by the exact gradient and by the part of `across` at right angles to it; lengths are in units
     of the exact gradient's length.
 
-    estimates: (R, S, K), R independent estimates; their mean is the cross.
-    across: (S, K) some direction that matters, such as a bias.
-    most: end of the bars' axis, in %, so that several such figures can be compared.
+    Args:
+        estimates: (R, S, K), R independent estimates; their mean is the cross.
+        exact: (S, K) the exact gradient.
+        across: (S, K) some direction that matters, such as a bias.
+        most: end of the bars' axis, in %, so that several such figures can be compared.
+
+    Returns:
+        The figure, of two panels.
     """
     left, right = grid_of_axes(1, 2, width=7.6, height=2.7, width_ratios=(1.2, 1))[0]
     length = exact.norm()
     along = exact / length
-    beside = across - (across * along).sum() * along
-    beside = beside / beside.norm()
-    seen = torch.stack([(estimates * axis).sum((-1, -2)) for axis in (along, beside)], 1) / length
+    normal = across - (across * along).sum() * along
+    normal = normal / normal.norm()
+    seen = torch.stack([(estimates * axis).sum((-1, -2)) for axis in (along, normal)], 1) / length
     left.plot(*seen[:200].T.numpy(), ".", ms=3, color=GREY, alpha=0.7)
     left.annotate(
         "", (1, 0), (0, 0), arrowprops={"arrowstyle": "-|>", "lw": 2.5, "color": BLACK, "shrinkA": 0, "shrinkB": 0}
@@ -103,9 +119,16 @@ def beside_exact(estimates: torch.Tensor, exact: torch.Tensor, across: torch.Ten
 
 @styled
 def estimator_bench(rows: Sequence[Row], temperature: float = 0.4) -> Figure:
-    """For each problem, what each estimator's variance costs: variance of a draw times its forward passes.
+    """Draw for each problem what each estimator's variance costs: variance of a draw times its forward passes.
 
     Biased estimators are hatched, with their bias; one without any variance is written rather than drawn.
+
+    Args:
+        rows: as the bench of estimators returns them.
+        temperature: rows at other temperatures are left out.
+
+    Returns:
+        The figure, a panel a problem.
     """
     usual = [row for row in rows if row.softening == 0 and row.temperature in (None, temperature)]
     names = list(dict.fromkeys(row.problem for row in usual))

@@ -1,4 +1,4 @@
-"""Error against latency, and how much of a frontier is found."""
+"""Error against latency, and how much of a frontier a search can reach."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -14,7 +14,7 @@ from labkit.plots.canvas import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, SKY, Pic
 from labkit.stats import mean_interval
 from labkit.system.errors import InputError
 
-Given = Frontier | Point | SearchResult | Iterable["Given"]  # points, or results that judged some
+Given = Frontier | Point | SearchResult | Iterable["Given"]  # points, or results that evaluated some
 
 
 @styled
@@ -25,22 +25,31 @@ def frontier(
     random: Sequence[Given] = (),
     ax: Axes | None = None,
 ) -> Axes:
-    """Every point, the non-dominated ones as a staircase, and the `chosen` ones ringed with their names.
+    """Draw every point, the non-dominated ones as a staircase, and the `chosen` ones ringed with their names.
 
     Args:
-        points: of search results, all that they judged; without `random` a line then says that a rival is missing.
-        random: what random search judged at equal cost on the same weights, a seed each, such as
+        points: points, or results with all that they evaluated; of results, without `random`, a line says that a
+            baseline is missing.
+        chosen: name -> point.
+        random: what random search evaluated at equal cost on the same weights, a seed each, such as
             `[lk.reuse_search(found, data, table, seed=s) for s in range(5)]`: its mean staircase is drawn with a
-            bootstrap band over the seeds, and the title says who dominates more.
+            bootstrap band over the seeds, and the title says which dominates more.
+        ax: axes to draw on; new ones by default.
+
+    Returns:
+        The axes.
+
+    Raises:
+        InputError: errors or latencies of different origins, which do not compare.
     """
     front = points if isinstance(points, Frontier) else Frontier.of(_points_of(points))
     ax, best = axes(ax), list(front)
     ax.plot([p.latency_ms for p in front.points], [100 * p.error for p in front.points], ".", color=GREY, alpha=0.5)
     ax.step([p.latency_ms for p in best], [100 * p.error for p in best], "o-", where="post", color=BLUE)
     if random:
-        rivals = [Frontier.of(_points_of(seed)) for seed in random]
-        _random_search(ax, rivals)
-        ax.set_title(_verdict(front, rivals), fontsize=9)
+        baselines = [Frontier.of(_points_of(seed)) for seed in random]
+        _random_search(ax, baselines)
+        ax.set_title(_verdict(front, baselines), fontsize=9)
     elif _of_results(points):
         ax.set_title("random search at equal cost is not drawn: random=", fontsize=9)
     ringed: dict[tuple[float, float], list[str]] = {}
@@ -64,7 +73,7 @@ def frontier(
 
 
 def _points_of(given: Given) -> list[Point]:
-    """The points themselves; of results what they judged, each once, or their choice where that is not kept."""
+    """The points themselves; of results what they evaluated, each once, or their choice where that is not kept."""
     if isinstance(given, Point):
         return [given]
     if isinstance(given, SearchResult):
@@ -82,37 +91,43 @@ def _of_results(given: Given) -> bool:
     )
 
 
-def _random_search(ax: Axes, rivals: Sequence[Frontier]) -> None:
+def _random_search(ax: Axes, baselines: Sequence[Frontier]) -> None:
     """The mean of the staircases, from where all of them have begun, and its band."""
-    begun = max(min(p.latency_ms for p in rival.points) for rival in rivals)
-    ms = sorted({p.latency_ms for rival in rivals for p in rival if p.latency_ms >= begun} | {begun})
-    errors = 100 * np.array([[rival.best(limit).error for limit in ms] for rival in rivals])
-    if len(rivals) > 1:
+    begun = max(min(p.latency_ms for p in baseline.points) for baseline in baselines)
+    ms = sorted({p.latency_ms for baseline in baselines for p in baseline if p.latency_ms >= begun} | {begun})
+    errors = 100 * np.array([[baseline.best(limit).error for limit in ms] for baseline in baselines])
+    if len(baselines) > 1:
         low, high = zip(*(mean_interval(column) for column in errors.T))
         ax.fill_between(ms, low, high, step="post", color=GREEN, alpha=0.2, lw=0)
     ax.step(ms, errors.mean(0), "--", where="post", color=GREEN, label="random search at equal cost")
     ax.legend(loc="upper right")
 
 
-def _verdict(front: Frontier, rivals: Sequence[Frontier]) -> str:
-    """Who dominates more of the box that all points span, in one line."""
-    Frontier.of(p for one in (front, *rivals) for p in one.points)  # of different ways they do not compare
-    costs = [np.array([[p.error, p.latency_ms] for p in one.points]) for one in (front, *rivals)]
+def _verdict(front: Frontier, baselines: Sequence[Frontier]) -> str:
+    """Which dominates more of the rectangle that all points span, in one line."""
+    Frontier.of(p for one in (front, *baselines) for p in one.points)  # of different ways they do not compare
+    costs = [np.array([[p.error, p.latency_ms] for p in one.points]) for one in (front, *baselines)]
     least, worst = (bound(np.concatenate(costs), 0) for bound in (np.min, np.max))
     ours, *theirs = (100 * hypervolume(each, tuple(worst)) / max((worst - least).prod(), 1e-12) for each in costs)
-    said = f"dominates {ours:.1f} % of the box, random search at equal cost {np.mean(theirs):.1f} %"
-    if len(rivals) < 2:
-        return f"{said} (one seed)"
+    text = f"dominates {ours:.1f} % of the area, random search at equal cost {np.mean(theirs):.1f} %"
+    if len(baselines) < 2:
+        return f"{text} (one seed)"
     low, high = mean_interval(np.array(theirs))
-    answer = "more" if ours > high else "less" if ours < low else "not shown to differ"
-    return f"{said} ({low:.1f} to {high:.1f}, {len(rivals)} seeds): {answer}"
+    verdict = "more" if ours > high else "less" if ours < low else "not shown to differ"
+    return f"{text} ({low:.1f} to {high:.1f}, {len(baselines)} seeds): {verdict}"
 
 
 @styled
 def study(made: Study) -> Picture:
-    """A study's points and frontier, what UNAS chose for each latency weight, and random search at equal cost.
+    """Draw a study's points and frontier, UNAS's choice for each latency weight, and random search at equal cost.
 
-    The title says at how many weights UNAS was the cheaper one: one seed, so a count and no p.
+    The title says at how many weights UNAS was the cheaper one: one seed, so a count and no p-value.
+
+    Args:
+        made: the study.
+
+    Returns:
+        The picture.
     """
     chosen: dict[str, Point] = {}
     for weight, point in made.picks:  # one ring for weights that chose the same
@@ -154,7 +169,18 @@ def cloud(
     marked: Mapping[str, tuple[float, float]] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """One dot an architecture, with the `marked` places ringed and named; `names` are those of the axes."""
+    """Draw one dot an architecture, with the `marked` places ringed and named.
+
+    Args:
+        x: one number an architecture.
+        y: one number an architecture.
+        names: labels of the two axes, with units.
+        marked: name -> (x, y).
+        ax: axes to draw on; new ones by default.
+
+    Returns:
+        The axes.
+    """
     ax = axes(ax)
     ax.plot(x, y, ".", color=GREY, alpha=0.6)
     middle = (min(x) + max(x)) / 2
@@ -171,7 +197,16 @@ def cloud(
 
 @styled
 def dominated_area(points: Frontier | Iterable[Point], worst: tuple[float, float], ax: Axes | None = None) -> Axes:
-    """The staircase of the frontier and the area that it dominates below `worst` = (error, ms)."""
+    """Draw the staircase of the frontier and the area that it dominates up to a reference point.
+
+    Args:
+        points: points or their frontier.
+        worst: the reference point: error as a fraction, and ms.
+        ax: axes to draw on; new ones by default.
+
+    Returns:
+        The axes.
+    """
     front = points if isinstance(points, Frontier) else Frontier.of(points)
     ax = frontier(front, ax=ax)
     inside = [p for p in front if p.error < worst[0] and p.latency_ms < worst[1]]
@@ -186,7 +221,15 @@ def dominated_area(points: Frontier | Iterable[Point], worst: tuple[float, float
 
 @styled
 def reached(shares: Mapping[str, float], ax: Axes | None = None) -> Axes:
-    """How much of a frontier each way of asking can choose."""
+    """Draw how much of a frontier each way of asking can choose; the first is hatched.
+
+    Args:
+        shares: name -> share, from 0 to 1.
+        ax: axes to draw on; new ones by default.
+
+    Returns:
+        The axes.
+    """
     ax = axes(ax, width=6.4, height=0.8 + 0.36 * len(shares))
     for y, share in enumerate(shares.values()):
         ax.barh(y, 100 * share, 0.6, color=ORANGE if y == 0 else BLUE, hatch="//" if y == 0 else "")
@@ -207,10 +250,20 @@ def shares(
     *,
     wide: float = 0.52,
 ) -> Axes:
-    """A share for each row and column, as a number on a tint: which way of asking holds where.
+    """Write a share for each row and column on a tint.
 
     Args:
+        rows: name -> one share a column, from 0 to 1.
+        columns: names of the columns.
+        what: the title.
+        ax: axes to draw on; new ones by default.
         wide: inches of a column.
+
+    Returns:
+        The axes.
+
+    Raises:
+        InputError: a row has more or fewer shares than there are columns.
     """
     matrix = np.array(list(rows.values()), dtype=float)
     if matrix.shape != (len(rows), len(columns)):

@@ -1,4 +1,4 @@
-"""Stopwatches, tables of parts, and whole networks beside them."""
+"""Stopwatches, tables of parts, and whole networks compared with them."""
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
@@ -16,7 +16,16 @@ from labkit.stats import spearman
 
 @styled
 def calls(times_ms: Sequence[float], marks: Mapping[str, float], ax: Axes | None = None) -> Axes:
-    """Single calls in the order in which they ran, and lines for the numbers that might stand for them."""
+    """Draw single calls in the order in which they ran, and a line for each number that might stand for them.
+
+    Args:
+        times_ms: one time a call, in ms.
+        marks: name -> ms.
+        ax: axes to draw on; new ones by default.
+
+    Returns:
+        The axes.
+    """
     ax = axes(ax, width=6.4)
     ax.plot(range(1, len(times_ms) + 1), times_ms, ".", color=GREY, ms=4)
     low = min(times_ms)
@@ -30,16 +39,25 @@ def calls(times_ms: Sequence[float], marks: Mapping[str, float], ax: Axes | None
 
 
 @styled
-def estimates(found: Mapping[str, Sequence[float]], truth: float, ax: Axes | None = None) -> Axes:
-    """What each statistic said, repeat by repeat, beside the truth: near and narrow is good."""
+def estimates(found: Mapping[str, Sequence[float]], undisturbed: float, ax: Axes | None = None) -> Axes:
+    """Draw each statistic of each repeat with a line at the undisturbed time: near and narrow is good.
+
+    Args:
+        found: name of a statistic -> one value a repeat, in ms a call.
+        undisturbed: the time of a call on a quiet machine, in ms.
+        ax: axes to draw on; new ones by default.
+
+    Returns:
+        The axes.
+    """
     ax = axes(ax, width=6.4, height=0.9 + 0.45 * len(found))
     spread = np.linspace(-0.22, 0.22, max(map(len, found.values())))
     for y, (values, mark) in enumerate(zip(found.values(), cycle("osD^v"))):
         ax.plot(values, y + spread[: len(values)], mark, color=f"C{y}", ms=4, alpha=0.8)
-    ax.axvline(truth, color=BLACK, ls="--", lw=1)
+    ax.axvline(undisturbed, color=BLACK, ls="--", lw=1)
     ax.set_yticks(range(len(found)), list(found))
     ax.set_ylim(len(found) - 0.5, -0.75)
-    ax.text(truth, -0.62, " undisturbed", fontsize=8, va="center")
+    ax.text(undisturbed, -0.62, " undisturbed", fontsize=8, va="center")
     ax.set(xscale="log", xlabel="what one repeat said (ms a call, measured here; logarithmic)")
     plain_log(ax.xaxis)
     return ax
@@ -47,7 +65,15 @@ def estimates(found: Mapping[str, Sequence[float]], truth: float, ax: Axes | Non
 
 @styled
 def defects(rows: Mapping[str, float], ax: Axes | None = None) -> Axes:
-    """What each broken stopwatch said, as a multiple of what the repaired one said; 1 is no harm."""
+    """Draw the time of each broken stopwatch as a multiple of the repaired one's; within 10 % of 1 it is no harm.
+
+    Args:
+        rows: name of a defect -> ratio of the two times.
+        ax: axes to draw on; new ones by default.
+
+    Returns:
+        The axes.
+    """
     ax = axes(ax, width=6.4, height=0.9 + 0.34 * len(rows))
     for y, ratio in enumerate(rows.values()):
         harmless = 0.9 <= ratio <= 1.1
@@ -67,7 +93,15 @@ def defects(rows: Mapping[str, float], ax: Axes | None = None) -> Axes:
 
 @styled
 def clocks(rows: Mapping[str, tuple[float, str]], ax: Axes | None = None) -> Axes:
-    """One architecture by several clocks: name -> (ms, origin), with the origin in words and in the hatch."""
+    """Draw one architecture's latency by several clocks, with the origin of each number in words and in the hatch.
+
+    Args:
+        rows: name -> (ms, origin), the origin one of "predicted", "recorded" and "measured".
+        ax: axes to draw on; new ones by default.
+
+    Returns:
+        The axes.
+    """
     ax = axes(ax, width=6.6, height=0.8 + 0.42 * len(rows))
     hatches = {"predicted": "..", "recorded": "//", "measured": ""}
     for y, (ms, origin) in enumerate(rows.values()):
@@ -82,7 +116,15 @@ def clocks(rows: Mapping[str, tuple[float, str]], ax: Axes | None = None) -> Axe
 
 @styled
 def latency_table(table: LatencyTable, ax: Axes | None = None) -> Axes:
-    """Milliseconds of every candidate in every slot, or on every edge of cells: dark is slow."""
+    """Write the milliseconds of every candidate in every slot, or on every edge of cells: dark is slow.
+
+    Args:
+        table: the table.
+        ax: axes to draw on; new ones by default.
+
+    Returns:
+        The axes.
+    """
     where: Sequence[Sequence[tuple[str, Timing | None]]] = table.slots
     places: Sequence[str] = table.slot_names
     matrix = table.matrix
@@ -109,7 +151,16 @@ def latency_table(table: LatencyTable, ax: Axes | None = None) -> Axes:
 
 @styled
 def layer_latency(table: LatencyTable, architectures: Mapping[str, Architecture], ax: Axes | None = None) -> Axes:
-    """What each layer of each architecture adds, side by side, with the operation written on the bar."""
+    """Draw what each layer of each architecture adds, side by side, with the operation written on the bar.
+
+    Args:
+        table: the table of all the layers' milliseconds.
+        architectures: name -> architecture of the table's space.
+        ax: axes to draw on; new ones by default.
+
+    Returns:
+        The axes.
+    """
     ax = axes(ax, width=max(7.2, 0.65 * len(table.slots)), height=3)
     width = 0.8 / len(architectures)
     for i, (name, architecture) in enumerate(architectures.items()):
@@ -120,14 +171,25 @@ def layer_latency(table: LatencyTable, architectures: Mapping[str, Architecture]
         ax.bar_label(bars, architecture.ops, rotation=90, fontsize=7, padding=2)
     ax.set_xticks(range(len(parts)), table.slot_names)
     ax.set(ylabel=f"latency (ms, table, {table.card.runtime})")
-    ax.margins(y=0.25)
+    ax.margins(y=0.35)
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(architectures))
     return ax
 
 
 @styled
 def parts_against_whole(table_ms: Sequence[float], measured: Sequence[Measurement], ax: Axes | None = None) -> Axes:
-    """The sum of parts against the whole, end to end; on the diagonal they agree. Whiskers go from best to median."""
+    """Draw the sum of parts against the whole, end to end; on the diagonal they agree.
+
+    Whiskers go from the best time to the median.
+
+    Args:
+        table_ms: (N,) sums of parts, in ms.
+        measured: N measurements of the same architectures, whole.
+        ax: axes to draw on; new ones by default.
+
+    Returns:
+        The axes.
+    """
     ax, whole = axes(ax, width=5.2, height=3.6), [m.measured_ms for m in measured]
     low, high = 0.9 * min(*table_ms, *whole), 1.06 * max(*table_ms, *whole)
     ax.plot([low, high], [low, high], "--", color=GREY, lw=1)
@@ -143,7 +205,15 @@ def parts_against_whole(table_ms: Sequence[float], measured: Sequence[Measuremen
 
 @styled
 def agreement(values: Mapping[str, Sequence[float]], ax: Axes | None = None) -> Axes:
-    """Rank correlation (Spearman) of every pair of rows: 1 is the same order, 0 unrelated, -1 reversed."""
+    """Write the rank correlation (Spearman) of every pair of rows: 1 is the same order, 0 unrelated, -1 reversed.
+
+    Args:
+        values: name -> (N,) numbers, one an architecture.
+        ax: axes to draw on; new ones by default.
+
+    Returns:
+        The axes.
+    """
     names, matrix = list(values), spearman(list(values.values()))
     ax = axes(ax, width=1.8 + 0.95 * len(names), height=1.0 + 0.55 * len(names))
     ax.imshow(matrix, cmap="RdBu", vmin=-1, vmax=1, aspect="auto")
@@ -158,16 +228,27 @@ def agreement(values: Mapping[str, Sequence[float]], ax: Axes | None = None) -> 
 
 @styled
 def flips(made: Flips, left: int, right: int, a: int, b: int) -> Axes:
-    """Every architecture's place under two tables, a line each; two of them named."""
+    """Draw every architecture's place under two tables, a line each; two of them are named.
+
+    Args:
+        made: the architectures in the order of several tables.
+        left: index of the table on the left.
+        right: index of the table on the right.
+        a: index of the architecture that is drawn as A.
+        b: index of the architecture that is drawn as B.
+
+    Returns:
+        The axes.
+    """
     ax = axes(None, width=6.4, height=4.2)
     one, other = made.sides[left], made.sides[right]
     ax.plot([0, 1], [one.places, other.places], color=GREY, lw=0.6, alpha=0.3)
     for name, i, colour, style in (("A", a, BLUE, "-o"), ("B", b, ORANGE, "--s")):
-        ends, rival = (one.places[i], other.places[i]), b if i == a else a
+        ends, partner = (one.places[i], other.places[i]), b if i == a else a
         ax.plot([0, 1], ends, style, color=colour, lw=2.5, label=f"{name} {made.labels[i]}")
         for x, end, side in zip((0, 1), ends, (one, other)):
             text = f"{name} {made.labels[i]}  {side.ms[i]:.3f} ms"
-            away = side.places[i] - side.places[rival]
+            away = side.places[i] - side.places[partner]
             va = "center" if abs(away) > 0.05 * made.architectures else "top" if away > 0 else "bottom"  # never on top
             ax.text(x + (0.04 if x else -0.04), end, text, ha="left" if x else "right", va=va, fontsize=8)
     ax.set(xlim=(-0.9, 1.9), ylim=(made.architectures, -1), xticks=[0, 1], yticks=[])

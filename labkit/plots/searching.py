@@ -1,4 +1,4 @@
-"""A search on its way, and beside its rivals."""
+"""The course of a search, and a search compared with its baselines."""
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
@@ -19,7 +19,15 @@ from labkit.stats import mean_interval
 
 @styled
 def learning(history: Sequence[Mapping[str, Any]], ax: Axes | None = None) -> Axes:
-    """The supernet's training loss, phase by phase."""
+    """Draw the supernet's training loss, phase by phase.
+
+    Args:
+        history: of a search, as `SearchResult.history`.
+        ax: axes to draw on; new ones by default.
+
+    Returns:
+        The axes.
+    """
     ax = axes(ax)
     for phase, style in (("mixture", "-"), ("uniform", "--"), ("joint", "-")):
         rows = [row for row in history if row["phase"] == phase]
@@ -32,7 +40,15 @@ def learning(history: Sequence[Mapping[str, Any]], ax: Axes | None = None) -> Ax
 
 @styled
 def choices(history: Sequence[Mapping[str, Any]], space: SearchSpace) -> Figure:
-    """How each slot's probabilities moved during a search."""
+    """Draw how each slot's probabilities moved during a search.
+
+    Args:
+        history: of a search, as `SearchResult.history`.
+        space: the space that was searched.
+
+    Returns:
+        The figure, a panel a slot.
+    """
     steps = [row for row in history if row["phase"] == "joint"]
     shape = (len(steps), *space.mask.shape)
     probs = torch.tensor([row["probs"] for row in steps]).reshape(shape).numpy()
@@ -54,7 +70,17 @@ def choices(history: Sequence[Mapping[str, Any]], space: SearchSpace) -> Figure:
 
 @styled
 def replay(made: Replay, step: int) -> Figure:
-    """A search after one of its steps: each slot's probabilities, and where on the way it stood."""
+    """Draw a search after one of its steps: each slot's probabilities, and the loss with that step marked.
+
+    The operations that the step sampled have an edge.
+
+    Args:
+        made: the search.
+        step: number of the step, from 0.
+
+    Returns:
+        The figure.
+    """
     names = list(dict.fromkeys(op for slot in made.slots for op in slot))
     columns = len(made.slots) if len(made.slots) <= 8 else 7
     rows = -(-len(made.slots) // columns)
@@ -82,7 +108,16 @@ def replay(made: Replay, step: int) -> Figure:
 
 @styled
 def latency_costs(costs: Mapping[str, LatencyCost], range_ms: tuple[float, float], ax: Axes | None = None) -> Axes:
-    """What milliseconds cost under each rule, over the range that a space has."""
+    """Draw what milliseconds cost under each rule, over the range that a space has.
+
+    Args:
+        costs: name -> rule.
+        range_ms: the least and the largest latency, in ms.
+        ax: axes to draw on; new ones by default.
+
+    Returns:
+        The axes.
+    """
     ax, ms = axes(ax), torch.linspace(*range_ms, 200, dtype=torch.float64)
     for (name, cost), style in zip(costs.items(), cycle(("-", "--", ":", "-."))):
         ax.plot(ms, 100 * cost(ms), style, label=name)
@@ -93,9 +128,16 @@ def latency_costs(costs: Mapping[str, LatencyCost], range_ms: tuple[float, float
 
 @styled
 def luck(expected: Sequence[float], chosen: float, budget: int, ax: Axes | None = None) -> Axes:
-    """The expected cost of the best of n random architectures, n from 1 on, beside the search's pick.
+    """Draw the expected cost of the best of n random architectures, from n = 1 on, and the cost of the search's pick.
 
-    `chosen` is the cost of the pick, and `budget` how many architectures its price would have judged.
+    Args:
+        expected: (N,) expected costs as error fractions, for n = 1 to N.
+        chosen: cost of the search's pick, as an error fraction.
+        budget: number of architectures that the images of the search would have evaluated.
+        ax: axes to draw on; new ones by default.
+
+    Returns:
+        The axes.
     """
     ax, n = axes(ax, width=6), len(expected)
     ax.plot(range(1, n + 1), [100 * cost for cost in expected], label="best of n at random, on average")
@@ -103,7 +145,7 @@ def luck(expected: Sequence[float], chosen: float, budget: int, ax: Axes | None 
     passes = "for the image passes of the search"
     name = passes if budget <= n else f"{passes}: {budget}"
     ax.axvline(min(budget, n), color=BLACK, ls=":", label=name)
-    ax.set(xscale="log", xlabel="architectures judged, n", ylabel="cost (points of error, latency included)")
+    ax.set(xscale="log", xlabel="architectures evaluated, n", ylabel="cost (points of error, latency included)")
     ax.set_xticks([x for x in (1, 3, 10, 30, 100, 300, 1000) if 1.3 * x < n] + [n])
     ax.xaxis.set_major_formatter("{x:g}")
     ax.xaxis.set_minor_formatter("")
@@ -113,12 +155,23 @@ def luck(expected: Sequence[float], chosen: float, budget: int, ax: Axes | None 
 
 @styled
 def comparison(
-    costs: Mapping[str, np.ndarray], latency_weights: Sequence[float], ours: str, what: str, says: Sequence[str] = ()
+    costs: Mapping[str, np.ndarray],
+    latency_weights: Sequence[float],
+    ours: str,
+    what: str,
+    verdicts: Sequence[str] = (),
 ) -> Figure:
-    """Costs (seeds, weights) of each method in points: a panel a weight, a dot a seed, a bar the band of the mean.
+    """Draw each method's costs: a panel a weight, a dot a seed, a bar the 95 % band of the mean.
 
     Args:
-        says: a verdict a panel, below its title.
+        costs: method -> (seeds, weights), in points.
+        latency_weights: the weights, in error fraction per ms.
+        ours: the method that is set off by its colour.
+        what: label of the axes, with the unit.
+        verdicts: one a panel, below its title.
+
+    Returns:
+        The figure.
     """
     table = grid_of_axes(1, len(latency_weights), width=9, height=1.1 + 0.32 * len(costs), sharey=True)[0]
     for w, (ax, weight) in enumerate(zip(table, latency_weights)):
@@ -132,9 +185,9 @@ def comparison(
         if "regret" in what:  # a little left of 0, so that a dot at 0 is whole
             ax.set_xlim(-0.02 * ax.get_xlim()[1], None)
         ax.grid(axis="y", visible=False)
-        if says:
+        if verdicts:
             ax.set_title(ax.get_title("left"), pad=24)
-            ax.text(0, 1.02, says[w], transform=ax.transAxes, va="bottom", fontsize=7)
+            ax.text(0, 1.02, verdicts[w], transform=ax.transAxes, va="bottom", fontsize=7)
     table[0].set_yticks(range(len(costs)), list(costs))
     table[0].invert_yaxis()
     return table[0].figure

@@ -1,4 +1,4 @@
-"""What can be chosen, and what is looked at."""
+"""Search spaces, architectures and images."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,16 @@ from labkit.spaces import Architecture, SearchSpace
 
 @styled
 def images(part: Images, classes: Sequence[str], n: int = 12) -> Figure:
-    """The first `n` images with their labels."""
+    """Draw the first images with their labels.
+
+    Args:
+        part: the images and their labels.
+        classes: names of the classes.
+        n: number of images.
+
+    Returns:
+        The figure.
+    """
     table = grid_of_axes(2, (n + 1) // 2, width=7.2, height=2.7)
     for ax, pixels, label in zip(table.flat, part.pixels, part.labels):
         ax.imshow(pixels.permute(1, 2, 0).numpy())
@@ -25,9 +34,17 @@ def images(part: Images, classes: Sequence[str], n: int = 12) -> Figure:
 
 @styled
 def strip(architectures: Mapping[str, Architecture], space: SearchSpace, ax: Axes | None = None) -> Axes:
-    """One row an architecture, one box a slot, the chosen candidate's name in it; equal names have equal tints.
+    """Draw one row an architecture, one rectangle a slot, with the chosen candidate's name in it.
 
-    Beyond seven names the tints begin anew.
+    Equal names have equal tints; beyond seven names the tints repeat.
+
+    Args:
+        architectures: name -> architecture.
+        space: the space of all of them.
+        ax: axes to draw on; new ones by default.
+
+    Returns:
+        The axes.
     """
     longest = max(len(op) for slot in space.slots for op in slot)
     ax = axes(ax, width=1.6 + 0.09 * longest * len(space.slots), height=0.5 + 0.34 * len(architectures))
@@ -48,7 +65,16 @@ def strip(architectures: Mapping[str, Architecture], space: SearchSpace, ax: Axe
 
 @styled
 def sizes(spaces: Mapping[str, float], yardsticks: Mapping[str, float] | None = None, ax: Axes | None = None) -> Axes:
-    """How many architectures each space holds, on a logarithmic axis, with `yardsticks` as dashed lines."""
+    """Draw the number of architectures of each space on a logarithmic axis, with `yardsticks` as dashed lines.
+
+    Args:
+        spaces: name -> number of architectures.
+        yardsticks: name -> number to compare with.
+        ax: axes to draw on; new ones by default.
+
+    Returns:
+        The axes.
+    """
     ax = axes(ax, width=7.2, height=1 + 0.36 * len(spaces))
     for name, value in (yardsticks or {}).items():
         ax.axvline(value, color=ORANGE, ls="--", lw=1)

@@ -1,4 +1,4 @@
-"""How well shared weights judge."""
+"""How well shared weights rank architectures."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -14,9 +14,17 @@ from labkit.stats import Agreement
 
 @styled
 def losses(curves: Mapping[str, Sequence[float]], chance: float | None = None, ax: Axes | None = None) -> Axes:
-    """Training losses, step by step and as a running mean of 10 (of fewer steps: of all); `chance`: of guessing.
+    """Draw training losses, step by step and as a running mean of 10 (of fewer steps: of all).
 
     Curves of one length are named at their ends; a shorter one would have its name on top of the others.
+
+    Args:
+        curves: name -> one loss a step, in nats.
+        chance: loss of a network that guesses.
+        ax: axes to draw on; new ones by default.
+
+    Returns:
+        The axes.
     """
     ax = axes(ax, width=6)
     lengths = [len(curve) for curve in curves.values()]
@@ -40,7 +48,16 @@ def losses(curves: Mapping[str, Sequence[float]], chance: float | None = None, a
 
 @styled
 def ranking(points: Iterable[Point], marked: Mapping[str, Architecture], ax: Axes | None = None) -> Axes:
-    """The errors of all points from best to worst, with the ranks of the `marked` architectures."""
+    """Draw the errors of all points from best to worst, with the ranks of the `marked` architectures.
+
+    Args:
+        points: the points.
+        marked: name -> architecture of one of them.
+        ax: axes to draw on; new ones by default.
+
+    Returns:
+        The axes.
+    """
     ax, order = axes(ax, width=6), sorted(points, key=lambda p: p.error)
     ax.plot(range(1, len(order) + 1), [100 * p.error for p in order], color=GREY)
     ranks = {p.architecture: (rank, 100 * p.error) for rank, p in enumerate(order, 1)}
@@ -58,7 +75,16 @@ def ranking(points: Iterable[Point], marked: Mapping[str, Architecture], ax: Axe
 
 @styled
 def two_errors(rows: Mapping[str, tuple[float, float]], names: tuple[str, str], ax: Axes | None = None) -> Axes:
-    """Two errors of each row, joined: how far one way of judging is from the other."""
+    """Draw two errors of each row, joined: how far one way to evaluate is from the other.
+
+    Args:
+        rows: name -> the two errors, as fractions.
+        names: of the two ways.
+        ax: axes to draw on; new ones by default.
+
+    Returns:
+        The axes.
+    """
     ax = axes(ax, width=6, height=1.1 + 0.34 * len(rows))
     first, second = (100 * np.array(column) for column in zip(*rows.values()))
     at = np.arange(len(rows))
@@ -74,7 +100,14 @@ def two_errors(rows: Mapping[str, tuple[float, float]], names: tuple[str, str], 
 
 @styled
 def rank_agreement(rows: Mapping[str, Mapping[str, Sequence[Agreement]]]) -> Figure:
-    """Kendall's tau with its interval: a panel for each key of `rows`, in it a line for each key, a dot a seed."""
+    """Draw Kendall's tau with its interval: a panel for each key of `rows`, in it a line for each key, a dot a seed.
+
+    Args:
+        rows: title of a panel -> name of a line -> one agreement a seed.
+
+    Returns:
+        The figure.
+    """
     lines = list(next(iter(rows.values())))
     table = grid_of_axes(1, len(rows), width=8, height=1.2 + 0.45 * len(lines), sharey=True)[0]
     for ax, (title, panel) in zip(table, rows.items()):

@@ -49,7 +49,7 @@ import labkit as lk
 
 lk.course.start("00", seed=SEED)
 for runtime in lk.runtimes.runtimes():
-    print(f"{runtime.name:20} {runtime.version if runtime.available else 'not here: ' + runtime.reason}")
+    print(f"{runtime.name:24} {runtime.version if runtime.available else 'not here: ' + runtime.reason}")
 
 # %% [markdown]
 # A *runtime* is what runs a trained network. What is missing here is left out below, and nothing depends on it.

@@ -212,7 +212,7 @@ print(f"stem and head have {fixed} parameters; architectures from {fixed} to {in
 
 # %% [markdown]
 # Keep the form of that line: a cost that is a sum over layers is *linear in the op weights*. It then has a value for
-# undecided weights too, and a slope. Notebook 04 gives latency this form, and notebook 05 uses the slope.
+# undecided weights too, and a gradient. Notebook 04 gives latency this form, and notebook 05 uses the gradient.
 #
 # Are parameters a good stand-in for work?
 
@@ -322,7 +322,7 @@ while True:
 # %% [markdown]
 # It ends at all pooling, the least work there is. On a cost that is a sum over layers, walking downhill always finds
 # the bottom: no slot's best candidate depends on another slot. The error of a network is no such sum. There the walk
-# may stop in a hollow, and each step would need ten trained networks. The next notebooks replace them by a slope.
+# may stop in a hollow, and each step would need ten trained networks. The next notebooks replace them by a gradient.
 #
 # ## A common wrong idea
 #

@@ -173,7 +173,7 @@ lk.course.reveal("p2.1", f"{len(ran)}, because a candidate with weight zero is l
 
 # %% [markdown]
 # A mixed pass costs about three networks, in time and in memory for its gradient; a one-hot pass costs one. Keep the
-# two apart: the mixture has a slope, the one-hot pass is the truth.
+# two apart: the mixture has a gradient, the one-hot pass is the truth.
 #
 # ## Training the shared weights
 #

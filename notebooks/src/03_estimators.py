@@ -13,8 +13,8 @@
 # %% [markdown] tags=["nb-header"]
 # # 03. How do you differentiate a choice?
 #
-# A layer is a 5×5 convolution or a 3×3 convolution. There is nothing in between, so there is no slope to follow. And
-# yet the whole search of this course goes downhill by gradient. This notebook shows along which slope, and how far you
+# A layer is a 5×5 convolution or a 3×3 convolution. There is nothing in between, so there is no gradient to follow. And
+# yet the whole search of this course goes downhill by gradient. This notebook shows by which gradient, and how far you
 # can trust the ways there are to estimate it.
 #
 # **Time** about 40 minutes, 15 of them for the two exercises. **Before this** [02 the supernet](02_supernet.ipynb); a
@@ -24,7 +24,7 @@
 # You will
 #
 # - **O3.1** *compute* the exact gradient of an expected cost by enumeration, and say why it exists although the cost
-#   of a single choice has no slope;
+#   of a single choice has no gradient;
 # - **O3.2** *write* REINFORCE and Gumbel-Softmax in a few lines each, and say what each asks of the cost;
 # - **O3.3** *build* the UNAS estimator from its three terms, and say what each term is for;
 # - **O3.4** *measure* the bias and the variance of five estimators against the exact gradient, and *defend* a choice.
@@ -90,7 +90,7 @@ print(dist.probs().detach().numpy().round(2))
 print(f"243 costs between {all_costs.min():.2f} and {all_costs.max():.2f} nats, mean {all_costs.mean():.2f}")
 
 # %% [markdown]
-# ## What has a slope is the mean
+# ## What has a gradient is the mean
 #
 # Move one logit a little, draw an architecture, and its cost is one of 243 fixed numbers: it stays or it jumps. But
 # the probability of each of them changes smoothly, so the **expected cost** does too:
@@ -135,7 +135,7 @@ print(f"expected cost {expected:.3f} nats; its gradient, a row a layer:\n{exact.
 # This is the truth for the rest of the notebook. A real space has $10^{17}$ architectures and each cost is a pass
 # through a network, so there the gradient must be *estimated* from a few draws.
 #
-# ## REINFORCE: no slope needed
+# ## REINFORCE: no gradient needed
 #
 # Because $\nabla p = p\, \nabla \log p$,
 #
@@ -205,9 +205,9 @@ lk.course.reveal("p3.1", "same mean, larger spread, unless a baseline takes the 
 # nothing, and it is the first thing to add to REINFORCE. Keep it in mind: a comparison with REINFORCE *without* a
 # baseline flatters everybody.
 #
-# ## Gumbel-Softmax: use the slope
+# ## Gumbel-Softmax: use the gradient
 #
-# REINFORCE treats the cost as a black box and ignores that ours has a slope in the op weights. Gumbel-Softmax uses it.
+# REINFORCE treats the cost as a black box and ignores that ours has a gradient in the op weights. Gumbel-Softmax uses it.
 # Draw noise $g$, and the perturbed logits give an architecture and its relaxation from the same noise:
 #
 # $$ h = \log p_\alpha + g, \qquad z = \text{one-hot}(\arg\max h), \qquad \zeta = \mathrm{softmax}(h / \tau) $$
@@ -275,7 +275,7 @@ lk.course.reveal("p3.2", f"somewhere else: one logit is {q['worst z']:.0f} stand
 # - **(ii)** is needed because the control in (i) depends on α in a second way, through the relaxation. Without it (i)
 #   and (iii) do not balance.
 #
-# The noise is chosen so that $\tilde\zeta = \zeta$ *in value*: one draw, one mixed pass, and only the slopes differ.
+# The noise is chosen so that $\tilde\zeta = \zeta$ *in value*: one draw, one mixed pass, and only the gradients differ.
 
 # %%
 sample = dist.sample(DRAWS, TEMPERATURE, torch.Generator().manual_seed(SEED))
@@ -358,7 +358,7 @@ lk.course.check("e3.1", unas_surrogate)
 # ## A wrong control costs variance, never bias
 #
 # The control need not be the cost. That is what a latency needs: the cost is a stopwatch, the control a table that
-# adds up the layers. Here the cost gets a *deadline* that has no slope at all, and three controls are tried.
+# adds up the layers. Here the cost gets a *deadline* that has no gradient at all, and three controls are tried.
 
 # %%
 ms = torch.tensor([[3.0, 2.0, 1.0]] * 5, dtype=torch.float64)  # a made-up table, for the deadline's sake
@@ -454,7 +454,7 @@ lk.widgets.switches(
         "scale of the control": [0.0, 0.5, 1.0, 1.5],
         "draws": [20, 200, 1_000],
     },
-    lambda *chosen: lk.plots.beside_exact(estimate(*chosen), exact, parts[1.0]["(iii)"].mean(0), most=160),
+    lambda *chosen: lk.plots.against_exact(estimate(*chosen), exact, parts[1.0]["(iii)"].mean(0), most=160),
     {"temperature": 0.4, "scale of the control": 1.0, "draws": 200},
     alt=lambda *chosen: "{} at temperature {}, scale {}, {} draws: estimates around the exact gradient".format(*chosen),
 )
@@ -558,7 +558,7 @@ for name, estimates in {**shown, "REINFORCE": reinforce}.items():
 # Five estimators on one problem are an anecdote. The course ships the record of a bench: every estimator of the library
 # on problems whose gradient can be enumerated, real measured latencies and the benchmark of all 243 trained networks
 # among them, with hundreds of thousands of draws a row. `labkit bench estimators` makes it again. Two in it are new
-# here. *Straight-through* runs the one-hot draw forward and takes the relaxed draw's slope backward; *DARTS softmax*
+# here. *Straight-through* runs the one-hot draw forward and takes the relaxed draw's gradient backward; *DARTS softmax*
 # draws nothing, and differentiates the mixture at the probabilities themselves.
 
 # %%
@@ -613,14 +613,14 @@ lk.plots.picture(
 #
 # ## What you take with you
 #
-# - **O3.1** A choice has no slope; its expected cost has one, and on a small space it can be enumerated.
+# - **O3.1** A choice has no gradient; its expected cost has one, and on a small space it can be enumerated.
 # - **O3.2** REINFORCE evaluates the cost and needs a baseline. Gumbel-Softmax differentiates a relaxation: quiet,
 #   biased.
-# - **O3.3** UNAS = score function of what the control leaves over, minus a correction, plus the control's own slope.
+# - **O3.3** UNAS = score function of what the control leaves over, minus a correction, plus the control's own gradient.
 #   Unbiased whatever the control is.
 # - **O3.4** Judge an estimator by bias *with its error bar*, variance and price, against the best form of its rivals.
 #
-# **Next:** [04 latency, honestly](04_latency.ipynb) takes the cost that has no slope at all: a stopwatch.
+# **Next:** [04 latency, honestly](04_latency.ipynb) takes the cost that has no gradient at all: a stopwatch.
 #
 # **References.** Williams 1992 (REINFORCE). Jang, Gu, Poole 2017 and Maddison, Mnih, Teh 2017 (Gumbel-Softmax). Tucker
 # et al. 2017 (REBAR). Grathwohl et al. 2018 (RELAX). Kool, van Hoof, Welling 2019 (leave-one-out baseline). Vahdat,

@@ -32,6 +32,12 @@ def test_check_answers_and_remembers(exercise, tmp_path):
     assert json.loads((tmp_path / "progress.json").read_text()) == {"checks": {"e0.0": False}}
 
 
+def test_a_verdict_escapes_its_message_and_sets_code_off():
+    html = lesson.Verdict("e0.0", False, "`min` of <nothing>")._repr_html_()
+    assert "<code>min</code> of &lt;nothing&gt;" in html and "✗ not yet (e0.0)" in html and "#B34700" in html
+    assert "✓ right (e0.0)" in lesson.Verdict("e0.0", True, "yes")._repr_html_()
+
+
 def test_check_never_raises_for_an_answer(monkeypatch, exercise):
     monkeypatch.setitem(CHECKERS, exercise, lambda answer: answer())
     verdict = lesson.check(exercise, lambda: 1 / 0)
