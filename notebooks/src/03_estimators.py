@@ -14,7 +14,7 @@
 # # 03. How do you differentiate a choice?
 #
 # A layer is a 5×5 convolution or a 3×3 convolution. There is nothing in between, so there is no gradient to follow. And
-# yet the whole search of this course goes downhill by gradient. This notebook shows by which gradient, and how far you
+# yet the whole search of this course goes downhill by gradient. This notebook shows by which one, and how far you
 # can trust the ways there are to estimate it.
 #
 # **Time** about 40 minutes, 15 of them for the two exercises. **Before this** [02 the supernet](02_supernet.ipynb); a
@@ -207,7 +207,7 @@ lk.course.reveal("p3.1", "same mean, larger spread, unless a baseline takes the 
 #
 # ## Gumbel-Softmax: use the gradient
 #
-# REINFORCE treats the cost as a black box and ignores that ours has a gradient in the op weights. Gumbel-Softmax uses it.
+# REINFORCE treats the cost as a black box, though ours has a gradient in the op weights. Gumbel-Softmax uses it.
 # Draw noise $g$, and the perturbed logits give an architecture and its relaxation from the same noise:
 #
 # $$ h = \log p_\alpha + g, \qquad z = \text{one-hot}(\arg\max h), \qquad \zeta = \mathrm{softmax}(h / \tau) $$
