@@ -4,7 +4,15 @@ from typing import Any
 
 
 def with_html(bundle: Any, html: str) -> tuple[dict, dict] | None:
-    """The widget's mime bundle and the static picture, which front ends fall back to."""
+    """Add the static picture to a widget's mime bundle, for front ends without a kernel.
+
+    Args:
+        bundle: what the widget's own `_repr_mimebundle_` returned.
+        html: the picture.
+
+    Returns:
+        The data and the metadata; None where the widget has no bundle.
+    """
     if bundle is None:
         return None
     data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})

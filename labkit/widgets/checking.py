@@ -1,10 +1,17 @@
-"""Every option of every widget, tried."""
+"""Every option of every widget, tried in turn."""
 
 import ipywidgets
 
 
 def check_all(widget: ipywidgets.Widget) -> None:
-    """Drive `widget`, or every widget inside it, through all its options; raises the first error."""
+    """Drive a widget, or every widget inside it, through all its options.
+
+    Args:
+        widget: any widget; a box is searched for those that can be driven.
+
+    Raises:
+        Exception: the first that an option raises.
+    """
     own = getattr(widget, "check_all", None)
     if own is not None:
         own()

@@ -12,19 +12,36 @@ from labkit.widgets.base import with_html
 
 
 def explore(scene: explorer.Scene, weight: float | None = None) -> "Explorer":
-    """Drag the latency weight or a target, or click a point, and see what is chosen.
+    """Make an explorer: drag the latency weight or a target, or click a point, and see what is chosen.
 
     The next cell may use the choice: `.architecture`, `.point`, `.selection`, `.weight`.
+
+    Args:
+        scene: the architectures.
+        weight: latency weight to begin with, in error fraction per ms; by default one that chooses the middle.
+
+    Returns:
+        The explorer.
+
+    Raises:
+        InputError: the weight is negative or not finite.
     """
     return Explorer(scene, weight)
 
 
 class Explorer(anywidget.AnyWidget):
-    """Drawn in the browser by explorer.js from `data`; the rest goes both ways.
+    """The explorer in the browser, drawn by explorer.js from `data`; the other traits go both ways.
 
     In the modes "weight", "target" and "deadline" the selection follows from the weight and the target, as
-    `explorer.choose` says; a deadline is the target, and no weight buys more. Setting another selection is choosing by
+    `explorer.choose` has it; a deadline is the target with an infinite weight. Setting another selection is the mode
     "hand".
+
+    Attributes:
+        scene: the architectures.
+        weight: latency weight, in error fraction per ms.
+        target_ms: target or deadline, in ms; it counts in these two modes.
+        mode: "weight", "target", "deadline" or "hand".
+        selection: index of the chosen point in `scene.points`.
     """
 
     _esm = explorer.MODULE.read_text(encoding="utf-8")
@@ -81,24 +98,32 @@ class Explorer(anywidget.AnyWidget):
             self.mode = "hand"
 
     def _choice(self) -> int:
-        return explorer.choose(self.scene, *self._asked())
+        return explorer.choose(self.scene, *self._wanted())
 
-    def _asked(self) -> tuple[float, float | None]:
+    def _wanted(self) -> tuple[float, float | None]:
         """The weight and the target of the mode; an infinite weight is a deadline."""
         weight = math.inf if self.mode == "deadline" else self.weight
         return weight, None if self.mode == "weight" else self.target_ms
 
     def picture(self) -> str:
-        """The static twin, as HTML."""
+        """Draw the static picture.
+
+        Returns:
+            An HTML figure of the present choice.
+        """
         if self.mode == "hand":
             return explorer.static_picture(self.scene, selection=self.selection)
-        return explorer.static_picture(self.scene, *self._asked())
+        return explorer.static_picture(self.scene, *self._wanted())
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict, dict] | None:
         return with_html(super()._repr_mimebundle_(**kwargs), self.picture())
 
     def check_all(self) -> None:
-        """Every stop of every slider, and every point by hand; then back to where it was."""
+        """Try every stop of every slider and every point by hand; then return to the choice before.
+
+        Raises:
+            Exception: the first that an option raises.
+        """
         before = {name: getattr(self, name) for name in ("weight", "target_ms", "mode", "selection")}
         self.mode = "weight"
         for weight in self.data["stops"]:

@@ -15,8 +15,16 @@ from labkit.widgets.base import with_html
 class FlipExplorer(anywidget.AnyWidget):
     """The same architectures in the order of two tables: drag A and B along them, and see whether they swap.
 
-    Drawn in the browser by flips.js; `.left` and `.right` are the sides, `.a` and `.b` the architectures.
-    Begins with the first two sides and the two fastest of the left.
+    Drawn in the browser by flips.js. It begins with the first two sides and the two fastest of the left.
+
+    Args:
+        made: the architectures and their latencies on each side.
+
+    Attributes:
+        left: index of the side on the left.
+        right: index of the side on the right.
+        a: index of the architecture A.
+        b: index of the architecture B.
     """
 
     _esm = flips.MODULE.read_text(encoding="utf-8")
@@ -50,7 +58,11 @@ class FlipExplorer(anywidget.AnyWidget):
         return self.flips.labels[self.a], self.flips.labels[self.b]
 
     def picture(self) -> plots.Picture:
-        """The static twin."""
+        """Draw the static picture.
+
+        Returns:
+            The picture, whose text alternative says whether A and B swap.
+        """
         shown = self.left, self.right, self.a, self.b
         return plots.picture(plots.flips(self.flips, *shown), self.flips.words(*shown))
 
@@ -58,7 +70,11 @@ class FlipExplorer(anywidget.AnyWidget):
         return with_html(super()._repr_mimebundle_(**kwargs), self.picture()._repr_html_())
 
     def check_all(self) -> None:
-        """Every pair of sides, every architecture as A and as B; then back to where it was."""
+        """Try every pair of sides and every architecture as A and as B; then return to the choice before.
+
+        Raises:
+            Exception: the first that an option raises.
+        """
         before = self.left, self.right, self.a, self.b
         for left, right in itertools.product(range(len(self.flips.sides)), repeat=2):
             self.left, self.right = left, right

@@ -1,4 +1,4 @@
-"""A search told again."""
+"""A search replayed."""
 
 from typing import Any
 
@@ -12,9 +12,15 @@ from labkit.widgets.base import with_html
 
 
 class Replayer(anywidget.AnyWidget):
-    """A search, step by step: drag, or let it play. `.step` counts from 0.
+    """A search, step by step: drag, or let it play.
 
-    Drawn in the browser by replay.js; begins with the last step.
+    Drawn in the browser by replay.js; it begins with the last step.
+
+    Args:
+        made: the search.
+
+    Attributes:
+        step: number of the step, from 0.
     """
 
     _esm = replays.MODULE.read_text(encoding="utf-8")
@@ -38,14 +44,22 @@ class Replayer(anywidget.AnyWidget):
         return self.replay.favourite(self.step)
 
     def picture(self) -> plots.Picture:
-        """The static twin."""
+        """Draw the static picture.
+
+        Returns:
+            The picture of the present step.
+        """
         return plots.picture(plots.replay(self.replay, self.step), self.replay.words(self.step))
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict, dict] | None:
         return with_html(super()._repr_mimebundle_(**kwargs), self.picture()._repr_html_())
 
     def check_all(self) -> None:
-        """Every step, and the picture of some; then back to where it was."""
+        """Try every step, and the picture of some; then return to the step before.
+
+        Raises:
+            Exception: the first that a step raises.
+        """
         before, count = self.step, len(self.replay.history)
         for step in range(count):
             self.step = step

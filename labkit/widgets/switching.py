@@ -25,12 +25,20 @@ def switch(
     *,
     alt: str | Callable[[Any], str] | None = None,
 ) -> "Switch":
-    """A control called `label` and under it the picture that `render(option)` makes of the option chosen.
+    """Make a control called `label`, and under it the picture that `render(option)` makes of the chosen option.
 
-    options: values shown by their `str`, or a mapping from the text shown to the value.
-    render: returns HTML, a plots.Picture, or a matplotlib Figure or Axes; for these two `alt` is needed,
-      the text that stands for the figure or a function option -> text.
-    value: the option to begin with, else the first. Its picture is made here, so that an error is the cell's.
+    Args:
+        label: name of the control.
+        options: values shown by their `str`, or a mapping from the text shown to the value.
+        render: returns HTML, a plots.Picture, or a matplotlib Figure or Axes.
+        value: the option to begin with; by default the first. Its picture is made here, so that an error is the cell's.
+        alt: the text that stands for a Figure or Axes, or a function option -> text.
+
+    Returns:
+        The control with its picture; `.value` is the chosen option.
+
+    Raises:
+        InputError: no option, an unknown `value`, or a picture without text or of another kind.
     """
     return Switch(label, options, render, value, alt)
 
@@ -42,16 +50,25 @@ def switches(
     *,
     alt: str | Callable[..., str] | None = None,
 ) -> "Switches":
-    """Several controls over one picture: `render(*options)` with one option a control, in the order of `controls`.
+    """Make several controls over one picture.
 
-    controls: label -> options, as in `switch`.
-    values: label -> the option to begin with, for those that do not begin with their first.
+    Args:
+        controls: label -> options, as in `switch`.
+        render: called with one option a control, in the order of `controls`; it returns what it does in `switch`.
+        values: label -> the option to begin with, for those that do not begin with their first.
+        alt: the text that stands for a Figure or Axes, or a function of the options.
+
+    Returns:
+        The controls with their picture; `.values` are the chosen options.
+
+    Raises:
+        InputError: no option, an unknown label or value, or a picture without text or of another kind.
     """
     return Switches(controls, render, values or {}, alt)
 
 
 class Switches(ipywidgets.VBox):
-    """What `switches` returns. `.values` are the options chosen; `set` draws, as the reader's click does."""
+    """Several controls over one picture, as `switches` makes them."""
 
     def __init__(self, controls: Mapping[str, Any], render: Callable, values: Mapping[str, Any], alt: Any):
         self._render, self._alt = render, alt
@@ -77,7 +94,15 @@ class Switches(ipywidgets.VBox):
         return {label: control.value for label, control in self._controls.items()}
 
     def set(self, label: str, value: Any) -> None:
-        """Choose `value` in the control called `label`."""
+        """Choose an option, as the reader's click does, and draw.
+
+        Args:
+            label: the control.
+            value: the option.
+
+        Raises:
+            InputError: the control has no such option.
+        """
         self._controls[label].value = self._known(label, value)
 
     @property
@@ -87,12 +112,16 @@ class Switches(ipywidgets.VBox):
 
     @property
     def errors(self) -> tuple[dict[str, Any], ...]:
-        """What callbacks raised, as notebook outputs of type "error"."""
+        """The errors that callbacks raised, as notebook outputs of type "error"."""
         return self._errors.outputs
 
     def check_all(self) -> None:
-        """Draw every option of each control, beside the first and beside the last options of the others, and raise the
-        first error; what is shown stays.
+        """Draw every option of each control, with the first and with the last options of the others.
+
+        What is shown stays.
+
+        Raises:
+            Exception: the first that `render` raises.
         """
         every = [[option for _, option in options] for options in self._options.values()]
         places: dict[tuple[int, ...], None] = {}
@@ -116,18 +145,18 @@ class Switches(ipywidgets.VBox):
             return made._repr_html_()
         if not isinstance(made, Figure | Axes):
             raise InputError(
-                f"the render function of {self._said(self._options)!r} returned {type(made).__name__} for "
-                f"{self._said(chosen)}; return HTML text, a labkit picture or a matplotlib Figure"
+                f"the render function of {self._listed(self._options)!r} returned {type(made).__name__} for "
+                f"{self._listed(chosen)}; return HTML text, a labkit picture or a matplotlib Figure"
             )
         alt = self._alt(*chosen) if callable(self._alt) else self._alt
         if not alt:
             raise InputError(
-                f"the figure of {self._said(self._options)!r} has no text for those who cannot see it; pass alt="
+                f"the figure of {self._listed(self._options)!r} has no text for those who cannot see it; pass alt="
             )
         return plots.picture(made, alt)._repr_html_()
 
     @staticmethod
-    def _said(things: Iterable[Any]) -> str:
+    def _listed(things: Iterable[Any]) -> str:
         return ", ".join(map(str, things))
 
     def _show(self, _: Any) -> None:
@@ -140,7 +169,7 @@ class Switches(ipywidgets.VBox):
             self._picture.value = self._draw(*chosen)
             self._errors.layout.display = "none"
         except Exception as problem:
-            words = f"No picture of {self._said(chosen)}. {type(problem).__name__}: {problem}"
+            words = f"No picture of {self._listed(chosen)}. {type(problem).__name__}: {problem}"
             self._picture.value = f'<p role="alert"><b>{escape(words)}</b></p>'
             self._errors.outputs += (_as_output(problem),)
             self._errors.layout.display = None
@@ -150,7 +179,7 @@ class Switches(ipywidgets.VBox):
 
 
 class Switch(Switches):
-    """What `switch` returns: a single control. `.value` is the option chosen; setting it draws."""
+    """A single control over one picture, as `switch` makes it; setting `.value` draws."""
 
     def __init__(self, label: str, options: Any, render: Callable, value: Any, alt: Any):
         self.label = label
@@ -158,6 +187,7 @@ class Switch(Switches):
 
     @property
     def value(self) -> Any:
+        """The chosen option."""
         return self._controls[self.label].value
 
     @value.setter

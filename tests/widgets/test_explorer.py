@@ -213,7 +213,7 @@ def test_bad_scenes_are_refused(change, words):
     ],
 )
 def test_damaged_json_is_refused(scene, damage):
-    with pytest.raises(InputError, match="make it anew"):
+    with pytest.raises(InputError, match="make it again"):
         Scene.from_json(damage(scene.to_json()))
 
 

@@ -1,4 +1,4 @@
-"""Axes of both pictures: what the browser draws, and the one for places without JavaScript."""
+"""Axes of both pictures: the browser's and the static one."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,14 +12,26 @@ Scale = Callable[[float], float]  # value -> position
 
 @dataclass(frozen=True)
 class Axis:
-    """The span and the ticks, (text, value), that show some values with a little room."""
+    """The span and the ticks that show some values with a little room.
+
+    Attributes:
+        span: least and largest value.
+        ticks: (text, value) of each tick.
+    """
 
     span: tuple[float, float]
     ticks: tuple[tuple[str, float], ...]
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Axis":
-        """The axis of `values`, none of them negative, with ticks at round numbers."""
+        """Make the axis of some values, with ticks at round numbers.
+
+        Args:
+            values: none of them negative.
+
+        Returns:
+            The axis.
+        """
         low, high = float(min(values)), float(max(values))
         room = 0.05 * (high - low) or 0.05 * high or 1.0
         low, high = max(0.0, low - room), high + room
@@ -30,13 +42,28 @@ class Axis:
         return cls((low, high), tuple((f"{tick:.{decimals}f}", rounded(tick, 9)) for tick in ticks))
 
     def between(self, start: float, end: float) -> Scale:
-        """The scale that lays the span from `start` to `end`."""
+        """Make the scale that lays the span from one position to another.
+
+        Args:
+            start: position of the least value.
+            end: position of the largest value.
+
+        Returns:
+            A function value -> position.
+        """
         low, high = self.span
         return lambda value: start + (value - low) / (high - low) * (end - start)
 
 
 def axes_of(scene: Scene) -> dict[str, Axis]:
-    """Latency in ms, error in percent."""
+    """Make the axes of a scene.
+
+    Args:
+        scene: the architectures.
+
+    Returns:
+        "ms" -> axis of latency in ms, "error" -> axis of error in percent.
+    """
     return {
         "ms": Axis.of([point.ms for point in scene.points]),
         "error": Axis.of([100 * point.error for point in scene.points]),

@@ -1,4 +1,4 @@
-"""A scene for the browser: what the ES module draws, and one file that stands alone."""
+"""A scene in the browser: the data of the ES module, and a page in one file."""
 
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,14 @@ MODULE = Path(__file__).resolve().with_name("explorer.js")  # drawn by notebooks
 
 
 def for_browser(scene: Scene) -> dict[str, Any]:
-    """What the ES module draws: the scene, with what Python knows about it that a drag does not change."""
+    """Collect what the ES module draws: the scene, with all that a drag does not change.
+
+    Args:
+        scene: the architectures.
+
+    Returns:
+        A JSON object.
+    """
     return scene.to_json() | {
         "stops": list(weight_stops(scene)),
         "frontier": list(frontier(scene)),
@@ -33,7 +40,19 @@ def for_browser(scene: Scene) -> dict[str, Any]:
 
 
 def to_html(scene: Scene, path: str | Path, weight: float | None = None) -> Path:
-    """One file that needs no kernel, no network and no other file; without JavaScript it shows a picture."""
+    """Write the explorer as one HTML file that makes no request.
+
+    Args:
+        scene: the architectures.
+        path: the file.
+        weight: latency weight to begin with, in error fraction per ms; by default one that chooses the middle.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: the weight is negative or not finite, or the file cannot be written.
+    """
     weight = default_weight(scene) if weight is None else check_weight(weight)
     state = {
         "data": for_browser(scene),

@@ -1,4 +1,4 @@
-"""The static twin of the explorer, where there is no JavaScript."""
+"""The static picture of the explorer, where there is no JavaScript."""
 
 import base64
 
@@ -14,10 +14,22 @@ LEFT, RIGHT, TOP, BOTTOM = 52, 14, 34, 62  # margins around the plot
 def static_picture(
     scene: Scene, weight: float | None = None, target_ms: float | None = None, selection: int | None = None
 ) -> str:
-    """The twin for places without JavaScript: an HTML figure, its text alternative and a table of layers.
+    """Draw a choice for places without JavaScript: an HTML figure, its text alternative and a table of layers.
 
-    The picture is an <img> because only its alt text survives both JupyterLab and nbconvert, and white
-    paper because it cannot know the theme around it. `selection` shows a point picked by hand instead.
+    The picture is an <img> because only its alt text survives both JupyterLab and nbconvert, and white paper because it
+    cannot know the theme around it.
+
+    Args:
+        scene: the architectures.
+        weight: latency weight, in error fraction per ms; by default one that chooses the middle.
+        target_ms: target or deadline, in ms.
+        selection: index of a point chosen by hand, instead of weight and target.
+
+    Returns:
+        The HTML.
+
+    Raises:
+        InputError: a weight or a target that is negative or not finite.
     """
     if selection is None:
         weight = default_weight(scene) if weight is None else weight

@@ -1,4 +1,4 @@
-"""Every architecture a reader may choose from: what it is made of, how often it errs and how long it takes."""
+"""Every architecture that a reader may choose from: its operations, its error and its latency."""
 
 import math
 from collections.abc import Iterable
@@ -17,7 +17,14 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class ScenePoint:
-    """One architecture: what it is made of, how often it errs, how long it takes and where."""
+    """One architecture with its two costs.
+
+    Attributes:
+        ops: one operation a layer.
+        error: fraction of images, 0 to 1.
+        ms: latency of the whole, `overhead_ms` + sum of `parts_ms`.
+        parts_ms: one latency a layer, in ms.
+    """
 
     ops: tuple[str, ...]  # one operation a layer
     error: float  # fraction of images, 0 to 1
@@ -27,11 +34,20 @@ class ScenePoint:
 
 @dataclass(frozen=True)
 class Scene:
-    """Every architecture a reader may choose from, and where its numbers come from.
+    """Every architecture that a reader may choose from, and the origin of its numbers.
 
-    Refuses (InputError) an empty scene, points whose lengths differ from `layers`, numbers that are not
-    finite or not positive (a part may be 0: skipping a layer takes no time), and latencies that are not
-    the sum of their parts.
+    Attributes:
+        title: of the picture.
+        layers: names, first to last.
+        points: the architectures.
+        overhead_ms: what every architecture pays: stem, head, launch.
+        error_from: such as "test images, mean of 3 seeds".
+        latency_from: such as "sum of per-layer times".
+        card: device, runtime, dtype, batch.
+
+    Raises:
+        InputError: no layer or no point, points whose lengths differ from `layers`, numbers that are not finite or not
+            positive (a part may be 0: skipping a layer takes no time), or latencies that are not the sum of the parts.
     """
 
     title: str
@@ -68,16 +84,19 @@ class Scene:
 
     @cached_property
     def decimals(self) -> int:
-        """Of every latency shown: enough for three digits of the slowest point and two of a middling part."""
+        """Decimals of every latency shown: enough for three digits of the slowest point and two of a middling part."""
         slowest = max(point.ms for point in self.points)
         parts = sorted({part for point in self.points for part in point.parts_ms if part > 0}) or [slowest]
         return max(0, 2 - math.floor(math.log10(slowest)), 1 - math.floor(math.log10(parts[len(parts) // 2])))
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object that `from_json` turns into an equal scene.
+        """Make a JSON object of the scene.
 
         Operation names and part latencies repeat in every point, so both are listed once and a point is
         `[error, ms, [index into ops], [index into parts_ms]]`.
+
+        Returns:
+            The object, of which `from_json` makes an equal scene.
         """
         ops = list(dict.fromkeys(op for point in self.points for op in point.ops))
         parts = list(dict.fromkeys(float(part) for point in self.points for part in point.parts_ms))
@@ -102,9 +121,19 @@ class Scene:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Scene":
-        """The scene that `to_json` wrote. InputError when it is something else, or damaged."""
+        """Read the object that `to_json` made.
+
+        Args:
+            value: the object.
+
+        Returns:
+            The scene.
+
+        Raises:
+            InputError: it is something else, or damaged.
+        """
         if not isinstance(value, dict) or value.get("kind") != "scene" or value.get("schema") != SCHEMA:
-            raise InputError(f"expected a scene of schema {SCHEMA} as Scene.to_json makes it; make it anew")
+            raise InputError(f"expected a scene of schema {SCHEMA} as Scene.to_json makes it; make it again")
         try:
             points = tuple(
                 ScenePoint(
@@ -118,12 +147,24 @@ class Scene:
             words = {name: value[name] for name in ("title", "overhead_ms", "error_from", "latency_from", "card")}
             layers = tuple(value["layers"])
         except (KeyError, IndexError, TypeError, ValueError) as problem:
-            raise InputError(f"this scene is damaged ({type(problem).__name__}: {problem}); make it anew") from None
+            raise InputError(f"this scene is damaged ({type(problem).__name__}: {problem}); make it again") from None
         return cls(layers=layers, points=points, **words)
 
 
 def scene_of(points: Iterable[Point], table: LatencyTable, title: str) -> Scene:
-    """A scene of judged `points`, with the parts of their latency from the `table` that they were judged with."""
+    """Make a scene of evaluated points.
+
+    Args:
+        points: architectures with errors.
+        table: the table of their latencies, which gives the parts.
+        title: of the scene.
+
+    Returns:
+        The scene.
+
+    Raises:
+        InputError: no points, or an architecture of another space than the table's.
+    """
     points = tuple(points)
     drawn = []
     for point in points:
@@ -135,4 +176,12 @@ def scene_of(points: Iterable[Point], table: LatencyTable, title: str) -> Scene:
 
 
 def is_number(value: Any) -> bool:
+    """Check that a value is a finite number.
+
+    Args:
+        value: anything.
+
+    Returns:
+        True for finite numbers of Python and NumPy.
+    """
     return isinstance(value, int | float | np.floating | np.integer) and math.isfinite(value)
