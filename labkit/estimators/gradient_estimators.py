@@ -155,9 +155,19 @@ class FittedUnas(Estimator):
     _moments: tuple[float, float] = field(default=(0.0, 0.0), repr=False)  # of plain . shift and shift . shift
 
     def state(self) -> dict[str, Any]:
+        """The moments that the scale follows from.
+
+        Returns:
+            A JSON object.
+        """
         return {"moments": list(self._moments)}
 
     def load_state(self, state: dict[str, Any]) -> None:
+        """Restore the moments.
+
+        Args:
+            state: what `state` returned.
+        """
         self._moments = tuple(state["moments"])
 
     @property
@@ -282,9 +292,19 @@ class Reinforce(Estimator):
         return 2 if self.baseline == "leave-one-out" else 1
 
     def state(self) -> dict[str, Any]:
+        """The running mean of the cost.
+
+        Returns:
+            A JSON object.
+        """
         return {"mean": self._mean}
 
     def load_state(self, state: dict[str, Any]) -> None:
+        """Restore the running mean.
+
+        Args:
+            state: what `state` returned.
+        """
         self._mean = state["mean"]
 
     def __call__(self, cost, dist, n, generator, control=None) -> Estimate:

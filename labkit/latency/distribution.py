@@ -1,4 +1,4 @@
-"""What a policy's draws take: the exact distribution of a sum of independent parts, and draws inside a band of it.
+"""The exact distribution of the latency of a policy's samples, and samples inside a band of it.
 
 In shapes: S slots, K candidates.
 """
@@ -19,7 +19,7 @@ BINS = 2_048  # of the grid on which parts are added up
 
 @dataclass(frozen=True, eq=False)
 class LatencyModel:
-    """A latency table and, where a stopwatch was asked, what it says beyond the table: linear in each slot, as that is.
+    """A latency table and, where measurements exist, their difference to it, linear in each slot as the table is.
 
     So `model(probabilities)` is the expected latency.
     """
@@ -35,7 +35,7 @@ class LatencyModel:
 
     @cached_property
     def parts(self) -> tuple[tuple[tuple[int, ...], Tensor], ...]:
-        """Slots whose choices are independent of all others', and the milliseconds (K,) or (K, K) that they add."""
+        """Slots whose choice is independent of all others, with the milliseconds (K,) or (K, K) that they add."""
         extra = torch.zeros_like(self.table.matrix) if self.extra is None else self.extra.double()
         found = []
         for slots, ms in self.table.parts:
@@ -44,22 +44,31 @@ class LatencyModel:
         return tuple(found)
 
     def range_ms(self) -> tuple[float, float]:
-        """The fastest and the slowest architecture's milliseconds."""
+        """The range of the space.
+
+        Returns:
+            Milliseconds of the fastest and of the slowest architecture.
+        """
         fixed = self.table.overhead_ms + self.level_ms
         return tuple(fixed + sum(end(ms).item() for _, ms in self.parts) for end in (torch.min, torch.max))  # type: ignore[return-value]
 
 
 class LatencyDistribution:
-    """The distribution of the milliseconds of what a policy draws.
+    """The distribution of the latency of a policy's samples.
 
-    The slots of a policy are independent and latency is a sum of parts, each of one slot or, in a cell, of two. So the
-    distribution is the convolution of the parts' own, which are added up on a grid of `BINS` steps. A part that falls
-    between two steps is shared among them so that its mean is kept: the mean is exact, and what lies below a time is
-    right but for a step a part.
+    The slots of a policy are independent, and the latency is a sum of parts, each of one slot or, in a cell, of two. So
+    the distribution is the convolution of those of the parts, computed on a grid of `BINS` steps. A part between two
+    steps is shared between them so that its mean is kept: the mean is exact, and a probability is exact up to one step
+    per part.
     """
 
     def __init__(self, model: LatencyModel, probs: Tensor):
-        """`probs` (S, K) of the policy."""
+        """Compute the distribution.
+
+        Args:
+            model: latency of the architectures.
+            probs: (S, K) probabilities of the policy.
+        """
         self.model, self.probs = model, probs.detach().double().cpu()
         low, high = model.range_ms()
         self.low, self.step = low, max(high - low, 1e-9) / (BINS - 1)
@@ -89,40 +98,73 @@ class LatencyDistribution:
         return float(self.masses @ self.ms)
 
     def late(self, limit_ms: float) -> float:
-        """The probability of taking longer than that."""
+        """The probability that a sample takes longer than a limit.
+
+        Args:
+            limit_ms: the limit.
+
+        Returns:
+            A share from 0 to 1.
+        """
         return float(1.0 - self._share(0, limit_ms - self.low))
 
     def quantile(self, share: float) -> float:
-        """The milliseconds within which that share of the draws is."""
+        """A quantile of the latency.
+
+        Args:
+            share: share of the samples that take no longer.
+
+        Returns:
+            Milliseconds.
+        """
         return float(self.ms[min(len(self.masses) - 1, int(np.searchsorted(self._below[0], share - 1e-12)))])
 
     def draw(
         self, space: SearchSpace, n: int, least_ms: float, most_ms: float, generator: torch.Generator
     ) -> list[Architecture]:
-        """At most `n` different architectures from the policy given that they take so long: fewer where few do.
+        """Sample different architectures from the policy, given that their latency lies in a band.
 
-        Slot after slot, each by its probability times that of the later ones to end inside.
+        Slot after slot, each candidate by its probability times that of the later slots to end inside the band.
+
+        Args:
+            space: the search space of the policy.
+            n: how many.
+            least_ms: lower end of the band.
+            most_ms: upper end of the band.
+            generator: random numbers, on the CPU.
+
+        Returns:
+            At most `n` architectures; fewer where 20 n samples hold fewer different ones.
         """
         inside: dict[Architecture, None] = {}
-        floor = [sum(float(v.min()) for v in self.values[i:]) for i in range(len(self.values) + 1)]
-        fixed = self.low - floor[0]
         for _ in range(20 * n):
             if len(inside) == n:
                 break
-            taken, chosen = fixed, [0] * len(space.slots)
-            for i, ((slots, ms), values, chances) in enumerate(zip(self.model.parts, self.values, self.chances)):
-                left = taken + values + floor[i + 1]
-                fits = [self._share(i + 1, most_ms - x) - self._share(i + 1, least_ms - x, before=True) for x in left]
-                weights = torch.from_numpy(chances * np.maximum(fits, 0.0))
-                if weights.sum() <= 0:
-                    return list(inside)
-                k = int(torch.multinomial(weights, 1, generator=generator))
-                for s, choice in zip(slots, np.unravel_index(k, tuple(ms.shape))):
-                    chosen[s] = int(choice)
-                taken += float(values[k])
-            if least_ms <= taken <= most_ms * (1 + 1e-12):
-                inside[space.architecture(slot[k] for slot, k in zip(space.slots, chosen))] = None
+            if (architecture := self._drawn(space, least_ms, most_ms, generator)) is not None:
+                inside[architecture] = None
         return list(inside)
+
+    def _drawn(
+        self, space: SearchSpace, least_ms: float, most_ms: float, generator: torch.Generator
+    ) -> Architecture | None:
+        """One sample; None where the grid, which is coarse by its step, led to where nothing fits."""
+        chosen = [0] * len(space.slots)
+        left_ms = sum(float(v.min()) for v in self.values)  # the least that the parts to come take
+        taken = self.low - left_ms  # what no choice changes
+        for i, ((slots, ms), values, chances) in enumerate(zip(self.model.parts, self.values, self.chances)):
+            left_ms -= float(values.min())
+            ends = taken + values + left_ms
+            fits = [self._share(i + 1, most_ms - x) - self._share(i + 1, least_ms - x, before=True) for x in ends]
+            weights = torch.from_numpy(chances * np.maximum(fits, 0.0))
+            if weights.sum() <= 0:
+                return None
+            k = int(torch.multinomial(weights, 1, generator=generator))
+            for s, choice in zip(slots, np.unravel_index(k, tuple(ms.shape))):
+                chosen[s] = int(choice)
+            taken += float(values[k])
+        if not least_ms <= taken <= most_ms * (1 + 1e-12):
+            return None
+        return space.architecture(slot[k] for slot, k in zip(space.slots, chosen))
 
     def _share(self, part: int, ms: float, before: bool = False) -> float:
         """Of the parts from that on, what lies within `ms` above their least; with `before`, strictly below it."""

@@ -219,9 +219,9 @@ class SearchConfig:
 
     @property
     def limit_ms(self) -> float | None:
-        """The hard limit in milliseconds: the deadline, or a target without a latency weight; None without either."""
-        alone = self.deadline_ms is None and not self.latency_weight
-        return self.target_ms if alone else self.deadline_ms
+        """The hard limit, ms: the earlier of the deadline and a target without a latency weight; or None."""
+        hard = [self.deadline_ms, None if self.latency_weight else self.target_ms]
+        return min((ms for ms in hard if ms is not None), default=None)
 
     @property
     def deadline(self) -> Deadline | None:

@@ -14,7 +14,6 @@ from labkit.estimators.costs import duplicates
 from labkit.estimators.distributions import ArchDistribution
 from labkit.estimators.gradient_estimators import Cost
 from labkit.latency.table import LatencyTable
-from labkit.oneshot.additive import AdditiveControl as AdditiveControl
 from labkit.oneshot.config import SearchConfig
 from labkit.oneshot.limits import Limit
 from labkit.oneshot.task_cost import latency_gradient
@@ -134,11 +133,20 @@ def cosine(done: float, end: float) -> float:
 
 
 def shared(gradient: Tensor, mine: int, dists: Sequence[ArchDistribution], values: Tensor) -> list[Tensor]:
-    """What every distribution may take from an unbiased gradient (S, K) of one of them, `dists[mine]`.
+    """What every distribution may take from an unbiased gradient of one of them.
 
-    Each takes the gradient of the control's mean, in closed form. What the control leaves over goes to `mine` alone, as
-    many times over as there are distributions. Turns being equally frequent, the mean over them is each one's own
-    gradient, whatever the control's `values` (S, K).
+    Each takes the gradient of the control's mean, in closed form. What the control leaves over goes to `dists[mine]`
+    alone, multiplied by the number of distributions. All have equally many turns, so the mean over the turns is the
+    gradient of each, whatever the values of the control.
+
+    Args:
+        gradient: (S, K) unbiased gradient of `dists[mine]`.
+        mine: index of the distribution that sampled.
+        dists: all distributions.
+        values: (S, K) of the additive control.
+
+    Returns:
+        (S, K) for each distribution.
     """
     exact = [torch.autograd.grad((dist.probs() * values.to(dist.logits)).sum(), dist.logits)[0] for dist in dists]
     left_over = len(dists) * (gradient - exact[mine])

@@ -20,8 +20,9 @@ from labkit.estimators.distributions import ArchDistribution
 from labkit.estimators.gradient_estimators import ESTIMATORS, Cost
 from labkit.latency.table import LatencyTable
 from labkit.networks.supernet import Supernet, in_memory_format, seeded, weights_hash
+from labkit.oneshot.additive import AdditiveControl
 from labkit.oneshot.config import SearchConfig
-from labkit.oneshot.controllers import AdditiveControl, Controller, cosine, shared
+from labkit.oneshot.controllers import Controller, cosine, shared
 from labkit.oneshot.task_cost import TaskCost
 from labkit.runtimes.cuda_graphs import Recorder, plainly
 from labkit.system import malloc

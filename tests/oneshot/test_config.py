@@ -57,3 +57,11 @@ def test_what_suits_a_space_is_the_defaults_but_for_a_dearer_one():
     assert SearchConfig.preset("mobile-tiny", batch_size=32).batch_size == 32, "what is asked for wins"
     assert SearchConfig.preset("mobile-tiny", fast=True).joint_steps == SearchConfig.fast().joint_steps
     assert SelectionConfig.preset("mobile-tiny") == SelectionConfig(finalists=2, again=0)
+
+
+def test_of_two_limits_the_earlier_one_holds():
+    both = SearchConfig(deadline_ms=2.0, target_ms=1.5)
+    assert both.limit_ms == 1.5 and SearchConfig(deadline_ms=1.0, target_ms=1.5).limit_ms == 1.0
+    priced = SearchConfig(deadline_ms=2.0, target_ms=1.5, latency_weight=0.1)
+    assert priced.limit_ms == 2.0, "a target with a weight is a price"
+    assert SearchConfig(latency_weight=0.1).limit_ms is None and SearchConfig(target_ms=1.5).limit_ms == 1.5

@@ -5,7 +5,8 @@ import torch
 
 from labkit.estimators.distributions import ArchDistribution
 from labkit.estimators.gradient_estimators import exact_gradient
-from labkit.oneshot.controllers import AdditiveControl, shared
+from labkit.oneshot.additive import AdditiveControl
+from labkit.oneshot.controllers import cosine, shared
 
 
 @pytest.fixture
@@ -37,21 +38,6 @@ def test_an_additive_cost_is_learned_and_needs_no_more_draws(space, dists, gener
         torch.testing.assert_close(taken, exact_gradient(cost, dists[i]), rtol=0, atol=0.02)
 
 
-def test_old_costs_are_forgotten(space):
-    control, ops = AdditiveControl(space), list(space)
-    sampled = [space.encode(a).argmax(-1).tolist() for a in (ops[0], ops[-1])]
-    for _ in range(300):  # first the one is dear, then the other
-        control.learn(sampled[0], 1.0)
-        control.learn(sampled[1], 0.0)
-    before = control.values().sum(0)
-    for _ in range(300):
-        control.learn(sampled[0], 0.0)
-        control.learn(sampled[1], 1.0)
-    assert before[0] > before[-1] and control.values().sum(0)[0] < control.values().sum(0)[-1]
-
-
-def test_a_control_comes_back_as_it_was(space):
-    control, again = AdditiveControl(space), AdditiveControl(space)
-    control.learn([0, 1, 2, 0, 1], 0.7)
-    again.load(control.tensors())
-    assert torch.equal(again.values(), control.values())
+def test_a_cosine_falls_from_one_to_its_end():
+    assert [cosine(done, 0.2) for done in (0.0, 1.0)] == pytest.approx([1.0, 0.2])
+    assert cosine(0.5, 0.2) == pytest.approx(0.6) and cosine(0.25, 0.0) == pytest.approx(0.5 + 0.5 * 0.5**0.5)
