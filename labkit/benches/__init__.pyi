@@ -3,6 +3,7 @@ from . import deadlines as deadlines
 from . import deploy as deploy
 from . import engines as engines
 from . import estimators as estimators
+from . import ops as ops
 from . import optimize as optimize
 from . import ranking as ranking
 from . import step as step

@@ -35,6 +35,7 @@ BENCHES = {
         "build TensorRT engines in each precision",
     ),
     "deadlines": ("labkit.benches.deadlines", "DeadlineBench", "compare a hard deadline, the hinge and a sweep"),
+    "ops": ("labkit.benches.ops", "OpsBench", "time the operations of a space in several runtimes"),
     "optimize": ("labkit.benches.optimize", "OptimizeBench", "compare black-box search with its baselines"),
     "ranking": ("labkit.benches.ranking", "RankingBench", "compare cheap judges of networks with training in full"),
 }

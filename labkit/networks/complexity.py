@@ -27,10 +27,11 @@ def count(network: nn.Module, image: tuple[int, int, int] = (3, 32, 32)) -> Comp
         seen["macs"] += numbers * fan_in
         seen["activations"] += numbers
 
+    device = next((p.device for p in network.parameters()), torch.device("cpu"))
     handles = [layer.register_forward_hook(note) for layer in layers]
     was_training = network.training
     try:
-        network.eval()(torch.zeros(1, *image, device=next(network.parameters()).device))
+        network.eval()(torch.zeros(1, *image, device=device))
     finally:
         network.train(was_training)
         for handle in handles:

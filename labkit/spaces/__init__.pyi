@@ -4,6 +4,7 @@ from .chains import five_layer as five_layer
 from .chains import mobile as mobile
 from .choices import Architecture as Architecture
 from .choices import Choices as Choices
+from .edge import edge as edge
 from .ops import HEADS as HEADS
 from .ops import OPS as OPS
 from .ops import register_op as register_op

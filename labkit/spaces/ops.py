@@ -11,54 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from labkit.spaces.blocks import RELU6, Bottleneck, FusedMBConv, MBConv, Residual, conv_bn, two_convolutions
 from labkit.spaces.depthwise import DepthwiseConv2d
 from labkit.system.errors import InputError
 from labkit.system.registry import Registry
-
-RELU, RELU6 = partial(nn.ReLU, inplace=True), partial(nn.ReLU6, inplace=True)  # in place: a feature map less to write
-
-
-def conv_bn(
-    in_channels: int,
-    out_channels: int,
-    stride: int = 1,
-    *,
-    kernel: int,
-    activation: Callable[[], nn.Module] | None = RELU,
-) -> nn.Sequential:
-    """Convolution without bias, batch norm, activation."""
-    return _normed(nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, bias=False), activation)
-
-
-def depthwise_bn(channels: int, stride: int = 1, *, kernel: int) -> nn.Sequential:
-    """Convolution of every channel by itself, batch norm, activation."""
-    return _normed(DepthwiseConv2d(channels, kernel, stride), RELU6)
-
-
-def _normed(conv: nn.Conv2d, activation: Callable[[], nn.Module] | None) -> nn.Sequential:
-    layers: list[nn.Module] = [conv, nn.BatchNorm2d(conv.out_channels)]
-    return nn.Sequential(*layers) if activation is None else nn.Sequential(*layers, activation())
-
-
-class MBConv(nn.Module):
-    """Inverted residual block (Sandler et al., MobileNetV2, 2018): expand, depthwise, project.
-
-    The identity is added when the block changes neither width nor resolution. Without expansion there is no first part.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int, *, kernel: int, expansion: int):
-        super().__init__()
-        middle = in_channels * expansion
-        expand = [conv_bn(in_channels, middle, kernel=1, activation=RELU6)] if expansion > 1 else []
-        self.body = nn.Sequential(
-            *expand,
-            depthwise_bn(middle, stride, kernel=kernel),
-            conv_bn(middle, out_channels, kernel=1, activation=None),
-        )
-        self.residual = stride == 1 and in_channels == out_channels
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.body(x) if self.residual else self.body(x)
 
 
 def _check_width(in_channels: int, out_channels: int) -> None:
@@ -177,17 +133,22 @@ def register_op(name: str, make: OpMaker | None = None, *, replace: bool = False
 _BUILT_IN: dict[str, OpMaker] = {
     "conv5x5": partial(conv_bn, kernel=5),
     "conv3x3": partial(conv_bn, kernel=3),
+    "twice3x3": two_convolutions,
     "maxpool3x3": partial(max_pool, kernel=3),
     "avgpool": average_pool,
     "skip": skip,
     "stem3x3": partial(conv_bn, kernel=3, activation=RELU6),
     "mb3e1": partial(MBConv, kernel=3, expansion=1),
-    "mb3e3": partial(MBConv, kernel=3, expansion=3),
-    "mb3e6": partial(MBConv, kernel=3, expansion=6),
-    "mb5e3": partial(MBConv, kernel=5, expansion=3),
-    "mb5e6": partial(MBConv, kernel=5, expansion=6),
-    "mb7e3": partial(MBConv, kernel=7, expansion=3),
-    "mb7e6": partial(MBConv, kernel=7, expansion=6),
+    **{f"mb{k}e{e}": partial(MBConv, kernel=k, expansion=e) for k in (3, 5, 7) for e in (2, 3, 4, 6)},
+    **{f"mb{k}e4se": partial(MBConv, kernel=k, expansion=4, squeeze=True) for k in (3, 5)},
+    **{f"fused3e{e}": partial(FusedMBConv, kernel=3, expansion=e) for e in (2, 3, 4, 6)},
+    "fused3e2se": partial(FusedMBConv, kernel=3, expansion=2, squeeze=True),
+    "res3": Residual,
+    "res3half": partial(Residual, inner=0.5),
+    "res3wide": partial(Residual, inner=2),
+    "res3late": partial(Residual, late=True),
+    "res3se": partial(Residual, squeeze=True),
+    "bottle3": Bottleneck,
     "convbn3x3": partial(conv_bn, kernel=3, activation=None),
     "relu1x1": relu_conv_bn,
     "halve": halve,

@@ -9,6 +9,7 @@ import msgspec
 
 from labkit.spaces.cells import CELLS, cells
 from labkit.spaces.chains import five_layer, mobile
+from labkit.spaces.edge import SIZES, edge
 from labkit.spaces.ops import HEADS, OPS
 from labkit.spaces.search_space import SearchSpace
 from labkit.system.errors import InputError
@@ -40,6 +41,8 @@ SPACES.register("mobile-tiny", mobile)
 SPACES.register("mobile-full", partial(mobile, "full"))
 for _size in CELLS:
     SPACES.register(f"cells-{_size}", partial(cells, _size))
+for _size in SIZES:
+    SPACES.register("edge" if _size == "tiny" else f"edge-{_size}", partial(edge, _size))
 
 
 def by_name(name: str, classes: int = 10) -> SearchSpace:

@@ -197,7 +197,18 @@ def test_an_engine_that_cannot_be_built_here_is_refused_before_training(capsys, 
 
 def test_every_bench_says_the_kind_of_its_files_in_one_place():
     typed = Path(benches.__file__).read_text()
-    for name in ("estimators", "supernet", "step", "sweep", "deploy", "engines", "deadlines", "optimize", "ranking"):
+    for name in (
+        "estimators",
+        "supernet",
+        "step",
+        "sweep",
+        "deploy",
+        "engines",
+        "deadlines",
+        "optimize",
+        "ops",
+        "ranking",
+    ):
         bench = importlib.import_module(f"labkit.benches.{name}")
         assert bench.SCHEMA >= 1 and f'"{bench.KIND}"' not in typed
         assert Path(bench.__file__).read_text().count(f'"{bench.KIND}"') == 1
