@@ -98,7 +98,7 @@ def check_space(space: str | SearchSpace) -> None:
     space = spaces.by_name(space) if isinstance(space, str) else space
     _require(isinstance(space, SearchSpace), f"a space is a SearchSpace; got {type(space).__name__}")
     kept = json.loads(json.dumps(spaces.record(space)))
-    _require(spaces.of_record(kept) == space, "a space is the same after it was written as JSON and read back")
+    _require(spaces.from_record(kept) == space, "a space is the same after it was written as JSON and read back")
     generator = torch.Generator().manual_seed(0)
     dealt = space.deal(generator)  # every candidate of every slot at least once
     images = torch.randn(2, *space.image, generator=generator)
@@ -237,7 +237,7 @@ def check_data(images: str | Callable[..., Any] | data.ImageSet) -> None:
         _require(isinstance(made, data.ImageSet), f"an image set is an ImageSet; got {type(made).__name__}")
         _require(make().digest == made.digest, "the same seed makes the same images")
         if made.made_by is not None:
-            _require(data.made_again(made.made_by).digest == made.digest, "its recipe makes it again")
+            _require(data.from_recipe(made.made_by).digest == made.digest, "its recipe makes it again")
     shape = tuple(made.train.pixels.shape[1:])
     for name in ("train", "valid", "test"):
         part = getattr(made, name)

@@ -142,7 +142,7 @@ def load_study(path: str | Path) -> Study:
     path = storage.result_file(path)
     saved = storage.read_record(path, _Saved)
     with damaged(path, "make the study again"):
-        space, table = registry.of_record(saved.space), LatencyTable.from_json(saved.table)
+        space, table = registry.from_record(saved.space), LatencyTable.from_json(saved.table)
 
         def point(ops: str, error: float) -> Point:
             architecture = space.architecture(ops)

@@ -12,9 +12,9 @@ from .registry import cifar100 as cifar100
 from .registry import digits as digits
 from .registry import fashion_mnist as fashion_mnist
 from .registry import folder as folder
+from .registry import from_recipe as from_recipe
 from .registry import glyphs as glyphs
 from .registry import hard_glyphs as hard_glyphs
-from .registry import made_again as made_again
 from .registry import register_data as register_data
 from .registry import shrunk as shrunk
 from .torchvision_guard import import_torchvision as import_torchvision

@@ -1,4 +1,4 @@
-"""Glyphs: letters drawn from fonts that come with matplotlib, easy ones and hard ones."""
+"""Glyphs: generated images of letters in the fonts that come with matplotlib."""
 
 import math
 import string
@@ -30,16 +30,26 @@ def glyphs(
     clutter: int = 0,
     seed: int = 0,
 ) -> ImageSet:
-    """Letters from the fonts that matplotlib ships, each under a random affine map, colours, texture and noise.
+    """Draw letters in 13 fonts, each with a random affine map, colours, texture and noise.
 
-    Made on the spot from the seed, about 0.1 ms an image: no file, no download, any size.
+    They are generated from the seed in about 0.1 ms an image, without a file or a download.
 
     Args:
+        train: number of training images.
+        valid: number of validation images.
+        test: number of test images.
         letters: one class each.
         noise: standard deviation of independent pixel noise, in units of full brightness.
-        texture: amplitude of the smooth background pattern, likewise.
-        turn: largest angle that a letter is turned by, in radians, to either side.
-        clutter: other letters that lie beneath at the edges, turned at random, partly outside.
+        texture: amplitude of the smooth background pattern, in the same unit.
+        turn: largest rotation of a letter to either side, in radians.
+        clutter: number of other letters behind it at the edges, rotated at random and partly outside.
+        seed: of everything random.
+
+    Returns:
+        The image set.
+
+    Raises:
+        InputError: there are fewer than two letters or equal ones, a part has no image, or a size is negative.
     """
     if len(set(letters)) < 2 or len(set(letters)) != len(letters):
         raise InputError(f"glyphs needs at least two different letters; got {letters!r}")
@@ -55,27 +65,45 @@ def glyphs(
 
 
 def hard_glyphs(train: int = 28_000, valid: int = 2_000, test: int = 10_000, *, seed: int = 0) -> ImageSet:
-    """Glyphs that tell good networks apart: letters that differ in a stroke, turned by up to 50 degrees, with pieces of
-    three others at the edges.
+    """Draw harder glyphs, on which good networks differ more: similar letters, rotated by up to 50 degrees, clutter.
 
-    The tabular benchmark has the default sizes, some seconds' work; a demonstration fewer. On 4,000 letters that were
-    turned less and noisier the best quarter of the five-layer space lay within 2.4 points of accuracy, here within 4.1.
+    The tabular benchmark has the default sizes, which take some seconds. On 4,000 letters with less rotation and more
+    noise the best quarter of the five-layer space lay within 2.4 points of accuracy, here within 4.1.
+
+    Args:
+        train: number of training images.
+        valid: number of validation images.
+        test: number of test images.
+        seed: of everything random.
+
+    Returns:
+        The image set, shifted at random in training.
+
+    Raises:
+        InputError: a part has no image.
     """
     images = glyphs(train, valid, test, letters="BCDEFGOPQR", noise=0.09, texture=0.30, turn=0.85, clutter=3, seed=seed)
     return replace(images, name="glyphs-hard", augment=shift_together)
 
 
 def shift_together(pixels: Tensor, most: int = 2) -> Tensor:
-    """A whole batch moved by up to `most` pixels each way, what leaves at one side coming back at the other.
+    """Shift a whole batch by the same random distance, with wrap-around.
 
-    Uses torch's global random state, so call it inside `networks.seeded`.
+    It uses torch's global random state, so call it inside `networks.supernet.seeded`.
+
+    Args:
+        pixels: (B, C, H, W).
+        most: largest shift in pixels, in each direction.
+
+    Returns:
+        (B, C, H, W).
     """
     down, right = torch.randint(-most, most + 1, (2,)).tolist()
     return pixels.roll((down, right), (-2, -1))
 
 
 def _glyph_stamps(letters: str, side: int = 64) -> Tensor:
-    """(letters, fonts, side, side) in 0..1: each letter of each font, centred."""
+    """Each letter of each font, centred: (letters, fonts, side, side) in 0..1."""
     import matplotlib
     from PIL import Image, ImageDraw, ImageFont
 
@@ -108,7 +136,7 @@ def _draw_glyph_chunk(n: int, stamps: Tensor, look: _Look, generator: torch.Gene
         return low + (high - low) * torch.rand(*shape, generator=generator)
 
     def letters(turn: float, off_centre: float = 0.0) -> tuple[Tensor, Tensor]:
-        """Random labels (n,) and their ink (n, 1, SIDE, SIDE), moved by `off_centre` half widths to any side."""
+        """Random labels (n,) and their ink (n, 1, SIDE, SIDE), shifted by `off_centre` half widths in any direction."""
         labels = torch.randint(stamps.shape[0], (n,), generator=generator)
         fonts = torch.randint(stamps.shape[1], (n,), generator=generator)
         angle, shear = uniform(n, low=-turn, high=turn), uniform(n, low=-0.2, high=0.2)
@@ -135,12 +163,9 @@ def _draw_glyph_chunk(n: int, stamps: Tensor, look: _Look, generator: torch.Gene
 
 
 def _grid(maps: Tensor) -> Tensor:
-    """Where each pixel comes from under affine maps (n, 2, 3): (n, SIDE, SIDE, 2), as `F.affine_grid` gives it.
-
-    That leaves its sums to the processor's library: one rounds each product before adding it, another does not, and a
-    pixel here and there comes out another. The tabular benchmark is of the latter's images. Here a product of two
-    float32 numbers is taken in float64, where it is exact, so every processor draws them.
-    """
+    """The grid (n, SIDE, SIDE, 2) of affine maps (n, 2, 3), as `F.affine_grid`, but equal on every processor."""
+    # F.affine_grid leaves its sums to a library that may or may not round each product before adding it, by which some
+    # pixels differ. The tabular benchmark's images are without that rounding: float64 holds such products exactly.
     line = torch.linspace(-1, 1, SIDE) * ((SIDE - 1) / SIDE)  # centres of the pixels
     across, down, moved = (maps[:, None, None, :, k].double() for k in range(3))
     first = (line[None, None, :, None].double() * across).float()

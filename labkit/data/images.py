@@ -1,4 +1,4 @@
-"""Images and sets of them as tensors. Pixels stay 8-bit until a batch is made.
+"""Images and image sets as tensors. Pixels stay 8-bit until a batch is made.
 
 In shapes: N images of a part, B images of a batch.
 """
@@ -18,10 +18,15 @@ SIDE = 32  # pixels
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """One part of a set. Its length is the number of images."""
+    """One part of an image set. Its length is the number of images; an index or a slice selects images.
 
-    pixels: Tensor  # (N, 3, 32, 32) uint8
-    labels: Tensor  # (N,) int64
+    Attributes:
+        pixels: (N, 3, 32, 32) uint8.
+        labels: (N,) int64, from 0.
+    """
+
+    pixels: Tensor
+    labels: Tensor
 
     def __len__(self) -> int:
         return self.labels.shape[0]
@@ -32,9 +37,15 @@ class Images:
         generator: torch.Generator | None = None,
         augment: Callable[[Tensor], Tensor] | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Standardised batches (B, 3, 32, 32) float32 with labels (B,).
+        """Yield one pass over the images in batches.
 
-        With a generator: shuffled, the last short batch dropped. Without: in order, all of them.
+        Args:
+            size: B, images in a batch.
+            generator: for shuffled batches, of which the last short one is dropped; None for all images in order.
+            augment: (B, 3, 32, 32) uint8 -> the same, applied to each batch.
+
+        Yields:
+            Standardised images (B, 3, 32, 32) float32, and labels (B,).
         """
         n = len(self)
         order = None if generator is None else torch.randperm(n, generator=generator).to(self.labels.device)
@@ -48,14 +59,31 @@ class Images:
         return Images(self.pixels[index], self.labels[index])
 
     def to(self, device: str | torch.device) -> "Images":
-        """The same images on `device`."""
+        """Move the images to a device.
+
+        Args:
+            device: such as "cuda".
+
+        Returns:
+            The same images there.
+        """
         return Images(self.pixels.to(device), self.labels.to(device))
 
 
 class ShuffledBatches:
-    """Training batches without end: each pass over the images in a new order, its last short batch dropped.
+    """Training batches without end. Each pass over the images is shuffled anew, and its last short batch is dropped.
 
-    `order`, `used` and the generator's state say what comes next, but for what `augment` draws.
+    `order`, `used` and the state of the generator determine the next batches, except for random augmentation.
+
+    Args:
+        images: the images.
+        size: B, images in a batch.
+        generator: for the order, on the CPU.
+        augment: (B, 3, 32, 32) uint8 -> the same, applied to each batch.
+
+    Attributes:
+        order: (N,) order of the images in this pass; None before the first one.
+        used: number of images of this pass that were in a batch.
     """
 
     def __init__(
@@ -66,8 +94,8 @@ class ShuffledBatches:
         augment: Callable[[Tensor], Tensor] | None = None,
     ):
         self.images, self.size, self.generator, self.augment = images, size, generator, augment
-        self.order: Tensor | None = None  # of the images in this pass; None before the first
-        self.used = 0  # images of it
+        self.order: Tensor | None = None
+        self.used = 0
 
     def __next__(self) -> tuple[Tensor, Tensor]:
         """Standardised images (B, 3, 32, 32) float32 with labels (B,)."""
@@ -80,36 +108,62 @@ class ShuffledBatches:
 
 
 def standardise(pixels: Tensor) -> Tensor:
-    """8-bit pixels to float32 about zero. Constants rather than statistics: nothing leaks between the parts."""
+    """Convert 8-bit pixels to float32 around zero, from -2 to 2.
+
+    Args:
+        pixels: uint8, of any shape.
+
+    Returns:
+        float32 of the same shape.
+    """
+    # Constants rather than statistics of the images: nothing leaks between the parts of a set.
     return (pixels.float() / 255 - 0.5) / 0.25
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How an image set is made again: by which registered function, called with what."""
+    """How to make an image set again: the registered function and its arguments.
+
+    Attributes:
+        name: of the registered function.
+        arguments: of the function, its seed included.
+        small: whether the set was then cut by `shrunk`.
+        parts: where a user's own function is found, see `system.registry.describe`.
+    """
 
     name: str
-    arguments: Mapping[str, Any]  # of the function, its seed among them
-    small: bool = False  # cut down for a quick look
-    parts: tuple[Mapping[str, str], ...] = ()  # where an own function is found, see `system.registry.describe`
+    arguments: Mapping[str, Any]
+    small: bool = False
+    parts: tuple[Mapping[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Three disjoint parts of one image set. The test part is touched once, at the end."""
+    """Three disjoint parts of one set of images.
+
+    Attributes:
+        name: its registered name.
+        classes: names of the classes.
+        train: for training the shared weights, and later the chosen network.
+        valid: for choosing architectures.
+        test: used once, at the end.
+        seed: of the split, and of generated images.
+        augment: (B, 3, 32, 32) uint8 -> the same, on training batches only; it uses torch's global random state.
+        made_by: how to make the set again; None where that is unknown.
+    """
 
     name: str
     classes: tuple[str, ...]
-    train: Images  # shared weights, and later the chosen network, learn here
-    valid: Images  # architectures are chosen here
+    train: Images
+    valid: Images
     test: Images
-    seed: int  # of the split (and of generation)
-    augment: Callable[[Tensor], Tensor] | None = None  # (B, 3, 32, 32) uint8 -> the same, on training batches only
-    made_by: Recipe | None = None  # None: nobody but its maker can make it again
+    seed: int
+    augment: Callable[[Tensor], Tensor] | None = None
+    made_by: Recipe | None = None
 
     @cached_property
     def digest(self) -> str:
-        """Twelve hex digits over every pixel, label and the split."""
+        """Twelve hex digits of a hash of all pixels and labels of the three parts."""
         hasher = hashlib.sha256()
         for part in (self.train, self.valid, self.test):
             hasher.update(part.labels.cpu().numpy().tobytes())
@@ -117,7 +171,7 @@ class ImageSet:
         return hasher.hexdigest()[:12]
 
     def card(self) -> dict:
-        """What identifies this split, for manifests."""
+        """Return what identifies this split, as JSON values: name, classes, sizes of the parts, seed and digest."""
         sizes = {"train": len(self.train), "valid": len(self.valid), "test": len(self.test)}
         return {
             "name": self.name,
@@ -128,17 +182,29 @@ class ImageSet:
         }
 
     def to(self, device: str | torch.device) -> "ImageSet":
-        """The same set with all three parts on `device`."""
+        """Move all three parts to a device.
+
+        Args:
+            device: such as "cuda".
+
+        Returns:
+            The same set there.
+        """
         return replace(self, train=self.train.to(device), valid=self.valid.to(device), test=self.test.to(device))
 
 
 def crop_and_flip(pixels: Tensor) -> Tensor:
-    """The usual CIFAR augmentation, each image on its own: pad 4 and crop, mirror half of them.
+    """Augment as usual for CIFAR: pad each image by 4 pixels and crop it at random, then mirror half of them.
 
-    torchvision's transforms draw once for a whole batch, so they would be called an image at a time. Drawn on the CPU,
-    so that a seed changes the images alike on every device. Uses torch's global random state: call it inside
-    `networks.seeded`.
+    It uses torch's global random state, on the CPU for every device, so call it inside `networks.supernet.seeded`.
+
+    Args:
+        pixels: (B, C, 32, 32).
+
+    Returns:
+        (B, C, 32, 32).
     """
+    # torchvision's transforms draw once for a whole batch, so they would have to be called for each image.
     n, pad = len(pixels), 4
     top, left = torch.randint(2 * pad + 1, (2, n, 1))
     rows, columns = (first + torch.arange(SIDE) for first in (top, left))
@@ -149,6 +215,15 @@ def crop_and_flip(pixels: Tensor) -> Tensor:
 
 
 def split(images: Images, n: int, seed: int) -> tuple[Images, Images]:
-    """All but `n` images, and those `n`, at random from the seed."""
+    """Split images at random.
+
+    Args:
+        images: all of them.
+        n: number of images of the second part.
+        seed: of the split.
+
+    Returns:
+        The other images, and the `n` images.
+    """
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
     return images[order[n:]], images[order[:n]]

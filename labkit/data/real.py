@@ -1,4 +1,4 @@
-"""Real images: scikit-learn's digits, sets through torchvision, and folders or archives of your own."""
+"""Real images: scikit-learn's digits, sets through torchvision, and a user's own folders or archives."""
 
 import io
 import os
@@ -18,7 +18,14 @@ from labkit.system.errors import InputError
 
 
 def digits(*, seed: int = 0) -> ImageSet:
-    """scikit-learn's 1,797 real handwritten digits, 8x8 grey, enlarged to 32x32: 1,197 / 200 / 400 images."""
+    """Load scikit-learn's handwritten digits (Alpaydin, Kaynak 1998), enlarged from 8x8 grey to 32x32 RGB.
+
+    Args:
+        seed: of the split.
+
+    Returns:
+        1,197 / 200 / 400 images.
+    """
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
@@ -32,33 +39,72 @@ def digits(*, seed: int = 0) -> ImageSet:
 
 
 def cifar10(root: str | Path | None = None, *, download: bool = False, seed: int = 0) -> ImageSet:
-    """CIFAR-10 through torchvision: 45,000 / 5,000 / 10,000 images, cropped and mirrored in training.
+    """Load CIFAR-10 (Krizhevsky 2009) through torchvision.
 
     Args:
-        root: the folder that holds it; else that in LABKIT_DATA, else ~/.cache/labkit.
-        download: fetch what is not there; otherwise that is an InputError.
+        root: folder of the files; None for the one in the environment variable LABKIT_DATA, or ~/.cache/labkit.
+        download: whether missing files are downloaded.
+        seed: of the split into training and validation.
+
+    Returns:
+        45,000 / 5,000 / 10,000 images, cropped and mirrored at random in training.
+
+    Raises:
+        InputError: files are missing and not to be downloaded, or the download failed.
     """
     return _torchvision_set("cifar10", "CIFAR10", root, download, seed)
 
 
 def cifar100(root: str | Path | None = None, *, download: bool = False, seed: int = 0) -> ImageSet:
-    """CIFAR-100, split, found and fetched as `cifar10`."""
+    """Load CIFAR-100 (Krizhevsky 2009) through torchvision.
+
+    Args:
+        root: folder of the files, as in `cifar10`.
+        download: whether missing files are downloaded.
+        seed: of the split into training and validation.
+
+    Returns:
+        45,000 / 5,000 / 10,000 images, cropped and mirrored at random in training.
+
+    Raises:
+        InputError: files are missing and not to be downloaded, or the download failed.
+    """
     return _torchvision_set("cifar100", "CIFAR100", root, download, seed)
 
 
 def fashion_mnist(root: str | Path | None = None, *, download: bool = False, seed: int = 0) -> ImageSet:
-    """Fashion-MNIST as 32x32 in three channels: 54,000 / 6,000 / 10,000 images, found and fetched as `cifar10`."""
+    """Load Fashion-MNIST (Xiao, Rasul, Vollgraf 2017) through torchvision, as 32x32 RGB.
+
+    Args:
+        root: folder of the files, as in `cifar10`.
+        download: whether missing files are downloaded.
+        seed: of the split into training and validation.
+
+    Returns:
+        54,000 / 6,000 / 10,000 images, cropped and mirrored at random in training.
+
+    Raises:
+        InputError: files are missing and not to be downloaded, or the download failed.
+    """
     return _torchvision_set("fashion-mnist", "FashionMNIST", root, download, seed)
 
 
 def folder(path: str | Path, *, limit: int | None = None, seed: int = 0) -> ImageSet:
-    """Your own images: one folder a class, or `train/` and `test/` with one folder a class in each.
+    """Load your own images.
 
-    `path` may also be a tar archive of such folders. Without a `test/` a fifth of the images becomes the test part;
-    a tenth of the rest is kept for validation. Of few images each part gets one at least.
+    Without a `test/` a fifth of the images is for testing. A tenth of the rest is for validation. Each part gets at
+    least one image.
 
     Args:
-        limit: at most so many images a class and part, the first by name.
+        path: a folder with one folder a class, or with `train/` and `test/` of such folders; or a tar archive of it.
+        limit: largest number of images of each class and part, the first ones by name; None for all.
+        seed: of the split.
+
+    Returns:
+        The images as 32x32 RGB, cropped and mirrored at random in training.
+
+    Raises:
+        InputError: there are no images, fewer than two classes, too few images, or one cannot be read.
     """
     path = Path(path).expanduser()
     if not path.exists():
@@ -105,7 +151,7 @@ def _folder_files(path: Path, limit: int | None) -> list[_File]:
 
 
 def _archive_files(path: Path, limit: int | None) -> list[_File]:
-    """Pictures of a tar archive, read without unpacking it anywhere."""
+    """Pictures of a tar archive, which is not unpacked."""
     files: list[_File] = []
     taken: Counter[tuple[str, str]] = Counter()
     try:

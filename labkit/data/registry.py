@@ -1,4 +1,4 @@
-"""The image sets by name, and how a set is made again."""
+"""The registry of image sets, and recipes by which a set is made again."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ FOLDER = "folder:"  # begins a name that says where the images lie
 
 
 def register_data(name: str, make: DataMaker | None = None, *, replace: bool = False) -> Any:
-    """Add an image set by name. It works as a call and as a decorator.
+    """Register an image set. It works as a call and as a decorator.
 
     Args:
         name: what the command line calls it.
         make: a function that takes `seed` as a keyword, and may take more, and returns an `ImageSet`. What it was
             called with is kept with the set, so that a saved run can make it again.
-        replace: take the place of an image set of this name.
+        replace: replace an image set that has this name already.
 
     Returns:
         `make` as a function whose sets know how they were made, or a decorator for it.
@@ -44,14 +44,17 @@ def register_data(name: str, make: DataMaker | None = None, *, replace: bool = F
 
 
 def by_name(name: str, *, seed: int = 0, download: bool = False, small: bool = False, **options: Any) -> ImageSet:
-    """The image set that is called `name` on the command line.
+    """Make or load the image set that has this name on the command line.
 
     Args:
         name: a registered name, `folder:PATH`, or `module:function` of a function like a registered one.
         seed: of the split, and of what is generated.
-        download: let torchvision fetch a set that is not here.
+        download: whether torchvision may download missing files.
         small: take at most 3,000 / 1,000 / 2,000 images of its parts, for a quick look.
         options: further arguments of that set's function.
+
+    Returns:
+        The image set.
 
     Raises:
         InputError: there is no such set, it takes no such argument, or its images are not here.
@@ -71,14 +74,28 @@ def by_name(name: str, *, seed: int = 0, download: bool = False, small: bool = F
 
 
 def shrunk(images: ImageSet) -> ImageSet:
-    """At most 3,000 / 1,000 / 2,000 images of the parts of a set, the first ones."""
+    """Cut a set to at most 3,000 / 1,000 / 2,000 images, the first ones of each part.
+
+    Args:
+        images: the set.
+
+    Returns:
+        A smaller set.
+    """
     parts = {part: getattr(images, part)[:most] for part, most in SMALL.items()}
     recipe = images.made_by and replace(images.made_by, small=True)
     return replace(images, **parts, made_by=recipe)
 
 
-def made_again(recipe: Recipe, *, download: bool = False) -> ImageSet:
-    """The image set of a recipe, in any process: a module that registered it is imported.
+def from_recipe(recipe: Recipe, *, download: bool = False) -> ImageSet:
+    """Make an image set again, in any process. The module of a user's own set is imported.
+
+    Args:
+        recipe: `made_by` of the set.
+        download: whether torchvision may download missing files.
+
+    Returns:
+        The image set.
 
     Raises:
         InputError: the set cannot be found or made.
@@ -92,7 +109,7 @@ def _remembering(name: str, make: DataMaker) -> DataMaker:
     def made(*positional: Any, **named: Any) -> ImageSet:
         images = make(*positional, **named)
         if not isinstance(images, ImageSet):
-            raise InputError(f"the image set {name} is to be a function that returns an ImageSet; got {images!r:.80}")
+            raise InputError(f"the image set {name} must be a function that returns an ImageSet; got {images!r:.80}")
         bound = inspect.signature(make).bind(*positional, **named)
         bound.apply_defaults()
         arguments = {key: _plain(key, value) for key, value in bound.arguments.items() if key != "download"}
@@ -103,7 +120,7 @@ def _remembering(name: str, make: DataMaker) -> DataMaker:
 
 
 def _plain(key: str, value: Any) -> Any:
-    """A path as text, from the root: a run is read from other folders too."""
+    """A path as absolute text, as a run is also read from other folders."""
     if isinstance(value, Path) or (key in ("path", "root") and isinstance(value, str)):
         return str(Path(value).expanduser().resolve())
     return value

@@ -1,4 +1,4 @@
-"""torchvision where its wheel and torch do not match."""
+"""Import torchvision where its wheel was built for another torch."""
 
 import torch
 
@@ -6,10 +6,13 @@ _torchvision_schemas: torch.library.Library | None = None
 
 
 def import_torchvision():
-    """torchvision, also with a CPU-only torch.
+    """Import torchvision, also with a CPU-only torch.
 
-    Its wheel on PyPI is built for CUDA: without the CUDA libraries its C++ operators do not load, and its import
-    then fails on the schemas of the two that it registers a fake for. Declaring those is enough for all we use.
+    Its wheel on PyPI is built for CUDA: without the CUDA libraries its C++ operators do not load, and its import fails
+    at the two operators for which it registers a fake. Their declaration is enough for all that labkit uses.
+
+    Returns:
+        The module torchvision.
     """
     global _torchvision_schemas
     if torch.version.cuda is None and _torchvision_schemas is None:
@@ -26,7 +29,11 @@ def import_torchvision():
 
 
 def transforms():
-    """torchvision.transforms.v2, with any torch."""
+    """Import torchvision.transforms.v2 with any torch.
+
+    Returns:
+        The module.
+    """
     import_torchvision()
     from torchvision.transforms import v2
 

@@ -1,4 +1,4 @@
-"""The supernet, the networks derived from it, their training and their size."""
+"""The supernet, the networks derived from it, their training and their complexity."""
 
 import lazy_loader as lazy
 

@@ -1,4 +1,4 @@
-"""What a network costs on paper: parameters, multiply-accumulates, activations. Not milliseconds."""
+"""Complexity of a network: parameters, multiply-accumulates and activations. It is no measure of latency."""
 
 from dataclasses import dataclass
 
@@ -8,16 +8,30 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Complexity:
-    """Counts for one image. Batch norm, pooling and activation functions count nothing, as is usual."""
+    """Counts for one image. Batch norm, pooling and activation functions have no macs and activations, as is usual.
 
-    parameters: int  # trainable numbers
-    macs: int  # multiply-accumulates of convolutions and linear layers
-    activations: int  # numbers that those layers put out (Radosavovic et al., Designing Network Design Spaces, 2020)
+    Attributes:
+        parameters: number of trainable parameters.
+        macs: multiply-accumulates of convolutions and linear layers.
+        activations: number of outputs of those layers (Radosavovic et al., Designing Network Design Spaces, 2020).
+    """
+
+    parameters: int
+    macs: int
+    activations: int
 
 
 @torch.no_grad()
 def count(network: nn.Module, image: tuple[int, int, int] = (3, 32, 32)) -> Complexity:
-    """Count `network` by sending one image (C, H, W) of zeros through it, in eval mode."""
+    """Count the complexity of a network in a forward pass of one image of zeros, in eval mode.
+
+    Args:
+        network: any module with parameters; its mode is restored.
+        image: channels, height and width in pixels.
+
+    Returns:
+        The counts.
+    """
     layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     seen = {"macs": 0, "activations": 0}
 

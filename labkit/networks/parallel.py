@@ -1,7 +1,6 @@
-"""Train many networks at once, one a core.
+"""Train many networks in parallel, one on each core.
 
-Each is trained on one thread in a process of its own kind, so all cores are used and what comes out does not depend on
-their number.
+Each is trained on one thread, so the results do not depend on the number of cores.
 """
 
 import time
@@ -23,10 +22,15 @@ from labkit.system.processes import as_finished, workers_for
 
 @dataclass(frozen=True)
 class Job:
-    """One network to train."""
+    """One network to train.
+
+    Attributes:
+        architecture: the architecture of the network.
+        seed: of its initial weights, the order of the images and augmentation; the image set is the same for all.
+    """
 
     architecture: Architecture
-    seed: int  # of its first weights and the order of its images; the images themselves are the same for all
+    seed: int
 
 
 def train_all(
@@ -38,11 +42,22 @@ def train_all(
     *,
     test: bool = False,
 ) -> Generator[dict[str, Any], None, None]:
-    """Rows (see `train_row`) as they are finished, by `workers` processes: all cores by default, 1 is this process.
+    """Train networks from scratch in parallel and yield their results as they finish.
 
     Args:
-        test: count errors on the test images as well. Not while any of these may still be chosen or dropped: without
-            it no training gets to see them.
+        jobs: the networks.
+        space: their search space.
+        images: the image set.
+        config: how to train; the seed is that of each job.
+        workers: number of processes; None for one a core, 1 for this process.
+        test: whether to compute the accuracy on the test images too. Leave it off while the result decides about
+            architectures: the trainings then do not get these images.
+
+    Yields:
+        One row for each job, see `train_row`.
+
+    Raises:
+        InputError: a training diverged, there are too few images for a batch, or a process died.
     """
     if not jobs:
         return
@@ -57,11 +72,15 @@ def train_all(
 
 
 def one_thread() -> AbstractContextManager[None]:
-    """Networks this small train fastest on one thread each, and then a row does not depend on the cores."""
+    """Set one thread inside the block: small networks train fastest so, and results do not depend on the cores.
+
+    Returns:
+        The context manager.
+    """
     return threads(1)
 
 
-_worker: Callable[[Job], dict[str, Any]] | None = None  # set once a process, so that the images are sent once
+_worker: Callable[[Job], dict[str, Any]] | None = None  # set once in each process, so that the images are sent once
 
 
 def _start_worker(space: SearchSpace, images: ImageSet, config: TrainConfig) -> None:
@@ -76,7 +95,21 @@ def _train_one(job: Job) -> dict[str, Any]:
 
 
 def train_row(job: Job, space: SearchSpace, images: ImageSet, config: TrainConfig) -> dict[str, Any]:
-    """Train one network from scratch: its accuracies, complexity and seconds. No test images, no test accuracy."""
+    """Train one network from scratch.
+
+    Args:
+        job: the network.
+        space: its search space.
+        images: the image set.
+        config: how to train; the seed is that of the job.
+
+    Returns:
+        "ops", "seed", "valid_accuracy", "test_accuracy" (where the set has test images), "epochs", the counts of
+        `Complexity` and "seconds" of training, as JSON values.
+
+    Raises:
+        InputError: the training diverged, or there are too few images for a batch.
+    """
     network = derive(space, job.architecture, seed=job.seed)
     numbers = asdict(count(network, space.image))
     started = time.perf_counter()

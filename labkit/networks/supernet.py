@@ -1,4 +1,4 @@
-"""Networks over a search space: the supernet that holds every candidate, and one derived network.
+"""Networks of a search space: the supernet, which holds every candidate, and the network of one architecture.
 
 In shapes: B images, S slots, K candidates, N in {1, B} rows of op weights.
 """
@@ -19,7 +19,11 @@ from labkit.spaces.ops import HEADS, OPS
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Fix torch's global random state inside the block, and put it back after."""
+    """Seed torch's global random state inside the block and restore it afterwards.
+
+    Args:
+        seed: the seed.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
@@ -27,7 +31,11 @@ def seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def frozen_statistics(module: nn.Module) -> Iterator[None]:
-    """Inside the block, passes in train mode normalise by the batch but leave running statistics alone."""
+    """Freeze running statistics inside the block: passes in train mode normalise by the batch and do not update them.
+
+    Args:
+        module: the network, whose batch norms are frozen.
+    """
     norms = [m for m in module.modules() if isinstance(m, nn.BatchNorm2d)]
     before = [(m.momentum, m.num_batches_tracked) for m in norms]
     for norm in norms:
@@ -41,7 +49,11 @@ def frozen_statistics(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def frozen_parameters(parameters: Iterable[Tensor]) -> Iterator[None]:
-    """Inside the block `parameters` are frozen: no graph is kept for their gradients."""
+    """Freeze parameters inside the block: no graph is kept for their gradients.
+
+    Args:
+        parameters: what to freeze; those that already are frozen stay so afterwards.
+    """
     learning = [p for p in parameters if p.requires_grad]
     for parameter in learning:
         parameter.requires_grad_(False)
@@ -53,12 +65,30 @@ def frozen_parameters(parameters: Iterable[Tensor]) -> Iterator[None]:
 
 
 def operation(name: str, edge: Edge) -> nn.Module:
-    """The module of the operation called `name` at `edge`."""
+    """Build an operation for an edge.
+
+    Args:
+        name: a registered operation.
+        edge: gives widths and stride.
+
+    Returns:
+        The module.
+
+    Raises:
+        InputError: there is no such operation, or it does not fit these widths and this stride.
+    """
     return OPS.find(name)(edge.in_channels, edge.out_channels, edge.stride)
 
 
 def weights_hash(module: nn.Module) -> str:
-    """Twelve hex digits over the names and the values of all parameters and buffers."""
+    """Hash the names and values of all parameters and buffers.
+
+    Args:
+        module: any module.
+
+    Returns:
+        Twelve hex digits.
+    """
     hasher = hashlib.sha256()
     for name, tensor in module.state_dict().items():
         hasher.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
@@ -69,11 +99,19 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def in_memory_format(network: Module, memory_format: torch.memory_format) -> Module:
-    """`network` itself, its weights in this memory format; on a CPU channels last is faster, above all in pooling."""
+    """Convert the weights of a network in place. On a CPU channels last is faster, most of all for pooling.
+
+    Args:
+        network: the network.
+        memory_format: such as torch.channels_last.
+
+    Returns:
+        `network`.
+    """
     return network.to(memory_format=memory_format)  # type: ignore[call-overload]  # torch's stubs leave this form out
 
 
-RunModule = Callable[[nn.Module, Tensor], Tensor]  # on what it reads
+RunModule = Callable[[nn.Module, Tensor], Tensor]  # module, its input -> its output
 
 
 def _run(module: nn.Module, x: Tensor) -> Tensor:
@@ -81,7 +119,12 @@ def _run(module: nn.Module, x: Tensor) -> Tensor:
 
 
 class MixedOp(nn.Module):
-    """All candidates of one edge, added up by their weights. Of a cell's edge that nobody chose: None."""
+    """All candidates of one edge; the output is the sum of their outputs by their weights.
+
+    Args:
+        candidates: (K,) names of the operations.
+        edge: gives widths and stride.
+    """
 
     def __init__(self, candidates: tuple[str, ...], edge: Edge):
         super().__init__()
@@ -90,7 +133,18 @@ class MixedOp(nn.Module):
     def forward(
         self, x: Tensor, weights: Tensor, active: list[bool], one_hot: bool, run: RunModule = _run
     ) -> Tensor | None:
-        """Weights (N, K). Candidates that are not active are not run: their weight is 0 for every image."""
+        """Add up the outputs of the active candidates.
+
+        Args:
+            x: (B, C, H, W).
+            weights: (N, K) weights of the candidates.
+            active: (K,) whether each candidate runs; the weights of the others are 0 for every image.
+            one_hot: whether all weights are 0 or 1.
+            run: calls an operation on its input.
+
+        Returns:
+            (B, out_channels, H / stride, W / stride); None where no candidate is active.
+        """
         used = [k for k in range(len(self.ops)) if active[k]]
         if not used:
             return None
@@ -100,7 +154,12 @@ class MixedOp(nn.Module):
 
 
 class Chosen(nn.Module):
-    """What an architecture chose for one edge of a cell: operations by name, and how often each is added."""
+    """The operations that an architecture chose for one edge of a cell.
+
+    Args:
+        often: number of times that the output of each operation is added, by name.
+        edge: gives widths and stride.
+    """
 
     def __init__(self, often: dict[str, int], edge: Edge):
         super().__init__()
@@ -108,7 +167,14 @@ class Chosen(nn.Module):
         self.ops = nn.ModuleDict({name: operation(name, edge) for name in often})
 
     def forward(self, x: Tensor) -> Tensor | None:
-        """The sum of what was chosen; None where the edge has nothing."""
+        """Add up the outputs of the chosen operations.
+
+        Args:
+            x: (B, C, H, W).
+
+        Returns:
+            (B, out_channels, H / stride, W / stride); None where the edge has no operation.
+        """
         each = ((op(x), self.often[name]) for name, op in self.ops.items())
         return reduce(torch.add, [y if times == 1 else times * y for y, times in each]) if self.often else None
 
@@ -127,7 +193,7 @@ class _EdgeNetwork(nn.Module):
     def _walk(
         self, x: Tensor, searched: Callable[[nn.Module, Tensor, int], Tensor | None], run: RunModule = _run
     ) -> Tensor:
-        """`searched` runs the module of the edge with a choice whose place among those is given, `run` the others."""
+        """Run all edges: those with a choice by `searched`, which also gets their index among them, others by `run`."""
         states, target = {0: x}, 0
         for (sources, target, done, place), module in zip(self._route, self.body):
             read = [states[s] for s in sources]
@@ -141,9 +207,16 @@ class _EdgeNetwork(nn.Module):
 
 
 class Supernet(_EdgeNetwork):
-    """Every architecture of a space at once, sharing weights.
+    """A network with all candidates of all slots: every architecture of a space, with shared weights.
 
-    In cells batch norm does not learn a scale or a shift here, as published: either could undo an edge's weight.
+    In cells batch norm learns no scale and shift, as published: either could undo the weight of an edge.
+
+    Args:
+        space: the search space.
+        seed: of the initial weights.
+
+    Attributes:
+        space: the search space.
     """
 
     def __init__(self, space: SearchSpace, seed: int = 0):
@@ -155,33 +228,51 @@ class Supernet(_EdgeNetwork):
 
     @property
     def mixed_passes(self) -> float:
-        """How many architectures' work a mixed pass does: operations there are, for one that an architecture runs."""
+        """Cost of a mixed pass, in passes of one architecture: all operations over the mean number that one runs."""
         return round(sum(1 for _ in self.space.chances()) / self._operations, 9)
 
     def drawn_passes(self, n: int) -> float:
-        """How many architectures' work a pass does in which `n` uniform draws share the images: operations drawn.
+        """Return the expected cost of a pass in which several uniform architectures share the images.
 
-        One that any of them drew runs on all images.
+        An operation that any of them has runs on all images.
+
+        Args:
+            n: number of architectures.
+
+        Returns:
+            The cost, in passes of one architecture.
         """
         return round(sum(1 - (1 - chance) ** n for chance in self.space.chances()) / self._operations, 9)
 
     def work(self, weights: Tensor) -> float:
-        """How many architectures' work a pass under op weights (N, S, K) is: operations that any row uses."""
+        """Return the cost of a pass under given op weights, which runs the operations that any row uses.
+
+        Args:
+            weights: (N, S, K) op weights.
+
+        Returns:
+            The cost, in passes of one architecture.
+        """
         return (self.space.edge_weights(weights) != 0).any(0).sum().item() / self._operations
 
     @property
     def _operations(self) -> float:
-        """That an architecture runs, in the mean."""
+        """Mean number of operations with a choice that an architecture runs."""
         return sum(self.space.chances())
 
     def forward(self, x: Tensor, weights: Tensor, *, everything: bool = False, run: RunModule = _run) -> Tensor:
-        """Class logits (B, classes) of images (B, C, H, W) under op weights (N, S, K), which may lie on the CPU.
+        """Compute class logits of images.
 
-        Zero weights without a gradient cost nothing: a one-hot pass runs only the chosen operations.
+        Without a gradient in the weights, operations of weight 0 do not run: a one-hot pass runs only the chosen ones.
 
         Args:
-            everything: run all of them all the same, without a look at the weights.
-            run: of an operation on what it reads.
+            x: (B, C, H, W) standardised images.
+            weights: (N, S, K) op weights of all images (N = 1) or of each (N = B), on any device.
+            everything: run all operations, whatever their weights.
+            run: calls an operation on its input.
+
+        Returns:
+            (B, classes) logits.
         """
         relaxed = everything or weights.requires_grad
         weights = self.space.edge_weights(weights)
@@ -192,7 +283,20 @@ class Supernet(_EdgeNetwork):
 
 
 class Network(_EdgeNetwork):
-    """One architecture: plain modules, nothing mixed, exportable."""
+    """The network of one architecture, of plain modules, so that it can be exported.
+
+    Args:
+        space: the search space.
+        architecture: one of this space.
+        seed: of the initial weights.
+
+    Attributes:
+        space: the search space.
+        architecture: the architecture.
+
+    Raises:
+        InputError: the architecture does not belong to the space.
+    """
 
     def __init__(self, space: SearchSpace, architecture: Architecture, seed: int = 0):
         space.check(architecture)
@@ -207,12 +311,31 @@ class Network(_EdgeNetwork):
         self.architecture = architecture
 
     def forward(self, x: Tensor) -> Tensor:
-        """Class logits (B, classes) of images (B, C, H, W)."""
+        """Compute class logits of images.
+
+        Args:
+            x: (B, C, H, W) standardised images.
+
+        Returns:
+            (B, classes) logits.
+        """
         return self._walk(x, lambda op, h, _: op(h))
 
 
 def derive(source: SearchSpace | Supernet, architecture: Architecture, *, seed: int = 0) -> Network:
-    """The plain network of `architecture`: freshly initialised from a space, with shared weights from a supernet."""
+    """Build the network of an architecture.
+
+    Args:
+        source: a space, for initial weights, or a supernet, for a copy of its shared weights.
+        architecture: one of the space.
+        seed: of the initial weights.
+
+    Returns:
+        The network; from a supernet on the same device and in the same mode.
+
+    Raises:
+        InputError: the architecture does not belong to the space.
+    """
     if isinstance(source, SearchSpace):
         return Network(source, architecture, seed)
     network = Network(source.space, architecture, seed)

@@ -93,7 +93,7 @@ class InSpace(Statement):
         return f"{self.space['name']} is {self.space['digest']}, and holds the architecture"
 
     def check(self, effort: Effort) -> Found:
-        space = spaces.of_record(self.space, imports=False, same=False)
+        space = spaces.from_record(self.space, imports=False, same=False)
         space.architecture(self.ops)
         return _same(space.digest, self.space["digest"])
 
@@ -312,9 +312,9 @@ def _image_set(recipe: Recipe | None, effort: Effort) -> ImageSet:
         raise InputError("no registered function made these images: they cannot be made again")
     if recipe.name not in labkit.data.SETS:
         raise unknown("image sets are", recipe.name, labkit.data.SETS)
-    return labkit.data.made_again(Recipe(recipe.name, recipe.arguments, recipe.small), download=effort.download)
+    return labkit.data.from_recipe(Recipe(recipe.name, recipe.arguments, recipe.small), download=effort.download)
 
 
 def _architecture(space: Mapping[str, Any], ops: list[str]) -> tuple[SearchSpace, Architecture]:
-    made = spaces.of_record(dict(space), imports=False)
+    made = spaces.from_record(dict(space), imports=False)
     return made, made.architecture(ops)

@@ -111,7 +111,7 @@ class Run:
                 f"the search was given images that no registered function made ({self.data.name}): pass them as "
                 f"data=, or make them by a function under labkit.register_data"
             )
-        images = labkit.data.made_again(self.data.made_by, download=download)
+        images = labkit.data.from_recipe(self.data.made_by, download=download)
         self.check_images(images)
         return images
 
@@ -179,7 +179,7 @@ def load(folder: str | Path) -> Run:
         storage.check_types({"space": described, "parts": parts}, {"space": dict, "parts": list})
         storage.check_types(described, {"name": str, "classes": int, "digest": str})
     try:
-        space = spaces.of_record(described)
+        space = spaces.from_record(described)
         recover(parts)
     except InputError as problem:  # a module that is not here: nothing is damaged
         raise InputError(f"{folder}: {problem}") from None

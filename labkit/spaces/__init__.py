@@ -1,6 +1,7 @@
-"""Search spaces and architectures, as plain data.
+"""Search spaces and architectures as plain data.
 
-A space is edges between states, from the image to a fixed head: a chain, or cells whose nodes choose what they read.
+A space has edges between states, from the image to a fixed head: a chain of layers, or cells whose nodes choose their
+inputs.
 """
 
 import lazy_loader as lazy

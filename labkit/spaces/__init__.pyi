@@ -10,7 +10,7 @@ from .ops import OPS as OPS
 from .ops import register_op as register_op
 from .registry import SPACES as SPACES
 from .registry import by_name as by_name
-from .registry import of_record as of_record
+from .registry import from_record as from_record
 from .registry import record as record
 from .registry import register_space as register_space
 from .search_space import Edge as Edge

@@ -1,4 +1,4 @@
-"""Spaces of cells whose nodes choose what they read: the DARTS space, in UNAS's form."""
+"""Spaces of cells whose nodes choose their inputs: the DARTS space in UNAS's form."""
 
 from labkit.spaces.search_space import Edge, SearchSpace, Term
 from labkit.system.errors import InputError
@@ -7,22 +7,30 @@ CELL_OPS = ("identity", "sep3x3", "maxpool3x3", "dil3x3", "sep5x5", "avgpool3x3"
 CELLS = {  # cells, nodes of one, width of the first, operations
     "tiny": (4, 2, 8, CELL_OPS[:4]),
     "cifar": (8, 4, 16, CELL_OPS),
-    "cifar-deep": (20, 4, 36, CELL_OPS),  # in which what the other one found is trained
+    "cifar-deep": (20, 4, 36, CELL_OPS),  # for training the results of a search in "cifar"
 }
 
 
 def cells(size: str = "tiny", classes: int = 10) -> SearchSpace:
-    """Cells in which every node reads two states: UNAS's form of the DARTS space (Liu, Simonyan, Yang, ICLR 2019).
+    """Make the space of cells whose nodes read two states: UNAS's form of DARTS (Liu, Simonyan, Yang, ICLR 2019).
 
-    Two kinds of cell, each chosen once for the whole network: normal ones, and two that halve the resolution and double
-    the width, a third and two thirds of the way. A cell reads the two before it (s0, s1). Each of its nodes adds up two
-    operations, and four slots say which: two for what is read (s0, s1, or an earlier node n0, n1, ...) and two for the
-    operations. So each node has two inputs without a rule of thumb after the search (Vahdat et al. 2020).
+    There are two kinds of cell, each chosen once for the whole network: normal cells, and two reduction cells, which
+    halve the resolution and double the width, after a third and two thirds of the depth. A cell reads the two cells
+    before it (s0, s1). Each of its nodes adds two operations, which four slots choose: two slots choose the inputs (s0,
+    s1, or an earlier node n0, n1, ...) and two the operations. So every node has two inputs without a heuristic after
+    the search (Vahdat et al. 2020). Auxiliary heads, drop path and cutout of the published trainings are left out.
 
-    Auxiliary heads, drop path and cutout, with which the published networks were trained, are not here.
+    Args:
+        size: "tiny": four cells of two nodes, 9,216 architectures a kind and 8.5e7 in all, for a CPU; "cifar": the
+            published search space, 6.9e21; "cifar-deep": the same choices in 20 cells of width 36, for training the
+            results of a search in "cifar".
+        classes: number of classes of the images.
 
-    `"tiny"`: four cells of two nodes, 9,216 architectures a kind and 8.5e7 in all, for a CPU. `"cifar"`: the published
-    search space, 6.9e21. `"cifar-deep"`: the same choices in 20 cells of width 36, where what was found is trained.
+    Returns:
+        The space, for 32x32 images.
+
+    Raises:
+        InputError: there is no such size.
     """
     if size not in CELLS:
         raise InputError(f"cells have the sizes {', '.join(CELLS)}; got {size!r}")

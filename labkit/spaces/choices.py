@@ -1,4 +1,4 @@
-"""Independent choices and what is put together from them, as plain data. No network is needed.
+"""Independent choices and the architectures that they make, as plain data. No network is needed.
 
 In shapes, S is the number of slots, K the largest number of candidates that a slot has.
 """
@@ -23,9 +23,14 @@ if TYPE_CHECKING:  # the functions that return tensors import torch themselves: 
 
 @dataclass(frozen=True)
 class Architecture:
-    """One operation name a slot: what is searched, saved, compared and built.
+    """One candidate for every slot, by name: what is searched, saved, compared and built.
 
-    Names rather than indices: a reordered list of candidates cannot change what an architecture means.
+    It has names rather than indices, so that a reordered list of candidates cannot change its meaning. Its text joins
+    the names by "-".
+
+    Attributes:
+        space: name of its space.
+        ops: (S,) names of the candidates, operations in a search space.
     """
 
     space: str
@@ -35,10 +40,22 @@ class Architecture:
         return "-".join(self.ops)
 
     def to_json(self) -> dict[str, Any]:
+        """Return the architecture as JSON values."""
         return {"space": self.space, "ops": list(self.ops)}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Architecture:
+        """Read an architecture that `to_json` wrote.
+
+        Args:
+            value: JSON values.
+
+        Returns:
+            The architecture. Whether it belongs to a space is not checked: see `Choices.check`.
+
+        Raises:
+            InputError: a key is missing or of a wrong type.
+        """
         try:
             return cls(str(value["space"]), tuple(str(op) for op in value["ops"]))
         except (KeyError, TypeError) as problem:
@@ -47,10 +64,17 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Choices:
-    """Slots, each with the names of its candidates: whatever is put together from independent choices.
+    """Slots, each with the names of its candidates: a space of anything that consists of independent choices.
 
     `Choices("compiler", (("gcc", "clang"), ("O1", "O2", "O3")))` is a space of six. Iterate over a space for its
-    architectures, `len` it for their number.
+    architectures; `len` gives their number.
+
+    Attributes:
+        name: name of the space.
+        slots: (S,) the candidates of each slot: different names without a hyphen, at least one a slot.
+
+    Raises:
+        InputError: the slots are not of this form.
     """
 
     name: str
@@ -71,7 +95,7 @@ class Choices:
 
     @property
     def size(self) -> int:
-        """How many architectures the space holds."""
+        """Number of architectures in the space."""
         return math.prod(len(slot) for slot in self.slots)
 
     def __len__(self) -> int:
@@ -81,7 +105,7 @@ class Choices:
         return (Architecture(self.name, ops) for ops in itertools.product(*self.slots))
 
     def __getitem__(self, index: int) -> Architecture:
-        """The architecture that iteration meets at `index`."""
+        """The architecture at place `index` of the iteration."""
         if not 0 <= index < self.size:
             raise IndexError(f"{self.name} has {self.size} architectures; got index {index}")
         ops = []
@@ -91,7 +115,17 @@ class Choices:
         return Architecture(self.name, tuple(reversed(ops)))
 
     def index(self, architecture: Architecture) -> int:
-        """Where iteration meets `architecture`."""
+        """Return the place of an architecture in the iteration.
+
+        Args:
+            architecture: one of this space.
+
+        Returns:
+            Its index, from 0.
+
+        Raises:
+            InputError: it does not belong to this space.
+        """
         self.check(architecture)
         place = 0
         for slot, op in zip(self.slots, architecture.ops):
@@ -115,18 +149,35 @@ class Choices:
 
     @cached_property
     def digest(self) -> str:
-        """Twelve hex digits that name this exact space: a table of another one is refused by it."""
+        """Twelve hex digits of a hash of the space, by which records of another space are refused."""
         text = json.dumps(asdict(self), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def architecture(self, ops: str | Iterable[str]) -> Architecture:
-        """A checked architecture from its names, or from the text that `str(architecture)` prints."""
+        """Make an architecture of this space.
+
+        Args:
+            ops: one name for each slot, or the text that `str(architecture)` prints.
+
+        Returns:
+            The architecture.
+
+        Raises:
+            InputError: a name is missing, or is no candidate of its slot.
+        """
         architecture = Architecture(self.name, tuple(ops.split("-") if isinstance(ops, str) else ops))
         self.check(architecture)
         return architecture
 
     def check(self, architecture: Architecture) -> None:
-        """Raise InputError unless `architecture` belongs to this space."""
+        """Check that an architecture belongs to this space.
+
+        Args:
+            architecture: what to check.
+
+        Raises:
+            InputError: it does not. The message names the first difference.
+        """
         if architecture.space != self.name:
             raise InputError(f"an architecture of {self.name} is needed; got one of {architecture.space}")
         if len(architecture.ops) != len(self.slots):
@@ -136,7 +187,17 @@ class Choices:
                 raise InputError(f"slot {s} of {self.name} offers {', '.join(slot)}; got {op!r}")
 
     def encode(self, architecture: Architecture) -> Tensor:
-        """One-hot weights (S, K), float32."""
+        """Encode an architecture as one-hot op weights.
+
+        Args:
+            architecture: one of this space.
+
+        Returns:
+            (S, K) float32 on the CPU: 1 for the chosen candidates, 0 elsewhere.
+
+        Raises:
+            InputError: it does not belong to this space.
+        """
         import torch
 
         self.check(architecture)
@@ -146,21 +207,43 @@ class Choices:
         return weights
 
     def decode(self, weights: Tensor) -> Architecture:
-        """The architecture with the largest weight of (S, K) in every slot; the first one of equals."""
+        """Return the architecture of the largest weight in every slot, of equal ones the first.
+
+        Args:
+            weights: (S, K) op weights, logits or probabilities, on any device.
+
+        Returns:
+            The architecture.
+        """
         best = weights.detach().cpu().masked_fill(~self.mask, -math.inf).argmax(-1).tolist()
         return Architecture(self.name, tuple(slot[k] for slot, k in zip(self.slots, best)))
 
     def sample(self, n: int, generator: torch.Generator) -> list[Architecture]:
-        """`n` architectures, uniform and independent."""
+        """Draw architectures, uniform and independent.
+
+        Args:
+            n: number of architectures.
+            generator: on the CPU.
+
+        Returns:
+            (n,) architectures, possibly repeated.
+        """
         import torch
 
         draws = [torch.randint(len(slot), (n,), generator=generator).tolist() for slot in self.slots]
         return [Architecture(self.name, tuple(slot[k] for slot, k in zip(self.slots, row))) for row in zip(*draws)]
 
     def deal(self, generator: torch.Generator) -> list[Architecture]:
-        """As many architectures as a slot has candidates at most, in which every slot's come up equally often.
+        """Draw K architectures that use every candidate of every slot (strict fairness; Chu et al. 2021, FairNAS).
 
-        Each slot's candidates are shuffled; where there are fewer, some come up once more (Chu et al. 2021, FairNAS).
+        Each slot's candidates are shuffled independently. In a slot with fewer than K candidates some are used more
+        often than others, by one at most.
+
+        Args:
+            generator: on the CPU.
+
+        Returns:
+            (K,) architectures.
         """
         import torch
 

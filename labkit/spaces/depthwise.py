@@ -1,8 +1,8 @@
-"""A depthwise convolution whose weights learn sooner on a CPU: what training a mobile network spends most time on.
+"""A depthwise convolution with a fast weight gradient on a CPU, where training a mobile network spends most time.
 
-oneDNN has a kernel of its own for the weight gradient of depthwise 3x3 alone. From 5x5 on it pads every channel to a
-block of sixteen and does sixteen times the arithmetic. The same sum is a depthwise convolution forward, in which every
-channel of every image is a group and the gradient of the output is the kernel; that one is fast at any size.
+oneDNN has a fast kernel for the weight gradient of depthwise 3x3 only. From 5x5 on it pads every channel to a block of
+sixteen and does sixteen times the arithmetic. The same sum is a forward depthwise convolution in which every channel of
+every image is a group and the gradient of the output is the kernel; that one is fast at any size.
 """
 
 from functools import reduce
@@ -17,12 +17,26 @@ IMAGES_AT_ONCE = 16  # so that what is copied stays in the processor's cache
 
 
 class DepthwiseConv2d(nn.Conv2d):
-    """`nn.Conv2d` of one filter a channel, without bias, padded to keep the size: its weights, values and gradients."""
+    """`nn.Conv2d` with one filter a channel, without bias, padded to keep the size; same values and gradients.
+
+    Args:
+        channels: number of input and output channels.
+        kernel: height and width of the filters in pixels, odd.
+        stride: of the convolution, in pixels.
+    """
 
     def __init__(self, channels: int, kernel: int, stride: int = 1):
         super().__init__(channels, channels, kernel, stride, kernel // 2, groups=channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Convolve images.
+
+        Args:
+            x: (B, C, H, W).
+
+        Returns:
+            (B, C, ceil(H / stride), ceil(W / stride)).
+        """
         learns = torch.is_grad_enabled() and self.weight.requires_grad and not torch.compiler.is_compiling()
         slow = self.kernel_size[0] >= SLOW_FROM and x.device.type == "cpu"
         if not (learns and slow):
@@ -48,7 +62,7 @@ class _Depthwise(torch.autograd.Function):
 
 
 def weight_gradient(x: Tensor, gradient: Tensor, kernel: int, stride: int = 1) -> Tensor:
-    """Compute the gradient of a depthwise convolution in its weight, given the gradient in its output.
+    """Compute the weight gradient of a depthwise convolution from the gradient of its output.
 
     Args:
         x: images (B, C, H, W).

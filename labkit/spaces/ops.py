@@ -1,4 +1,4 @@
-"""Candidate operations: the vocabulary that a search space chooses from.
+"""Candidate operations of search spaces, and heads of networks.
 
 Every entry of `OPS` builds a module from `(in_channels, out_channels, stride)` that maps images
 (B, in_channels, H, W) to (B, out_channels, H / stride, W / stride).
@@ -25,19 +25,56 @@ def _check_width(in_channels: int, out_channels: int) -> None:
 
 
 def max_pool(in_channels: int, out_channels: int, stride: int, *, kernel: int) -> nn.Module:
-    """`kernel` x `kernel`, padded; InputError where the width changes."""
+    """Make max pooling over `kernel` x `kernel` pixels, padded.
+
+    Args:
+        in_channels: width of the input.
+        out_channels: width of the output, the same.
+        stride: in pixels.
+        kernel: height and width of the window in pixels, odd.
+
+    Returns:
+        The module.
+
+    Raises:
+        InputError: the widths differ.
+    """
     _check_width(in_channels, out_channels)
     return nn.MaxPool2d(kernel, stride, kernel // 2)
 
 
 def average_pool(in_channels: int, out_channels: int, stride: int) -> nn.Module:
-    """`stride` x `stride`, without overlap; InputError where the width changes."""
+    """Make average pooling over `stride` x `stride` pixels, without overlap.
+
+    Args:
+        in_channels: width of the input.
+        out_channels: width of the output, the same.
+        stride: of the windows, and their size, in pixels.
+
+    Returns:
+        The module.
+
+    Raises:
+        InputError: the widths differ.
+    """
     _check_width(in_channels, out_channels)
     return nn.AvgPool2d(stride, stride)
 
 
 def skip(in_channels: int, out_channels: int, stride: int) -> nn.Module:
-    """The input itself; InputError where width or resolution changes."""
+    """Make the identity.
+
+    Args:
+        in_channels: width of the input.
+        out_channels: width of the output, the same.
+        stride: 1.
+
+    Returns:
+        The module.
+
+    Raises:
+        InputError: width or resolution would change.
+    """
     if (in_channels, stride) != (out_channels, 1):
         raise InputError(
             f"skip keeps width and resolution; got {in_channels} -> {out_channels}, stride {stride}: leave it out of "
@@ -47,7 +84,16 @@ def skip(in_channels: int, out_channels: int, stride: int) -> nn.Module:
 
 
 class SeparableConv(nn.Sequential):
-    """ReLU, depthwise, 1x1 convolution, batch norm: `times` over, the stride in the first (Liu et al. 2019, DARTS)."""
+    """ReLU, depthwise convolution, 1x1 convolution and batch norm, `times` in a row (Liu et al. 2019, DARTS).
+
+    Args:
+        in_channels: width of the input.
+        out_channels: width of the output.
+        stride: of the first depthwise convolution, in pixels.
+        kernel: height and width of the filters in pixels, odd.
+        times: number of repetitions.
+        spread: dilation of the depthwise convolutions, in pixels.
+    """
 
     def __init__(
         self, in_channels: int, out_channels: int, stride: int, *, kernel: int, times: int = 1, spread: int = 1
@@ -68,7 +114,15 @@ class SeparableConv(nn.Sequential):
 
 
 class Halve(nn.Module):
-    """ReLU, two 1x1 convolutions of stride 2 on grids a pixel apart, each half of the width, batch norm."""
+    """ReLU, two 1x1 convolutions of stride 2 on grids one pixel apart, each with half of the width, and batch norm.
+
+    Args:
+        in_channels: width of the input.
+        out_channels: width of the output, even.
+
+    Raises:
+        InputError: `out_channels` is odd.
+    """
 
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__()
@@ -81,30 +135,84 @@ class Halve(nn.Module):
         self.norm = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Halve the resolution of images.
+
+        Args:
+            x: (B, in_channels, H, W), with even H and W.
+
+        Returns:
+            (B, out_channels, H / 2, W / 2).
+        """
         x = x.relu()
         return self.norm(torch.cat([self.even(x), self.odd(x[:, :, 1:, 1:])], 1))
 
 
 def halve(in_channels: int, out_channels: int, stride: int) -> nn.Module:
-    """`Halve`; InputError for a stride other than 2."""
+    """Make `Halve`.
+
+    Args:
+        in_channels: width of the input.
+        out_channels: width of the output, even.
+        stride: 2.
+
+    Returns:
+        The module.
+
+    Raises:
+        InputError: the stride is not 2, or `out_channels` is odd.
+    """
     if stride != 2:
         raise InputError(f"halving has stride 2; got {stride}: take relu1x1 where the resolution stays")
     return Halve(in_channels, out_channels)
 
 
 def identity(in_channels: int, out_channels: int, stride: int) -> nn.Module:
-    """What it reads; at stride 2 the nearest thing to it."""
+    """Make the identity, or at stride 2 `Halve`, which is closest to it.
+
+    Args:
+        in_channels: width of the input.
+        out_channels: width of the output; at stride 1 the same.
+        stride: 1 or 2.
+
+    Returns:
+        The module.
+
+    Raises:
+        InputError: at stride 1 the widths differ, or at stride 2 `out_channels` is odd.
+    """
     return skip(in_channels, out_channels, stride) if stride == 1 else Halve(in_channels, out_channels)
 
 
 def average_of_nine(in_channels: int, out_channels: int, stride: int) -> nn.Module:
-    """Of a pixel and its neighbours, those beyond the border left out of the count."""
+    """Make average pooling over 3x3 pixels; padding does not count in the average.
+
+    Args:
+        in_channels: width of the input.
+        out_channels: width of the output, the same.
+        stride: in pixels.
+
+    Returns:
+        The module.
+
+    Raises:
+        InputError: the widths differ.
+    """
     _check_width(in_channels, out_channels)
     return nn.AvgPool2d(3, stride, 1, count_include_pad=False)
 
 
 def relu_conv_bn(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
-    """To a cell's width, of a state that the next cell reads too: so the ReLU is not in place."""
+    """Make ReLU, 1x1 convolution and batch norm.
+
+    Args:
+        in_channels: width of the input.
+        out_channels: width of the output.
+        stride: of the convolution, in pixels.
+
+    Returns:
+        The module.
+    """
+    # The ReLU is not in place: the next cell reads the same state.
     return nn.Sequential(nn.ReLU(), conv_bn(in_channels, out_channels, stride, kernel=1, activation=None))
 
 
@@ -113,13 +221,13 @@ OPS: Registry[OpMaker] = Registry("operation", "labkit.register_op")
 
 
 def register_op(name: str, make: OpMaker | None = None, *, replace: bool = False) -> Any:
-    """Add an operation to the vocabulary of the search spaces. It works as a call and as a decorator.
+    """Register an operation. It works as a call and as a decorator.
 
     Args:
         name: what a space calls it; no dashes, spaces, commas or colons.
         make: (in_channels, out_channels, stride) -> a module from (B, in_channels, H, W) to
             (B, out_channels, ceil(H / stride), ceil(W / stride)). `labkit.checks.check_op` says whether it is one.
-        replace: take the place of an operation of this name.
+        replace: replace an operation that has this name already.
 
     Returns:
         `make`, or a decorator for it.
@@ -164,12 +272,31 @@ for _name, _make in _BUILT_IN.items():
 
 
 def flat_head(channels: int, side: int, classes: int) -> nn.Module:
-    """Keep the (side, side) map and read every position of it: position matters to the class."""
+    """Make the head that reads every position of the last feature map: a linear layer.
+
+    Args:
+        channels: width of the feature map.
+        side: its height and width in pixels.
+        classes: number of classes.
+
+    Returns:
+        A module from (B, channels, side, side) to (B, classes).
+    """
     return nn.Sequential(nn.Flatten(), nn.Linear(channels * side * side, classes))
 
 
 def pooled_head(channels: int, side: int, classes: int, *, width: int = 128) -> nn.Module:
-    """MobileNetV2's head: a wide 1x1 convolution, the global average, a linear layer."""
+    """Make MobileNetV2's head: a wide 1x1 convolution, the global average, a linear layer.
+
+    Args:
+        channels: width of the feature map.
+        side: its height and width in pixels; it does not matter here.
+        classes: number of classes.
+        width: of the 1x1 convolution.
+
+    Returns:
+        A module from (B, channels, side, side) to (B, classes).
+    """
     return nn.Sequential(
         conv_bn(channels, width, kernel=1, activation=RELU6),
         nn.AdaptiveAvgPool2d(1),
@@ -179,7 +306,16 @@ def pooled_head(channels: int, side: int, classes: int, *, width: int = 128) -> 
 
 
 def average_head(channels: int, side: int, classes: int) -> nn.Module:
-    """The global average, and a linear layer."""
+    """Make the head that takes the global average and a linear layer.
+
+    Args:
+        channels: width of the feature map.
+        side: its height and width in pixels; it does not matter here.
+        classes: number of classes.
+
+    Returns:
+        A module from (B, channels, side, side) to (B, classes).
+    """
     return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
 
 

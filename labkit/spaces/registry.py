@@ -1,4 +1,4 @@
-"""The spaces by name, and a space as plain data."""
+"""The registry of search spaces, and spaces as plain data."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -20,12 +20,12 @@ SPACES: Registry[SpaceMaker] = Registry("space", "labkit.register_space")
 
 
 def register_space(name: str, make: SpaceMaker | None = None, *, replace: bool = False) -> Any:
-    """Add a search space by name. It works as a call and as a decorator.
+    """Register a search space. It works as a call and as a decorator.
 
     Args:
         name: what the command line calls it.
         make: a function that takes `classes` and returns a `SearchSpace`.
-        replace: take the place of a space of this name.
+        replace: replace a space that has this name already.
 
     Returns:
         `make`, or a decorator for it.
@@ -46,42 +46,56 @@ for _size in SIZES:
 
 
 def by_name(name: str, classes: int = 10) -> SearchSpace:
-    """The space that is called `name` on the command line and in saved files.
+    """Make the space that has this name on the command line and in saved files.
 
     Args:
         name: a registered name, or `module:function` of a function like a registered one.
-        classes: of the images.
+        classes: number of classes of the images.
+
+    Returns:
+        The space.
 
     Raises:
         InputError: there is no such space, or the function makes none.
     """
     made = SPACES.find(name)(classes=classes)
     if not isinstance(made, SearchSpace):
-        raise InputError(f"the space {name} is to be a function that returns a SearchSpace; it returns {made!r:.80}")
+        raise InputError(f"the space {name} must be a function that returns a SearchSpace; it returns {made!r:.80}")
     return made
 
 
 def record(space: SearchSpace) -> dict[str, Any]:
-    """A space as JSON: its name where `by_name` makes it again, else all of it; and where its own parts are from."""
+    """Describe a space as JSON values.
+
+    Args:
+        space: a registered space or any other one.
+
+    Returns:
+        Its name, number of classes and digest; where `by_name` cannot make it again also its whole "definition"; and
+        in "parts" where its own parts can be found, see `system.registry.describe`.
+    """
     named: dict[str, Any] = {"name": space.name, "classes": space.classes, "digest": space.digest}
-    again = space.name in SPACES and _made_again(space)
+    again = space.name in SPACES and _is_reproduced(space)
     own = (*OPS.own(space.operations), *HEADS.own([space.head]), *(SPACES.own([space.name]) if again else ()))
     if own:
         named["parts"] = describe(own)
     return named if again else named | {"definition": msgspec.to_builtins(asdict(space))}
 
 
-def of_record(value: dict[str, Any], *, imports: bool = True, same: bool = True) -> SearchSpace:
-    """The space of `record`, in any process.
+def from_record(value: dict[str, Any], *, imports: bool = True, same: bool = True) -> SearchSpace:
+    """Make the space that `record` described, in any process.
 
     Args:
         value: what `record` returned, also after JSON.
-        imports: import the modules that hold its own parts. Without, these must be known already: what a stranger
-            wrote decides about no import.
-        same: refuse a space whose digest is another one now.
+        imports: import the modules that hold its own parts. If not, these must be registered already: for records
+            from strangers, which must not choose what is imported.
+        same: refuse a space whose digest differs now.
+
+    Returns:
+        The space.
 
     Raises:
-        InputError: a part of it cannot be found, or the space is another one now.
+        InputError: a part of it cannot be found, or its digest differs.
     """
     recover(value.get("parts", ()), imports=imports)
     if not imports:
@@ -94,11 +108,11 @@ def of_record(value: dict[str, Any], *, imports: bool = True, same: bool = True)
     else:
         space = by_name(value["name"], value["classes"])
     if same and space.digest != value["digest"]:
-        raise InputError(f"space {value['name']} is another one now ({value['digest']} then, {space.digest} now)")
+        raise InputError(f"space {value['name']} has changed (digest {value['digest']} then, {space.digest} now)")
     return space
 
 
-def _made_again(space: SearchSpace) -> bool:
+def _is_reproduced(space: SearchSpace) -> bool:
     try:
         return by_name(space.name, space.classes).digest == space.digest
     except (InputError, TypeError):

@@ -1,7 +1,8 @@
-"""Choices that make a network: edges between states, from the image to a fixed head.
+"""Search spaces: choices that make a network, with edges between states from the image to a fixed head.
 
-An edge either carries a fixed operation or takes the operation chosen in its *slot*; edges that share a slot share one
-decision. In a cell an edge's weight is a sum of *terms*: an operation's slot counts where an input's slot chose it.
+An edge either has a fixed operation or takes the operation chosen in its *slot*; edges that share a slot share one
+decision. In a cell the weight of an edge is a sum of *terms*: the weight of an operation's slot, gated by that of an
+input's slot.
 In shapes, N is a number of architectures, S that of slots, E that of edges with a choice, K the largest number of
 candidates that a slot has.
 """
@@ -24,7 +25,13 @@ from labkit.system.errors import InputError
 
 @dataclass(frozen=True)
 class Term:
-    """A share of an edge's weight: what slot `ops` chose, where slot `gate` chose its candidate number `choice`."""
+    """A part of an edge's weight: the operation chosen in one slot, if another slot chose this edge.
+
+    Attributes:
+        ops: index of the slot that chooses the operation.
+        gate: index of the slot that chooses the input.
+        choice: index of the candidate of `gate` that stands for this edge.
+    """
 
     ops: int
     gate: int
@@ -33,7 +40,21 @@ class Term:
 
 @dataclass(frozen=True)
 class Edge:
-    """Where an operation sits, and the slot that chooses it, or the fixed operation it is, or its terms in a cell."""
+    """The place of an operation in a network. It has either a slot, or a fixed operation, or terms.
+
+    Attributes:
+        in_channels: width of its input.
+        out_channels: width of its output.
+        stride: in pixels.
+        slot: index of the slot that chooses the operation.
+        fixed: name of the fixed operation.
+        terms: the terms of its weight, in a cell.
+        sources: states that it reads, concatenated; 0 is the image. Empty for the newest state.
+        target: state to which its output is added; None for a new state.
+
+    Raises:
+        InputError: it has none or several of slot, fixed operation and terms.
+    """
 
     in_channels: int
     out_channels: int
@@ -41,8 +62,8 @@ class Edge:
     slot: int | None = None
     fixed: str | None = None
     terms: tuple[Term, ...] = ()
-    sources: tuple[int, ...] = ()  # states that it reads, side by side; 0 is the image. None named: the newest
-    target: int | None = None  # state that it adds to; None: a new one
+    sources: tuple[int, ...] = ()
+    target: int | None = None
 
     def __post_init__(self) -> None:
         if (self.slot is not None) + (self.fixed is not None) + bool(self.terms) != 1:
@@ -50,27 +71,45 @@ class Edge:
 
     @property
     def op_slot(self) -> int | None:
-        """A slot whose candidates are this edge's; None where it has no choice."""
+        """Index of a slot whose candidates are those of this edge; None for a fixed operation."""
         return self.terms[0].ops if self.terms else self.slot
 
 
 @dataclass(frozen=True)
 class Step:
-    """An edge on the way from the image to the head."""
+    """The states that an edge reads and writes.
 
-    sources: tuple[int, ...]  # states that it reads
+    Attributes:
+        sources: states that it reads.
+        target: state to which its output is added.
+        done: states that no later edge reads.
+    """
+
+    sources: tuple[int, ...]
     target: int
-    done: tuple[int, ...]  # states that nobody reads after it
+    done: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class SearchSpace(Choices):
-    """Choices that make a network: `edges` that the slots fill, in the order in which they run; the stem first."""
+    """Choices that make a network.
+
+    Attributes:
+        name: name of the space.
+        slots: (S,) the candidates of each slot.
+        edges: in the order in which they run, the stem first.
+        image: channels, height and width in pixels of an image.
+        classes: number of classes.
+        head: a name in `HEADS`.
+
+    Raises:
+        InputError: an operation is not registered, a slot is not used, or the edges of a cell do not fit together.
+    """
 
     edges: tuple[Edge, ...]
-    image: tuple[int, int, int]  # channels, height, width
+    image: tuple[int, int, int]
     classes: int
-    head: str  # a name in ops.HEADS
+    head: str
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -92,7 +131,7 @@ class SearchSpace(Choices):
 
     @cached_property
     def digest(self) -> str:
-        """Twelve hex digits that name this exact space: a table of another one is refused by it."""
+        """Twelve hex digits of a hash of the space, by which records of another space are refused."""
         value = asdict(self)
         for edge in value["edges"]:  # a chain's digest is what it was before there were cells
             for name, absent in (("terms", ()), ("sources", ()), ("target", None)):
@@ -101,12 +140,19 @@ class SearchSpace(Choices):
         return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
 
     def candidates(self, edge: Edge) -> tuple[str, ...]:
-        """The names of the operations that `edge` may be: those of its slot, or its one fixed operation."""
+        """Return the operations that an edge may have.
+
+        Args:
+            edge: one of this space.
+
+        Returns:
+            Their names: the candidates of its slot, or its fixed operation.
+        """
         return (edge.fixed,) if edge.fixed is not None else self.slots[cast(int, edge.op_slot)]
 
     @property
     def operations(self) -> tuple[str, ...]:
-        """The names of all operations that an edge may be, each once."""
+        """Names of all operations that an edge may have, each once."""
         of_ops = {edge.slot for edge in self.edges if edge.slot is not None}
         of_ops |= {term.ops for edge in self.edges for term in edge.terms}
         named = [op for slot in sorted(of_ops) for op in self.slots[slot]]
@@ -114,7 +160,7 @@ class SearchSpace(Choices):
 
     @cached_property
     def route(self) -> tuple[Step, ...]:
-        """Where each edge reads and writes."""
+        """The states that each edge reads and writes, in the order of `edges`."""
         ways, newest = [], 0
         for edge in self.edges:
             target = newest + 1 if edge.target is None else edge.target
@@ -128,21 +174,28 @@ class SearchSpace(Choices):
 
     @cached_property
     def chosen_edges(self) -> tuple[int, ...]:
-        """Places in `edges` of those with a choice."""
+        """Indices in `edges` of those with a choice."""
         return tuple(i for i, edge in enumerate(self.edges) if edge.op_slot is not None)
 
     @property
     def is_chain(self) -> bool:
-        """Whether each choice is the operation of one layer; not so in cells."""
+        """Whether each edge reads the one before it, so that a slot is a layer; False for cells."""
         return not any(edge.terms or edge.sources for edge in self.edges)
 
     @property
     def slot_names(self) -> tuple[str, ...]:
-        """What each slot is called in figures: a layer of a chain, where a slot of cells is a choice among many."""
+        """Names of the slots in figures: "layer 1" and so on in a chain, "slot 1" and so on in cells."""
         return tuple(f"{'layer' if self.is_chain else 'slot'} {s + 1}" for s in range(len(self.slots)))
 
     def edge_weights(self, weights: Tensor) -> Tensor:
-        """(N, E, K) of op weights (N, S, K): of every operation on every edge with a choice, differentiable."""
+        """Compute the weight of every operation on every edge with a choice, differentiably.
+
+        Args:
+            weights: (N, S, K) op weights.
+
+        Returns:
+            (N, E, K).
+        """
         edges = [self.edges[i] for i in self.chosen_edges]
         if not any(edge.terms for edge in edges):
             slots = [edge.slot for edge in edges]
@@ -155,13 +208,21 @@ class SearchSpace(Choices):
         return self.mask[[slot for edge in self.edges if (slot := edge.op_slot) is not None]]
 
     def chosen(self, edge: Edge, architecture: Architecture) -> dict[str, int]:
-        """Operations that `architecture` puts on an edge of a cell, and how often each: by one term, or by two."""
+        """Return the operations that an architecture has on an edge of a cell.
+
+        Args:
+            edge: an edge with terms.
+            architecture: one of this space.
+
+        Returns:
+            Number of terms that chose each operation, by name; operations that none chose are left out.
+        """
         ops = architecture.ops
         taken = [ops[t.ops] for t in edge.terms if ops[t.gate] == self.slots[t.gate][t.choice]]
         return {name: taken.count(name) for name in self.candidates(edge) if name in taken}
 
     def chances(self) -> Iterator[float]:
-        """Of every operation on every edge with a choice, how likely a uniform architecture runs it."""
+        """Yield for every operation on every edge with a choice the probability that a uniform architecture runs it."""
         for edge in (self.edges[i] for i in self.chosen_edges):
             candidates = len(self.candidates(edge))
             unused = math.prod(1 - 1 / (candidates * len(self.slots[t.gate])) for t in edge.terms)
@@ -169,12 +230,12 @@ class SearchSpace(Choices):
 
     @cached_property
     def pairs(self) -> tuple[tuple[Term, Term], ...]:
-        """The two terms of each node of a cell, by one edge each: what may choose the same twice."""
+        """The two terms of each node of a cell, on one of its edges: both may choose the same."""
         found = {tuple((t.ops, t.gate) for t in edge.terms): edge.terms for edge in self.edges if len(edge.terms) == 2}
         return tuple(found.values())
 
     def sides(self) -> tuple[int, ...]:
-        """Height (= width) in pixels of each edge's input, then of the head's."""
+        """Return the height (= width) in pixels of the input of each edge, then of the head."""
         of_state, sides = {0: self.image[1]}, []
         for edge, step in zip(self.edges, self.route):
             sides.append(of_state[step.sources[0]])
@@ -183,9 +244,17 @@ class SearchSpace(Choices):
 
 
 def gated(weights: Tensor, terms: Sequence[tuple[Term, ...]]) -> Tensor:
-    """(N, E, K) of op weights (N, S, K): of each of E edges' operations, by its terms; linear in every slot.
+    """Compute the weights of the operations of edges of a cell from their terms.
 
-    So with independent slots the mean over architectures is the same function of their probabilities (S, K).
+    They are linear in every slot. So with independent slots the mean over architectures is the same function of the
+    probabilities (S, K).
+
+    Args:
+        weights: (N, S, K) op weights.
+        terms: (E,) terms of each edge, the same number for all.
+
+    Returns:
+        (N, E, K).
     """
     total = torch.zeros((), device=weights.device, dtype=weights.dtype)
     for one_of_each in zip(*terms):

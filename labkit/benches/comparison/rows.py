@@ -144,5 +144,5 @@ def load(path: str | Path) -> Comparison:
     path = storage.result_file(path)
     saved = storage.read_record(path, _Saved)
     with damaged(path, "make the comparison again"):
-        space, table = registry.of_record(saved.space), LatencyTable.from_json(saved.table)
+        space, table = registry.from_record(saved.space), LatencyTable.from_json(saved.table)
     return Comparison(space, table, saved.latency_weights, saved.asked, saved.made, saved.rows, saved.trained)

@@ -227,7 +227,7 @@ def load(source: str | Path = "five_layer") -> TabularBenchmark:
     trained = read_trained(folder / "trained.jsonl")
     files = sorted((folder / "latency").glob("*/*.json"))
     with damaged(folder, "name another folder, or build it again"):
-        space = registry.of_record(manifest.space)
+        space = registry.from_record(manifest.space)
         table = _by_architecture(folder, space, manifest.seeds, trained)
         latencies = tuple(replace(load_timed(file, space), name=f"{file.parent.name}/{file.stem}") for file in files)
         names = ("valid_accuracy", "test_accuracy", "seconds")
