@@ -1,10 +1,15 @@
+import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import matplotlib
 import pytest
 import torch
 
 import labkit as lk
+from labkit.course import headless
 from labkit.estimators.costs import TabularCost
 from labkit.latency.cards import Card, Timing
 
@@ -71,3 +76,17 @@ def box():
     parts = 0.05 + torch.tensor([0.06, 0.03, 0.01], dtype=torch.float64)[choice].sum(1)
     of = lambda values: TabularCost(space, values)
     return of(errors + 0.004 * noise()), of(parts * (1 + 0.03 * noise())), of(parts)
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """The folder of the site, built by its command with the network shut; figures are those that ship."""
+    for name in ("mkdocs", "material", "mkdocstrings_handlers.python", "griffe", "latex2mathml"):
+        pytest.importorskip(name, reason="the extra `docs` is not installed: python lab.py docs installs it")
+    root, out = Path(__file__).resolve().parent.parent, tmp_path_factory.mktemp("built") / "site"
+    command = [sys.executable, str(root / "docs" / "website"), "--shipped", "--out", str(out)]
+    environment = {**os.environ, "LABKIT_OFFLINE": "1", "PYTHONPATH": f"{headless.OFFLINE}{os.pathsep}{root}"}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert " 0 broken links" in ended.stdout
+    return out

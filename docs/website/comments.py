@@ -68,10 +68,10 @@ def pairs(statement: ast.stmt) -> list[tuple[str, ast.expr]]:
 
 
 def comment_of(source: str) -> str:
-    """The text of the last comment in a statement; empty where it has none."""
+    """The text of the comment in a statement; empty where it has none or several."""
     try:
         tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
     except (tokenize.TokenError, IndentationError):
         return ""
     comments = [token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT]
-    return comments[-1] if comments else ""
+    return comments[0] if len(comments) == 1 else ""

@@ -18,7 +18,7 @@ def on_pre_build(config, **_) -> None:
 def on_page_content(html: str, config, **_) -> str:
     """The page's HTML after Markdown."""
     outputs = Path(config["docs_dir"]).with_name("outputs")
-    html = FORMULA.sub(mathml, html)
+    html = FORMULA.sub(mathml, html).replace('<a href="" id=', "<a id=")  # an anchor is no link
     text = lambda hole: (outputs / hole[1]).read_text(encoding="utf-8")
     return OUTPUT.sub(lambda hole: f'<div class="lk-output">{text(hole)}</div>', html)
 

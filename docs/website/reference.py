@@ -70,7 +70,7 @@ def overview(labkit: griffe.Object, names: tuple[str, ...], before: str = "") ->
     """A table of names, `before` each of them a prefix, with first sentences and links to where they are documented."""
     rows = []
     for name in names:
-        text = first_sentence(labkit[name.removeprefix("labkit.")]).replace("|", "\\|")
+        text = first_sentence(labkit[definition(labkit, name).removeprefix("labkit.")]).replace("|", "\\|")
         rows.append(f"| [`{before}{name.rpartition('.')[2]}`][{definition(labkit, name)}] | {text} |")
     return "\n".join(["| name | in a sentence |", "|---|---|", *rows])
 
@@ -81,12 +81,12 @@ def package_page(root: Path, labkit: griffe.Object, package: str) -> str:
     shown = face(root, path)
     parts = [f"# labkit.{package}", labkit[package].docstring.value]
     if shown.names:
-        parts += [overview(labkit, shown.names), *(f"::: {name}" for name in shown.names)]
+        parts += [overview(labkit, shown.names), *(documented(labkit, name) for name in shown.names)]
     for module in shown.modules:
         own = tuple(name for name in face(root, module).names if is_new(labkit, name, path, shown.names))
         if own:
             parts += [f"## {module} {{ #{module} }}", labkit[module.removeprefix("labkit.")].docstring.value]
-            parts += [overview(labkit, own), *(f"::: {name}\n    options:\n      heading_level: 3" for name in own)]
+            parts += [overview(labkit, own), *(documented(labkit, name, level=3) for name in own)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -106,10 +106,24 @@ def is_new(labkit: griffe.Object, name: str, package: str, shown: tuple[str, ...
     return path.startswith(package + ".") and path not in {definition(labkit, other) for other in shown}
 
 
+def documented(labkit: griffe.Object, name: str, level: int = 2) -> str:
+    """What makes mkdocstrings write about `name`, under an anchor of that path."""
+    shown = shown_as(labkit, name)
+    anchor = f"[](){{ #{name} }}\n\n" if shown != name else ""
+    return f"{anchor}::: {shown}\n    options:\n      heading_level: {level}"
+
+
+def shown_as(labkit: griffe.Object, name: str) -> str:
+    """`name`, or the path of its definition where griffe takes it for the module of the same name."""
+    path = name.removeprefix("labkit.")
+    last = path.rpartition(".")[2]
+    return f"{name}.{last}" if labkit[path].is_module and last in labkit[path].members else name
+
+
 def definition(labkit: griffe.Object, name: str) -> str:
     """The path at which `name` is defined; the reference answers to it too."""
     try:
-        return labkit[name.removeprefix("labkit.")].canonical_path
+        return labkit[shown_as(labkit, name).removeprefix("labkit.")].canonical_path
     except (KeyError, griffe.AliasResolutionError):
         raise ValueError(f"{name} is shown by a face and not defined by a statement of its own: write one") from None
 
