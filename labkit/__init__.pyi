@@ -41,7 +41,6 @@ from .oneshot import SelectionConfig as SelectionConfig
 from .oneshot import evaluate as evaluate
 from .oneshot import random_search as random_search
 from .oneshot import reuse_search as reuse_search
-from .oneshot import scratch_search as scratch_search
 from .oneshot import search as search
 from .oneshot import select as select
 from .oneshot import sweep as sweep

@@ -140,7 +140,7 @@ def test_the_parts_of_a_cuda_graph_add_up(name):
 
 
 def test_the_step_bench_and_the_command_line(space, data, make_table, tmp_path, capsys):
-    (row,) = step.measure([space], data, make_table, batch_sizes=(16,), seconds=0.1, device="cuda")
+    (row,) = step.measure({space: space.name}, data, make_table, batch_sizes=(16,), seconds=0.1, device="cuda")
     assert row.ours.median_ms > 0 and row.our_bytes > 0 and row.floor_ms > 0
     out = tmp_path / "run"
     steps = ("--set", "mixture_steps=2", "--set", "weight_steps=2", "--set", "joint_steps=2")

@@ -11,7 +11,6 @@ deadline they use, on the way and in the end.
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,7 @@ from torch import Tensor
 from labkit import data as image_sets
 from labkit import spaces
 from labkit.benches import record
-from labkit.benches.record import FAST, TABULAR, Bench, Saved, Verdicts, option
-from labkit.benches.tabular import table as tables
+from labkit.benches.record import FAST, Saved, TabularBench, Verdicts, option
 from labkit.benches.tabular.table import TabularBenchmark
 from labkit.data import ImageSet
 from labkit.estimators.costs import Deadline, LatencyCost, TabularCost
@@ -46,31 +44,51 @@ NEARLY_ALL = 0.95  # of the searches choose so: now and then what is faster is b
 
 @dataclass(frozen=True)
 class Row:
-    """What a method found for one deadline, over the seeds."""
+    """What a method found for one deadline, over the seeds.
+
+    Attributes:
+        method: One of `METHODS`.
+        quantile: Of all latencies, where the deadline lies.
+        deadline_ms: The deadline.
+        found: An architecture a seed; "" where none was in time.
+        in_time: Share of the seeds.
+        near_best: Share of the seeds in time and within `NEAR` of the best that is.
+        worst_gap: Error fraction above that best, at most, of those in time.
+        evaluated: Mean number of architectures whose cost a descent under the deadline asked for.
+    """
 
     method: str
-    quantile: float  # of all latencies, where the deadline lies
+    quantile: float
     deadline_ms: float
-    found: tuple[str, ...]  # an architecture a seed; "" where none was in time
-    in_time: float  # share of the seeds
-    near_best: float  # share of the seeds in time and within NEAR of the best that is
-    worst_gap: float  # error fraction, among those in time
-    evaluated: float | None = None  # architectures whose cost a descent under the deadline asked for, on average
+    found: tuple[str, ...]
+    in_time: float
+    near_best: float
+    worst_gap: float
+    evaluated: float | None = None
 
 
 @dataclass(frozen=True)
 class Searched:
-    """What a search on shared weights made of one deadline; all deadlines of a seed are one sweep."""
+    """The result of a search on shared weights for one deadline; all deadlines of a seed are one sweep.
+
+    Attributes:
+        found: The chosen architecture.
+        ms: Its latency by the table.
+        expected: Least and greatest expected latency of the policy after a quarter of the joint steps, as a share of
+            the deadline.
+        error: Error fraction of the chosen architecture on the shared weights.
+        passes: Image passes, its share of the sweep's.
+    """
 
     space: str
     data: str
     seed: int
     deadline_ms: float
     found: str
-    ms: float  # of what was chosen, by the table
-    expected: tuple[float, float]  # least and most the policy took in expectation, of the deadline, after a quarter
-    error: float  # of what was chosen, on the shared weights
-    passes: float  # image passes, its share of the sweep's
+    ms: float
+    expected: tuple[float, float]
+    error: float
+    passes: float
 
     @property
     def used(self) -> float:
@@ -85,16 +103,28 @@ class Searched:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a method found over all deadlines."""
+    """What a method found over all deadlines.
+
+    Attributes:
+        in_time, near_best: Means of the rows.
+        reached: Share of the exact front that it found at least once.
+    """
 
     method: str
     in_time: float
     near_best: float
-    reached: float  # share of the exact front that it found at least once
+    reached: float
 
 
 def quantiles(n: int = 10) -> tuple[float, ...]:
-    """`n` shares evenly spaced, none of them 0 or 1."""
+    """Return evenly spaced shares between 0 and 1, without the ends.
+
+    Args:
+        n: How many.
+
+    Returns:
+        n shares.
+    """
     return tuple((2 * i + 1) / (2 * n) for i in range(n))
 
 
@@ -108,7 +138,22 @@ def measure(
     latency: str | None = None,
     on_row: Callable[[Row], None] | None = None,
 ) -> tuple[Row, ...]:
-    """Every method at every deadline, with every seed."""
+    """Run every method at every deadline with every seed.
+
+    Args:
+        known: The tabular benchmark.
+        at: Quantiles of the latencies where the deadlines lie.
+        seeds: Searches of each method.
+        steps, draws: Of each descent.
+        latency: Name of the latencies; by default the course's.
+        on_row: Called with each new row.
+
+    Returns:
+        A row for each deadline and method.
+
+    Raises:
+        InputError: No seed, or a quantile outside (0, 1).
+    """
     if seeds < 1 or not all(0 < q < 1 for q in at):
         raise InputError(f"a deadline bench needs a seed, and quantiles between 0 and 1; got {seeds}, {list(at)}")
     box = _Box(known, latency, steps, draws)
@@ -140,10 +185,17 @@ def search_under(
     *,
     at: Sequence[float],
 ) -> tuple[Searched, ...]:
-    """One sweep over deadlines on shared weights.
+    """Run one sweep over deadlines on shared weights.
 
     Args:
-        at: where the deadlines lie, as shares of the way from the fastest to the slowest architecture by the table.
+        space: The space.
+        images: The images.
+        table: Of the space.
+        config: Of the sweep.
+        at: Where the deadlines lie, as shares of the way from the fastest to the slowest architecture by the table.
+
+    Returns:
+        One row for each deadline.
     """
     fastest, slowest = table.range_ms()
     deadlines = [fastest + share * (slowest - fastest) for share in at]
@@ -248,7 +300,16 @@ class _Box:
 
 
 def summaries(known: TabularBenchmark, rows: Sequence[Row], latency: str | None = None) -> tuple[Summary, ...]:
-    """Each method over all deadlines, and the share of the exact front that it reached."""
+    """Average each method over all deadlines, with the share of the exact front that it reached.
+
+    Args:
+        known: The tabular benchmark.
+        rows: Rows of `measure`.
+        latency: Name of the latencies; by default the course's.
+
+    Returns:
+        One summary for each method that has rows.
+    """
     front = {str(point.architecture) for point in known.frontier(latency)}
     mean = lambda values: sum(values) / len(values)
     return tuple(
@@ -264,12 +325,26 @@ def summaries(known: TabularBenchmark, rows: Sequence[Row], latency: str | None 
 
 
 def passed(over: Iterable[Summary]) -> bool:
-    """Whether the deadline is kept in 98 % of the searches and costs at most a point in 90 %."""
+    """Return whether the deadline is kept in 98 % of the searches and costs at most a point in 90 %.
+
+    Args:
+        over: The summaries.
+
+    Returns:
+        False without a summary of "deadline".
+    """
     return any(s.method == "deadline" and s.in_time >= 0.98 and s.near_best >= 0.90 for s in over)
 
 
 def uses_of(searched: Sequence[Searched]) -> Verdicts:
-    """What is asked of searches on shared weights, a claim a space and image set."""
+    """Return the claims about searches on shared weights, two for each space and image set.
+
+    Args:
+        searched: The searches.
+
+    Returns:
+        Pairs of a claim and whether it holds.
+    """
     claims = []
     for space, data in dict.fromkeys((row.space, row.data) for row in searched):
         of = [row for row in searched if (row.space, row.data) == (space, data)]
@@ -283,6 +358,15 @@ def uses_of(searched: Sequence[Searched]) -> Verdicts:
 
 
 def to_text(rows: Sequence[Row], over: Iterable[Summary]) -> str:
+    """Describe each deadline, the means of each method, and the cost of a descent.
+
+    Args:
+        rows: Rows of `measure`.
+        over: Their summaries.
+
+    Returns:
+        Lines of text.
+    """
     lines = ["share of the seeds in time, and within a point of the best that is, in %"]
     lines.append(f"{'deadline (quantile)':23}" + "".join(f"{method:>14}" for method in METHODS))
     for deadline_ms in dict.fromkeys(row.deadline_ms for row in rows):
@@ -307,14 +391,13 @@ class _Saved(Saved[Row]):
 
 
 @dataclass(frozen=True)
-class DeadlineBench(Bench[Row | Searched]):
+class DeadlineBench(TabularBench[Row | Searched]):
     """A hard deadline, the hinge and a sweep of weights on the tabular benchmark; searches on shared weights beside."""
 
-    kind, schema, row, resumes = KIND, SCHEMA, Row, True
+    kind, schema, row, saved, resumes = KIND, SCHEMA, Row, _Saved, True
     deadlines: int = option(10, "how many, at even quantiles of the latencies")
     seeds: int = option(50, "searches of each method")
     latency: str | None = option(None, "such as torch-b32; the course's default otherwise")
-    tabular: str = option("five_layer", TABULAR)
     supernets: int = option(0, "sweeps on shared weights, of each space and image set, over as many deadlines")
     spaces: tuple[str, ...] = option(("five_layer",), "spaces of those")
     sets: tuple[str, ...] = option(("glyphs-hard",), "image sets of those, such as folder:PATH")
@@ -325,11 +408,6 @@ class DeadlineBench(Bench[Row | Searched]):
     def __post_init__(self) -> None:
         if self.deadlines < 1 or self.seeds < 0 or self.supernets < 0 or not (self.seeds or self.supernets):
             raise InputError(f"at least one deadline and one seed; got {self.deadlines} and {self.seeds}")
-
-    @cached_property
-    def known(self) -> TabularBenchmark:
-        """The tabular benchmark."""
-        return tables.load(self.tabular)
 
     def request(self) -> dict[str, Any]:
         asked = {"deadlines": self.deadlines, "seeds": self.seeds, "latency": self.latency, "tabular": self.tabular}
@@ -390,17 +468,16 @@ class DeadlineBench(Bench[Row | Searched]):
         lines += map(searched_line, searched)
         return "\n".join([*lines, *(f"{'ok  ' if holds else 'FAIL'} {claim}" for claim, holds in uses_of(searched))])
 
-    @classmethod
-    def saved_type(cls) -> Any:
-        return _Saved
-
-    @classmethod
-    def rows_of(cls, saved: Any) -> tuple[Row | Searched, ...]:
-        return (*saved.rows, *saved.searched)
-
 
 def searched_line(row: Searched) -> str:
-    """One search on shared weights as text."""
+    """Describe one search on shared weights.
+
+    Args:
+        row: The search.
+
+    Returns:
+        One line.
+    """
     return (
         f"{row.space}, {row.data}, seed {row.seed}: {row.deadline_ms:.3f} ms, expected "
         f"{100 * row.expected[0]:.0f} to {100 * row.expected[1]:.0f} % of it, chosen {100 * row.used:.0f} %, "
@@ -415,5 +492,12 @@ def _apart(rows: Iterable[Row | Searched]) -> tuple[tuple[Row, ...], tuple[Searc
 
 
 def load(source: str | Path = "deadlines") -> tuple[Row, ...]:
-    """The rows of a bench that was saved, on the tabular benchmark: a file, or the name of a shipped one."""
+    """Read the rows of a saved bench on the tabular benchmark.
+
+    Args:
+        source: A file, or the name of a shipped result.
+
+    Returns:
+        The rows, without the searches on shared weights.
+    """
     return _apart(record.load(DeadlineBench, source).rows)[0]

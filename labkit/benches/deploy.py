@@ -1,4 +1,4 @@
-"""A searched network in everything that can run it here, at several batch sizes: what a deployment is worth."""
+"""A searched network in everything that can run it on this device, at several batch sizes."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -28,21 +28,43 @@ BATCH_SIZES = (1, 64)
 
 @dataclass(frozen=True)
 class Race:
-    """Every runtime in every precision that it takes, one network, one batch size."""
+    """The times of every runtime in every precision, for one network and one batch size.
+
+    Attributes:
+        space, architecture: The network.
+        batch_size: Images of a call.
+        rows: One for each runtime and precision.
+        floor_ms: Time of its arithmetic at the best rate of the device, `latency.macs_per_ms`.
+    """
 
     space: str
     architecture: str
     batch_size: int
     rows: tuple[RuntimeRow, ...]
-    floor_ms: float | None = None  # of its arithmetic at the device's own best rate, `latency.macs_per_ms`
+    floor_ms: float | None = None
 
     def fastest(self, precision: str) -> RuntimeRow | None:
-        """The fastest compiled runtime of a precision that computes the same; None where there is none."""
+        """Return the fastest compiled runtime of a precision among those that compute the same.
+
+        Args:
+            precision: Such as "fp32" or "int8".
+
+        Returns:
+            Its row; None where there is none.
+        """
         fit = [r for r in self.rows if runtime(r.name).deploys and r.precision == precision and r.computes_the_same]
         return max(fit, key=lambda row: row.speedup or 0.0, default=None)
 
     def row(self, name: str, precision: str) -> RuntimeRow | None:
-        """The timed row of a runtime; None where there is none."""
+        """Return the timed row of a runtime.
+
+        Args:
+            name: Of the runtime.
+            precision: Such as "fp32".
+
+        Returns:
+            The row; None where it was not timed.
+        """
         return next((r for r in self.rows if (r.name, r.precision) == (name, precision) and r.measurement), None)
 
 
@@ -56,9 +78,24 @@ def race(
     engines: str | Path | None = None,
     on_race: Callable[[Race], None] | None = None,
 ) -> tuple[Race, ...]:
-    """Race `network` on `device`: timed in turn on test images, calibrated on training images, parity beside each time.
+    """Time a network in every runtime, in turn on test images, with the parity of each.
 
-    A runtime that is not here, or not for this device, is one row with the reason.
+    A runtime that is not installed, or not for this device, is one row with the reason.
+
+    Args:
+        network: Trained.
+        data: Test images are timed; training images calibrate eight bits.
+        batch_sizes: Images of a call, a race each.
+        device: "cpu" or "cuda".
+        seconds: For each thing timed.
+        engines: A folder that keeps TensorRT engines for the next time.
+        on_race: Called with each new race.
+
+    Returns:
+        One race for each batch size.
+
+    Raises:
+        InputError: A batch size below 1.
     """
     if min(batch_sizes, default=0) < 1:
         raise InputError(f"batches have at least one image; got {list(batch_sizes)}")
@@ -88,6 +125,14 @@ def race(
 
 
 def to_text(races: Sequence[Race]) -> str:
+    """Describe races: the rows, the floor, and the fastest runtime of each precision.
+
+    Args:
+        races: The races.
+
+    Returns:
+        Lines of text.
+    """
     lines = []
     for one in races:
         lines += [f"{one.space} {one.architecture}, batch {one.batch_size}", *(f"  {row}" for row in one.rows)]
@@ -109,7 +154,14 @@ def to_text(races: Sequence[Race]) -> str:
 
 
 def to_json(races: Sequence[Race]) -> list[dict[str, Any]]:
-    """A record a row of each race, so that a file of them has a line a row."""
+    """Return one JSON object for each row of each race, so that a file of them has a line a row.
+
+    Args:
+        races: The races.
+
+    Returns:
+        JSON objects.
+    """
     names = ("space", "architecture", "batch_size", "floor_ms")
     return [{**{name: getattr(one, name) for name in names}, **row.to_json()} for one in races for row in one.rows]
 
@@ -130,7 +182,7 @@ class DeployBench(Bench[Race]):
 
     @abstractmethod
     def network(self) -> tuple[Network, ImageSet]:
-        """The trained network, and its images."""
+        """Return the trained network and its images."""
 
     def device_used(self) -> str:
         return self.device

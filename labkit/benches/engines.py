@@ -1,7 +1,7 @@
 """What TensorRT builds of a searched network in each precision, how long that takes, and what it refuses.
 
-TensorRT-RTX builds on any machine, so this can be shown where no engine can run. It says nothing of speed: the
-milliseconds of an engine, and the layers it is made of after fusion, need its GPU.
+TensorRT-RTX builds on any machine, also where no engine can run. This is no statement about speed: milliseconds, and
+the layers after fusion, need the GPU.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -28,16 +28,27 @@ MODELS = ("fp32", "fp16", *RECIPES)
 
 @dataclass(frozen=True)
 class Build:
-    """One model handed to the builder. Refused, it has a reason and nothing else."""
+    """The result of building one model. A refused one has a reason and nothing else.
+
+    Attributes:
+        space, architecture: The network.
+        model: One of `MODELS`.
+        flavour, version: Of TensorRT.
+        onnx_bytes: Size of what went in.
+        plan_bytes: Size of the engine.
+        layers: Of the network, before fusion.
+        seconds: Of the build.
+        refused: The reason; None where an engine was built.
+    """
 
     space: str
     architecture: str
-    model: str  # one of MODELS
+    model: str
     flavour: str
     version: str | None = None
     onnx_bytes: int | None = None
     plan_bytes: int | None = None
-    layers: int | None = None  # of the network, before fusion
+    layers: int | None = None
     seconds: float | None = None
     refused: str | None = None
 
@@ -54,7 +65,20 @@ class Build:
 def builds(
     network: Network, images: Images, *, models: Sequence[str] = MODELS, flavour: str = "tensorrt-rtx"
 ) -> tuple[Build, ...]:
-    """Build `network` in each of `models`; `images` calibrate those of eight bits."""
+    """Build one network in several precisions.
+
+    Args:
+        network: The network.
+        images: They calibrate the models of eight bits.
+        models: Of `MODELS`.
+        flavour: "tensorrt-rtx" or "tensorrt".
+
+    Returns:
+        One build for each model.
+
+    Raises:
+        InputError: A model that is not known.
+    """
     unknown = [model for model in models if model not in MODELS]
     if unknown:
         raise InputError(f"models are {', '.join(MODELS)}; got {unknown[0]!r}")
@@ -78,7 +102,14 @@ def builds(
 
 
 def as_expected(rows: Iterable[Build]) -> bool:
-    """Everything is built but the model that is quantised for ONNX Runtime, which is refused with the remedy."""
+    """Return whether everything is built except the model that is quantised for ONNX Runtime.
+
+    Args:
+        rows: The builds.
+
+    Returns:
+        True also requires that the refusal names the remedy.
+    """
     return all("s8s8" in (row.refused or "") if row.model == "u8s8" else row.refused is None for row in rows)
 
 
@@ -93,7 +124,7 @@ class EngineBench(Bench[Build]):
         module(self.flavour)
 
     def networks(self) -> Sequence[tuple[Network, Images]]:
-        """What is built, with the images that calibrate it: a random network a space."""
+        """Return the networks with the images that calibrate them: a random network a space."""
         images, draw = glyphs(1_000, 100, 100), torch.Generator().manual_seed(0)
         made = (five_layer(), mobile("tiny"))
         return [(derive(space, space.sample(1, draw)[0]), images.train) for space in made]
@@ -114,11 +145,25 @@ class EngineBench(Bench[Build]):
 
 
 def to_json(rows: Iterable[Build]) -> list[dict[str, Any]]:
-    """The builds as JSON has them."""
+    """Return the builds as JSON has them.
+
+    Args:
+        rows: The builds.
+
+    Returns:
+        JSON objects.
+    """
     return [asdict(row) for row in rows]
 
 
 def load(source: str | Path = "engines") -> tuple[tuple[Build, ...], dict[str, Any]]:
-    """The builds of a bench that was saved, and its provenance: a file, or the name of a shipped one."""
+    """Read the builds of a saved bench, and its provenance.
+
+    Args:
+        source: A file, or the name of a shipped result.
+
+    Returns:
+        The builds and the provenance.
+    """
     saved = record.load(EngineBench, source)
     return saved.rows, saved.made

@@ -46,14 +46,20 @@ FAR = 10.0  # standard errors: what a negative control has to be off by
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """An expected cost whose exact gradient can be enumerated."""
+    """An expected cost whose exact gradient can be enumerated.
+
+    Attributes:
+        control: Differentiable; the cost itself where that is.
+        multilinear: A control whose mean is in closed form, where there is one.
+        spread: Standard deviation of the logits at which the gradient is taken.
+    """
 
     name: str
     space: SearchSpace
     cost: Cost
-    control: Cost  # differentiable; the cost itself where that is
-    multilinear: Cost | None = None  # a control whose mean is in closed form, where there is one
-    spread: float = 0.5  # standard deviation of the logits at which the gradient is taken
+    control: Cost
+    multilinear: Cost | None = None
+    spread: float = 0.5
 
     def dist(self, softening: float = 0.0) -> ArchDistribution:
         """Where the gradient is taken: float64, the same random logits every time."""
@@ -158,16 +164,25 @@ def table_problems(known: tabular.TabularBenchmark, latency_weight: float = 0.5)
 
 @dataclass(frozen=True)
 class Entry:
-    """An estimator of the bench, and what is known of it beforehand."""
+    """An estimator of the bench, and what is known of it beforehand.
+
+    Attributes:
+        make: Temperature -> a fresh estimator.
+        tempered: Whether the temperature matters.
+        relaxes: Whether it runs every candidate, forward and backward.
+        evaluates: Whether it runs the one-hot architecture as well.
+        multilinear: Whether its control must be multilinear.
+        own_control: Whether the cost must be its own control, so differentiable.
+    """
 
     name: str
-    make: Callable[[float], Estimator]  # temperature -> a fresh estimator
+    make: Callable[[float], Estimator]
     unbiased: bool
-    tempered: bool = True  # whether the temperature matters
-    relaxes: bool = True  # whether it runs every candidate, forward and backward
-    evaluates: bool = True  # whether it runs the one-hot architecture as well
-    multilinear: bool = False  # whether its control must be multilinear
-    own_control: bool = False  # whether the cost must be its own control, so differentiable
+    tempered: bool = True
+    relaxes: bool = True
+    evaluates: bool = True
+    multilinear: bool = False
+    own_control: bool = False
 
     def fits(self, problem: Problem) -> bool:
         """Whether `problem` has the control that this estimator needs."""
@@ -216,22 +231,34 @@ def skipping(control: Cost, below: float = 0.05) -> Cost:
 
 @dataclass(frozen=True)
 class Row:
-    """What one estimator did on one problem."""
+    """What one estimator did on one problem.
+
+    Attributes:
+        unbiased: By its derivation.
+        bias: |mean - exact| / |exact|.
+        noise: What that would be, on average, by chance alone.
+        worst_z: Largest deviation of a logit from the exact gradient, in standard errors.
+        z: (S, K), each logit's.
+        variance: Trace of the covariance of a single draw's estimate.
+        passes: Forward passes of one architecture that a draw costs; a backward is two.
+        seconds_per_draw: Here, in calls of DRAWS.
+        scale: Of the control, where it was fitted.
+    """
 
     problem: str
     estimator: str
-    unbiased: bool  # by its derivation
+    unbiased: bool
     temperature: float | None
     softening: float
     samples: int
-    bias: float  # |mean - exact| / |exact|
-    noise: float  # what that would be, on average, by chance alone
-    worst_z: float  # largest deviation of a logit from the exact gradient, in standard errors
-    z: tuple[tuple[float, ...], ...]  # (S, K), each logit's
-    variance: float  # trace of the covariance of a single draw's estimate
-    passes: float  # forward passes of one architecture that a draw costs; a backward is two
-    seconds_per_draw: float  # here, in calls of DRAWS
-    scale: float | None = None  # of the control, where it was fitted
+    bias: float
+    noise: float
+    worst_z: float
+    z: tuple[tuple[float, ...], ...]
+    variance: float
+    passes: float
+    seconds_per_draw: float
+    scale: float | None = None
 
     @property
     def variance_seconds(self) -> float:
@@ -447,14 +474,8 @@ class EstimatorBench(Bench[Row]):
         return size_of(self.over, self.temperatures, self.softenings)
 
     def run(self, done: Sequence[Row], on_row: Callable[[Row], None]) -> Sequence[Row]:
-        rows = bench(
-            self.over,
-            temperatures=self.temperatures,
-            softenings=self.softenings,
-            samples=self.samples,
-            done=done,
-            on_row=on_row,
-        )
+        grid: dict[str, Any] = {"temperatures": self.temperatures, "softenings": self.softenings}
+        rows = bench(self.over, samples=self.samples, done=done, on_row=on_row, **grid)
         return rows if self.problems else (*rows, skipped_row(10 * self.samples))
 
     def verdicts(self, rows: Sequence[Row]) -> Verdicts:

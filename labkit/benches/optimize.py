@@ -32,11 +32,15 @@ KIND, SCHEMA = "optimize bench", 1
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """A black box that is known everywhere."""
+    """A black box that is known everywhere.
+
+    Attributes:
+        costs: (A, 2) error and milliseconds, in the order in which the space is iterated.
+    """
 
     name: str
     space: Choices
-    costs: Array  # (A, 2) error and milliseconds, in the order in which the space is iterated
+    costs: Array
     worst: tuple[float, float]
 
     def __call__(self, architecture: Architecture) -> tuple[float, float]:
@@ -55,12 +59,16 @@ class Table:
 
 @dataclass(frozen=True)
 class Row:
-    """What a method found on a table, a number a seed."""
+    """What a method found on a table, a number a seed.
+
+    Attributes:
+        shares: Of the exact hypervolume.
+    """
 
     table: str
     method: str
     calls: int
-    shares: tuple[float, ...]  # of the exact hypervolume
+    shares: tuple[float, ...]
 
     @property
     def median(self) -> float:
@@ -70,13 +78,17 @@ class Row:
 
 @dataclass(frozen=True)
 class DeadlineRow:
-    """What a method found on a table within the median latency, a number a seed."""
+    """What a method found on a table within the median latency, a number a seed.
+
+    Attributes:
+        regrets: Error fraction above the best in time; None where nothing in time was found.
+    """
 
     table: str
     method: str
     calls: int
     deadline_ms: float
-    regrets: tuple[float | None, ...]  # error fraction above the best in time; None where nothing in time was found
+    regrets: tuple[float | None, ...]
 
     @property
     def mean(self) -> float:
@@ -87,11 +99,16 @@ class DeadlineRow:
 
 @dataclass(frozen=True)
 class Bar:
-    """What the default method has to reach after so many calls, as medians over seeds."""
+    """What the default method has to reach after so many calls, as medians over seeds.
+
+    Attributes:
+        each: Share of the exact hypervolume on every table.
+        mean: And in the mean of the tables.
+    """
 
     calls: int
-    each: float  # share of the exact hypervolume on every table
-    mean: float  # and in the mean of the tables
+    each: float
+    mean: float
 
 
 BARS = (Bar(50, 0.83, 0.90), Bar(100, 0.89, 0.95), Bar(200, 0.95, 0.975))
@@ -314,7 +331,7 @@ class _Saved(Saved[Row]):
 class OptimizeBench(Bench[Row | DeadlineRow]):
     """Black-box search and its baselines on tables whose front is known."""
 
-    kind, schema, row, resumes, growing = KIND, SCHEMA, Row, True, "tables"
+    kind, schema, row, saved, resumes, growing = KIND, SCHEMA, Row, _Saved, True, "tables"
     seeds: int = option(50, "runs of each method on each table")
     methods: tuple[str, ...] = option(OWN, "also nsga2, tpe (Optuna)")
     deadline_methods: tuple[str, ...] = option((), "those that are asked for a deadline as well, all by default")
@@ -361,14 +378,6 @@ class OptimizeBench(Bench[Row | DeadlineRow]):
     def text(self, rows: Sequence[Row | DeadlineRow]) -> str:
         return to_text(*_apart(rows), self.verdicts(rows))
 
-    @classmethod
-    def saved_type(cls) -> Any:
-        return _Saved
-
-    @classmethod
-    def rows_of(cls, saved: Any) -> tuple[Row | DeadlineRow, ...]:
-        return (*saved.rows, *saved.within)
-
 
 def _apart(rows: Iterable[Row | DeadlineRow]) -> tuple[tuple[Row, ...], tuple[DeadlineRow, ...]]:
     rows = tuple(rows)
@@ -378,4 +387,4 @@ def _apart(rows: Iterable[Row | DeadlineRow]) -> tuple[tuple[Row, ...], tuple[De
 
 def load(source: str | Path = "optimize") -> tuple[tuple[Row, ...], tuple[DeadlineRow, ...]]:
     """The rows of a bench that was saved, and those within a deadline."""
-    return _apart(OptimizeBench.rows_of(record.load(OptimizeBench, source)))
+    return _apart(record.load(OptimizeBench, source).every)

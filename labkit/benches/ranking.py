@@ -67,23 +67,32 @@ class Band:
 
 @dataclass(frozen=True)
 class Trained:
-    """One network after one training in full."""
+    """One network after one training in full.
+
+    Attributes:
+        ms: By the table.
+        cpu_seconds: Of this process: a machine that is shared, or a process that is stopped, does not count.
+    """
 
     ops: str
     seed: int
-    ms: float  # by the table
+    ms: float
     valid_error: float
     test_error: float
-    cpu_seconds: float  # of this process: a machine that is shared, or a process that is stopped, does not count
+    cpu_seconds: float
 
 
 @dataclass(frozen=True)
 class Score:
-    """What one judge made of all networks: a number each, the smaller the better."""
+    """What one judge made of all networks: a number each, the smaller the better.
+
+    Attributes:
+        values: A.
+    """
 
     way: str
     seed: int
-    values: tuple[float, ...]  # A
+    values: tuple[float, ...]
     cpu_seconds: float
 
 

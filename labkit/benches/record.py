@@ -1,4 +1,4 @@
-"""The protocol of all benches: a request, rows that are saved as they come, verdicts, text and the file."""
+"""The protocol of all benches: a request, rows that are saved as they are made, verdicts, text and the file."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+from labkit.benches.tabular import table as tables
+from labkit.benches.tabular.table import TabularBenchmark
+from labkit.latency.table import LatencyTable
+from labkit.spaces import SearchSpace, registry
 from labkit.system import storage
-from labkit.system.errors import InputError
+from labkit.system.errors import InputError, damaged
 
 R = TypeVar("R")
 Verdicts = tuple[tuple[str, bool], ...]  # a claim in words, and whether it holds
@@ -20,40 +25,71 @@ FAST = "the shortened recipe of a live demonstration"
 
 @dataclass(frozen=True)
 class Saved(Generic[R]):
-    """What is read from the file of a bench."""
+    """What is read from the file of a bench.
 
-    made: dict[str, Any]  # provenance: command, device, versions, date; "earlier" where several runs made the rows
+    Attributes:
+        made: Provenance: command, device, versions, date; "earlier" where several runs made the rows.
+        rows: The rows of the bench.
+        asked: What a later run must repeat to resume; None where the bench does not resume.
+    """
+
+    made: dict[str, Any]
     rows: tuple[R, ...]
-    asked: dict[str, Any] | None = None  # what a later run must repeat to resume
+    asked: dict[str, Any] | None = None
+
+    @property
+    def every(self) -> tuple[Any, ...]:
+        """All rows, of every kind that the bench has."""
+        names = [one.name for one in fields(self) if one.name not in ("made", "asked")]
+        return tuple(row for name in names for row in getattr(self, name))
 
 
 @dataclass(frozen=True)
 class Outcome(Generic[R]):
-    """What a run of a bench ended with."""
+    """The result of a run of a bench.
+
+    Attributes:
+        rows: All rows, those of an earlier run included.
+        value: What the file holds, as JSON has it.
+        text: Rows and verdicts for people.
+        passed: Whether every verdict holds.
+    """
 
     rows: tuple[R, ...]
-    value: dict[str, Any]  # as JSON has it
+    value: dict[str, Any]
     text: str
     passed: bool
 
 
 def option(default: Any, says: str, **more: Any) -> Any:
-    """A field of a bench that is an option of its command.
+    """Declare a field of a bench as an option of its command.
 
     Args:
         default: Its value where it is not given; a tuple is typed with commas between.
         says: The help text.
-        more: "metavar", "several" for an option of several words, "separator" in place of the comma.
+        more: "metavar", "positional", "several" for an option of several words, "separator" in place of the comma.
+
+    Returns:
+        A dataclass field.
     """
     return field(default=default, metadata={"says": says, **more})
 
 
 class Bench(ABC, Generic[R]):
-    """A bench with its request. A subclass is a frozen dataclass whose fields are the options of its command."""
+    """A bench with its request. A subclass is a frozen dataclass whose fields are the options of its command.
+
+    Attributes:
+        kind, schema: Of the file.
+        row: Type of a row, a frozen dataclass.
+        saved: Type that the file is read as; by default a `Saved` of `row`.
+        resumes: Whether a later run with the same request keeps the rows of an earlier one.
+        growing: Name of a mapping in the request that may have grown before a run resumes.
+    """
 
     kind: ClassVar[str]
     schema: ClassVar[int]
     row: ClassVar[Any]
+    saved: ClassVar[Any] = None  # the type that the file is read as; by default a `Saved` of `row`
     resumes: ClassVar[bool] = False  # whether a later run with the same request keeps the rows that are there
     growing: ClassVar[str | None] = None  # a mapping in the request that may have grown before a run resumes
 
@@ -71,64 +107,142 @@ class Bench(ABC, Generic[R]):
 
     @abstractmethod
     def text(self, rows: Sequence[R]) -> str:
-        """The rows and the verdicts for people."""
+        """Return rows and verdicts for people.
+
+        Args:
+            rows: All rows of the bench, or those so far.
+
+        Returns:
+            Lines of text.
+        """
 
     def verdicts(self, rows: Sequence[R]) -> Verdicts:
-        """The claims, and whether they hold of `rows`; () where the bench claims nothing."""
+        """Return what the bench claims; by default nothing.
+
+        Args:
+            rows: All rows of the bench.
+
+        Returns:
+            Pairs of a claim and whether it holds.
+        """
         return ()
 
     def request(self) -> dict[str, Any] | None:
-        """What a later run must repeat to resume, as JSON has it; None where a bench does not resume."""
+        """Return what a later run must repeat to resume, as JSON has it; None where a bench does not resume."""
         return None
 
     def device_used(self) -> str:
-        """The kind of device that is measured."""
+        """Return the kind of device that is measured, "cpu" or "cuda"."""
         return "cpu"
 
     def about(self) -> dict[str, Any]:
-        """What else the provenance says: the images, the accuracy of the network."""
+        """Return what else the provenance contains: the images, the accuracy of the network."""
         return {}
 
     def total(self) -> int | None:
-        """How many rows there will be, for a progress bar; None to print each row instead."""
+        """Return the number of rows for a progress bar; None to print each row instead."""
         return None
 
     def line(self, row: R) -> str:
-        """One row as a line of text, printed while the bench runs."""
+        """Return one row as a line of text, printed while the bench runs.
+
+        Args:
+            row: The new row.
+
+        Returns:
+            One line.
+        """
         return self.text([row]).splitlines()[-1]
 
     def derived(self, rows: Sequence[R]) -> dict[str, Any]:
-        """Keys of the file that follow from the rows."""
+        """Return keys of the file that follow from the rows; they are not read back.
+
+        Args:
+            rows: All rows of the bench.
+
+        Returns:
+            JSON values by key.
+        """
         return {}
 
     def to_json(self, rows: Sequence[R]) -> dict[str, Any]:
-        """The rows as JSON has them, under "rows"."""
+        """Return the rows as JSON has them.
+
+        Args:
+            rows: All rows, or those so far.
+
+        Returns:
+            The rows under "rows"; a second kind of rows under its own key.
+        """
         return {"rows": [asdict(row) for row in rows]}  # type: ignore[call-overload]
 
-    @classmethod
-    def saved_type(cls) -> Any:
-        """The type that the file is read as, a `Saved`."""
-        return Saved[cls.row]  # type: ignore[name-defined]
 
-    @classmethod
-    def rows_of(cls, saved: Any) -> tuple[R, ...]:
-        """All rows of a file that was read."""
-        return saved.rows
+@dataclass(frozen=True)
+class TabularBench(Bench[R]):
+    """A bench that evaluates by a tabular benchmark; its field `tabular` is the benchmark's folder or shipped name."""
+
+    tabular: str = option("five_layer", TABULAR)
+
+    @cached_property
+    def known(self) -> TabularBenchmark:
+        """The tabular benchmark."""
+        return tables.load(self.tabular)
 
 
 def load(bench: type[Bench[R]], path: str | Path) -> Saved[R]:
-    """The record that a bench wrote.
+    """Read the record that a bench wrote.
 
     Args:
         bench: The class of the bench.
         path: A file, or the name of a shipped result.
+
+    Returns:
+        Rows, provenance and request.
 
     Raises:
         InputError: There is no such file, or it is damaged: one line with the file and the place in it.
     """
     path = storage.result_file(path)
     value = storage.read_json(path, bench.kind, bench.schema)
-    return storage.as_record(value, bench.saved_type(), f"{path} is a damaged {bench.kind}")
+    wanted = bench.saved or Saved[bench.row]  # type: ignore[name-defined]
+    return storage.as_record(value, wanted, f"{path} is a damaged {bench.kind}")
+
+
+class WithTable(Protocol):
+    """A record of something that was computed for one space and one latency table."""
+
+    kind: ClassVar[str]
+    schema: ClassVar[int]
+
+    @property
+    def space(self) -> dict[str, Any]:
+        """The record of the space (`spaces.registry.record`)."""
+
+    @property
+    def table(self) -> dict[str, Any]:
+        """The latency table as JSON."""
+
+
+W = TypeVar("W", bound=WithTable)
+
+
+def read_with_table(path: str | Path, record: type[W]) -> tuple[W, SearchSpace, LatencyTable]:
+    """Read a record together with its space and its latency table.
+
+    Args:
+        path: A file, or the name of a shipped result.
+        record: The type of the record.
+
+    Returns:
+        The record, the space and the table, whose card says that it is recorded.
+
+    Raises:
+        InputError: There is no such file, it is damaged, or its space is another one now.
+    """
+    path = storage.result_file(path)
+    saved = storage.read_record(path, record)
+    with damaged(path, "make it again, or bring that file back"):
+        return saved, registry.from_record(saved.space), LatencyTable.from_json(saved.table)
 
 
 def record(
@@ -164,7 +278,7 @@ def record(
     if out is not None and bench.resumes and Path(out).exists():
         saved = load(type(bench), out)
         _check_same(out, saved.asked, asked, bench.growing)
-        done = bench.rows_of(saved)
+        done = saved.every
         head["made"] = in_sittings(saved.made, len(saved.rows), head["made"])
     on_start(len(done))
     rows = list(done)
@@ -218,5 +332,12 @@ def in_sittings(before: dict[str, Any], rows: int, made: dict[str, Any]) -> dict
 
 
 def options(bench: type[Bench[Any]]) -> Iterable[Any]:
-    """The fields of a bench that are options, in their order."""
+    """Return the fields of a bench that are options, in their order.
+
+    Args:
+        bench: The class of the bench.
+
+    Returns:
+        Dataclass fields whose metadata has "says".
+    """
     return (one for one in fields(bench) if "says" in one.metadata)  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ batch), a step of the logits and a step of the weights.
 import copy
 import itertools
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial, reduce
 from pathlib import Path
@@ -135,19 +135,27 @@ class OurStep:
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison under one set of conditions."""
+    """One comparison under one set of conditions.
+
+    Attributes:
+        origin: The space that it is cut from, by `fewer` or `shorter`; itself where it is whole.
+        candidates: Of a slot, at most.
+        obvious: Of a step, in ms.
+        obvious_bytes: Allocated at most at one time during a step, beyond what was there before.
+        floor_ms: The convolutions' arithmetic alone, at the rate of the machine's own best convolution.
+    """
 
     space: str
-    origin: str  # the space that it is cut from, by `fewer` or `shorter`; itself where it is whole
-    candidates: int  # of a slot, at most
+    origin: str
+    candidates: int
     slots: int
     batch_size: int
     threads: int
-    obvious: Timing  # of a step, in ms
+    obvious: Timing
     ours: Timing
-    obvious_bytes: int  # allocated at most at one time during a step, beyond what was there before
+    obvious_bytes: int
     our_bytes: int
-    floor_ms: float  # the convolutions' arithmetic alone, at the rate of the machine's own best convolution
+    floor_ms: float
 
     @property
     def speedup(self) -> float:
@@ -164,35 +172,63 @@ class Row:
         return self.ours.best_ms / self.floor_ms
 
 
+def cuts(
+    over: Sequence[SearchSpace], candidates: Sequence[int] = (), layers: Sequence[int] = ()
+) -> dict[SearchSpace, str]:
+    """The spaces, then the last one with fewer candidates and with fewer layers.
+
+    Args:
+        over: The whole spaces.
+        candidates: Of a slot at most, a cut each (`fewer`).
+        layers: With a choice, a cut each (`shorter`).
+
+    Returns:
+        Each space, and the name of the one that it is cut from: its own where it is whole.
+
+    Raises:
+        InputError: `over` is empty, or a cut is larger than the space.
+    """
+    if not over:
+        raise InputError("a step is one of a search in some space: name at least one")
+    last = over[-1]
+    cut = [*(fewer(last, n) for n in candidates), *(shorter(last, n) for n in layers)]
+    return {space: space.name for space in over} | dict.fromkeys(cut, last.name)
+
+
 def measure(
-    over: Sequence[SearchSpace],
+    over: Mapping[SearchSpace, str],
     data: ImageSet,
     table_of: Callable[[SearchSpace], LatencyTable],
     *,
     batch_sizes: Sequence[int] = (64,),
-    candidates: Sequence[int] = (),
-    layers: Sequence[int] = (),
     seconds: float = 10.0,
     device: str | torch.device = "cpu",
-    on_row: Callable[[Row], None] | None = None,
+    on_row: Callable[[Row], None] = lambda row: None,
 ) -> list[Row]:
-    """Both steps in turn, for every space and batch size; also for the last space cut to `candidates` and to `layers`.
+    """Time both steps in turn, for every space and batch size.
 
-    PyTorch hands freed memory back to the system, and ours keeps it (`memory.keep_freed`). That cannot be undone inside
-    a process, so the obvious step has it too: what it is worth is not part of the ratio.
+    PyTorch returns freed memory to the system, and our step keeps it (`malloc.keep_freed`). That cannot be undone
+    inside a process, so the obvious step keeps it too: the ratio does not contain what this saves.
+
+    Args:
+        over: Spaces and their origins, see `cuts`; chains, as the obvious step is written for a chain.
+        data: Images for the batches.
+        table_of: Returns the latency table of a space.
+        batch_sizes: Images of a step, at least 2.
+        seconds: For each step timed.
+        device: "cpu" or "cuda".
+        on_row: Called with each new row.
+
+    Raises:
+        InputError: A batch is too small, or a space consists of cells.
     """
     if not batch_sizes or min(batch_sizes) < 2:
         raise InputError(f"a step needs batches of at least 2 images; got {list(batch_sizes)}")
-    if not over:
-        raise InputError("a step is one of a search in some space: name at least one")
     if cells := [space.name for space in over if not space.is_chain]:
         raise InputError(f"the step written the obvious way is that of a chain; got {', '.join(cells)}")
-    last = over[-1]
-    cut = [fewer(last, n) for n in candidates] + [shorter(last, n) for n in layers]
-    origins = {space: space.name for space in over} | dict.fromkeys(cut, last.name)
     malloc.keep_freed()
     data, rate, rows = data.to(device), macs_per_ms(device), []
-    for space, batch_size in itertools.product(origins, batch_sizes):
+    for space, batch_size in itertools.product(over, batch_sizes):
         config, supernet = SearchConfig(batch_size=batch_size, latency_weight=0.0), Supernet(space).to(device)
         steps = [make(supernet, data, config, table_of(space)) for make in (ObviousStep, OurStep)]
         recorded = torch.device(device).type == "cuda"
@@ -203,7 +239,7 @@ def measure(
         rows.append(
             Row(
                 space=space.name,
-                origin=origins[space],
+                origin=over[space],
                 candidates=space.mask.shape[1],
                 slots=len(space.slots),
                 batch_size=batch_size,
@@ -215,8 +251,7 @@ def measure(
                 floor_ms=batch_size * step_macs(supernet) / rate,
             )
         )
-        if on_row is not None:
-            on_row(rows[-1])
+        on_row(rows[-1])
     return rows
 
 
@@ -263,11 +298,16 @@ def peak_bytes(call: Callable[[], object], device: str | torch.device = "cpu") -
 
 @dataclass(frozen=True)
 class Growth:
-    """How our step's time grows along one axis, all else the same."""
+    """How our step's time grows along one axis, all else the same.
+
+    Attributes:
+        along: A key of AXES.
+        at: Rising.
+    """
 
     origin: str
-    along: str  # a key of AXES
-    at: tuple[int, ...]  # rising
+    along: str
+    at: tuple[int, ...]
     ms: tuple[float, ...]
     to_the_floor: tuple[float, ...]
 
@@ -357,17 +397,9 @@ class StepBench(Bench[Row]):
         chosen = [spaces.by_name(name) for name in self.spaces]
         many = max(1_000, 2 * max(self.batch_sizes))
         with threads(self.threads):
-            return measure(
-                chosen,
-                glyphs(many, many, 10, seed=0),
-                _quick_table,
-                batch_sizes=self.batch_sizes,
-                candidates=self.candidates,
-                layers=self.layers,
-                seconds=self.seconds,
-                device=self.device,
-                on_row=on_row,
-            )
+            over, images = cuts(chosen, self.candidates, self.layers), glyphs(many, many, 10, seed=0)
+            how: dict[str, Any] = {"batch_sizes": self.batch_sizes, "seconds": self.seconds, "device": self.device}
+            return measure(over, images, _quick_table, on_row=on_row, **how)
 
     def derived(self, rows: Sequence[Row]) -> dict[str, Any]:
         return {"growth": [asdict(one) | {"power": round(one.power, 3)} for one in growth(rows)]}

@@ -1,4 +1,4 @@
-"""A sweep of latency weights beside everything that was evaluated on one set of shared weights."""
+"""A sweep of latency weights, compared with everything that was evaluated on one set of shared weights."""
 
 import itertools
 import time
@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from labkit.benches.record import read_with_table
 from labkit.data import ImageSet
 from labkit.latency.table import LatencyTable
 from labkit.networks.supernet import Supernet
@@ -23,18 +24,27 @@ from labkit.system.errors import damaged
 
 @dataclass(frozen=True)
 class Study:
-    """A sweep of latency weights beside everything that was judged on one set of shared weights.
+    """A sweep of latency weights, compared with everything that was evaluated on one set of shared weights.
 
     All errors are of the same supernet, trained on uniform samples, so they compare with each other.
+
+    Attributes:
+        points: The whole space where it is small enough, else random architectures.
+        picks: Latency weight (error fraction per ms) and the point that UNAS chose.
+        random: Latency weight and the point that random search chose at equal cost.
+        space: The space.
+        table: Source of all latencies.
+        data: The card of the images.
+        made: Config, versions, date, seconds, image passes, command.
     """
 
-    points: tuple[Point, ...]  # the whole space where it is small enough, else random architectures
-    picks: tuple[tuple[float, Point], ...]  # latency weight (error fraction per ms), what UNAS chose
-    random: tuple[tuple[float, Point], ...]  # the same for random search at equal cost
+    points: tuple[Point, ...]
+    picks: tuple[tuple[float, Point], ...]
+    random: tuple[tuple[float, Point], ...]
     space: SearchSpace
     table: LatencyTable
     data: dict[str, Any]
-    made: dict[str, Any]  # config, versions, date, seconds, passes, command
+    made: dict[str, Any]
 
     @property
     def frontier(self) -> Frontier:
@@ -52,7 +62,20 @@ def study(
     command: str = "",
     progress: bool = False,
 ) -> Study:
-    """One sweep of the weights, random search at the same cost, and both judged on the latter's shared weights."""
+    """Run one sweep and random search at the same cost, and evaluate both on the shared weights of the latter.
+
+    Args:
+        supernet: Untrained; it is copied.
+        data: The images.
+        table: Of the supernet's space.
+        latency_weights: Error fraction per millisecond.
+        config: Of the sweep and of the random search.
+        command: What was typed, for the provenance.
+        progress: Show progress bars.
+
+    Returns:
+        The study.
+    """
     started = time.perf_counter()
     found = sweep(supernet, data, table, latency_weights, config, progress=progress)
     spent = sum(result.passes for result in found)
@@ -118,16 +141,10 @@ def save_study(study: Study, path: str | Path) -> Path:
     Returns:
         `path`.
     """
-    saved = _Saved(
-        space=registry.record(study.space),
-        data=study.data,
-        made=study.made,
-        picks=tuple(itertools.starmap(_Pick.of, study.picks)),
-        random=tuple(itertools.starmap(_Pick.of, study.random)),
-        points=tuple((str(p.architecture), p.error) for p in study.points),
-        table=study.table.to_json(),
-    )
-    return storage.write_record(path, saved)
+    picks, random = (tuple(itertools.starmap(_Pick.of, chosen)) for chosen in (study.picks, study.random))
+    points = tuple((str(p.architecture), p.error) for p in study.points)
+    space, table = registry.record(study.space), study.table.to_json()
+    return storage.write_record(path, _Saved(space, study.data, study.made, picks, random, points, table))
 
 
 def load_study(path: str | Path) -> Study:
@@ -136,21 +153,22 @@ def load_study(path: str | Path) -> Study:
     Args:
         path: A file, or the name of a shipped result.
 
+    Returns:
+        The study; latencies are those of its table.
+
     Raises:
         InputError: There is no such file, it is damaged, or its space is another one now.
     """
-    path = storage.result_file(path)
-    saved = storage.read_record(path, _Saved)
+    saved, space, table = read_with_table(path, _Saved)
+
+    def point(ops: str, error: float) -> Point:
+        architecture = space.architecture(ops)
+        return Point(architecture, error, table.table_ms(architecture))
+
     with damaged(path, "make the study again"):
-        space, table = registry.from_record(saved.space), LatencyTable.from_json(saved.table)
-
-        def point(ops: str, error: float) -> Point:
-            architecture = space.architecture(ops)
-            return Point(architecture, error, table.table_ms(architecture))
-
         picks, random = (
             tuple((pick.latency_weight, point(pick.ops, pick.error)) for pick in chosen)
             for chosen in (saved.picks, saved.random)
         )
         points = tuple(itertools.starmap(point, saved.points))
-        return Study(points, picks, random, space, table, saved.data, saved.made)
+    return Study(points, picks, random, space, table, saved.data, saved.made)

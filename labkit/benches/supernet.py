@@ -1,12 +1,11 @@
-"""How well do shared weights rank? Supernets trained and judged in several ways, held against the tabular benchmark.
+"""How well do shared weights rank? Supernets are trained and evaluated, and compared with the tabular benchmark.
 
-In shapes: A architectures in the order in which the space is iterated.
+Shapes: A architectures in the order in which the space is iterated.
 """
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -15,8 +14,7 @@ import torch
 
 from labkit import data
 from labkit.benches import record
-from labkit.benches.record import FAST, TABULAR, Bench, option
-from labkit.benches.tabular import table as tables
+from labkit.benches.record import FAST, TabularBench, option
 from labkit.benches.tabular.report import top_quarter
 from labkit.benches.tabular.table import TabularBenchmark
 from labkit.data import ImageSet
@@ -35,17 +33,37 @@ KIND, SCHEMA = "supernet bench", 1
 
 @dataclass(frozen=True)
 class Scan:
-    """Every architecture's validation error on one set of shared weights."""
+    """The validation error of every architecture on one set of shared weights.
 
-    sample: str  # what the weights were trained on, see searching.train_shared
-    statistics: str  # of batch norm while judging, see judging.shared_errors
+    Attributes:
+        sample: What the weights were trained on, see `SearchConfig.learns_on`.
+        statistics: Of batch norm during evaluation, see `evaluation.shared_errors`.
+        seed: Of the training.
+        errors: A fractions.
+        weights: "last", or "averaged" over the last steps.
+        passes: Image passes of the training; None where they were not recorded.
+    """
+
+    sample: str
+    statistics: str
     seed: int
-    errors: tuple[float, ...]  # A
-    weights: str = "last"  # or "averaged" over the last steps
-    passes: float | None = None  # image passes of the training; None where they were not recorded
+    errors: tuple[float, ...]
+    weights: str = "last"
+    passes: float | None = None
 
     def agreement(self, known: TabularBenchmark, *, top: bool = False) -> Agreement:
-        """Kendall's tau between this order and the true one, of all or inside the tabular benchmark's top quarter."""
+        """Return Kendall's tau between this order and that of the tabular benchmark.
+
+        Args:
+            known: The tabular benchmark.
+            top: Of its best quarter alone.
+
+        Returns:
+            Tau with its interval.
+
+        Raises:
+            InputError: The benchmark has another number of architectures.
+        """
         if len(self.errors) != known.space.size:
             raise InputError(
                 f"the scan has {len(self.errors)} errors, the tabular benchmark {known.space.size} architectures"
@@ -54,7 +72,14 @@ class Scan:
         return agreement(torch.tensor(self.errors)[rows].tolist(), known.error[rows].tolist())
 
     def regret(self, known: TabularBenchmark) -> float:
-        """True error of what the scan thinks best, above the least there is."""
+        """Return how much more the best of the scan errs than the best there is, as a fraction.
+
+        Args:
+            known: The tabular benchmark.
+
+        Returns:
+            A difference of test errors, 0 or more.
+        """
         return (known.error[int(torch.tensor(self.errors).argmin())] - known.error.min()).item()
 
 
@@ -70,15 +95,25 @@ def measure(
     done: Iterable[Scan] = (),
     on_scan: Callable[[Scan], None] | None = None,
 ) -> tuple[Scan, ...]:
-    """Train a supernet a seed and way, and scan the whole space on it with each kind of statistics.
+    """Train a supernet for each seed and way, and evaluate the whole space on it with each kind of statistics.
 
     Args:
-        data: the images that the tabular benchmark was made of.
-        config: mixture steps, then weight and joint steps on samples: as many as a search has. Where it averages
-            weights, both those and the last ones are scanned.
-        samples: ways to train, see `SearchConfig.learns_on`; "relaxed*3" for three times as many steps on samples.
-        equal_cost: each has as many steps on samples as cost what those on relaxed ones do.
-        done: scans of an earlier call with the same arguments, which are kept and not made again.
+        known: The tabular benchmark.
+        data: The images that it was made of.
+        config: Mixture steps, then weight and joint steps on samples, as many as a search has. Where it averages
+            weights, both the averaged and the last ones are evaluated.
+        seeds: Supernets of each way.
+        samples: Ways to train, see `SearchConfig.learns_on`; "relaxed*3" for three times as many steps on samples.
+        statistics: Of batch norm during evaluation.
+        equal_cost: Give each way as many steps on samples as cost what those on relaxed ones do.
+        done: Scans of an earlier run, which are kept.
+        on_scan: Called with each new scan.
+
+    Returns:
+        All scans.
+
+    Raises:
+        InputError: An argument is not what is described here, or the images are others.
     """
     if seeds < 1 or not samples or not statistics:
         raise InputError(f"a supernet bench needs a seed, a way to train and one to judge; got {seeds}")
@@ -125,7 +160,15 @@ def weights_alone(
 
 
 def to_text(known: TabularBenchmark, scans: Iterable[Scan]) -> str:
-    """Agreement with the tabular benchmark, a line a scan, and the means of the seeds."""
+    """Describe the agreement with the tabular benchmark, a line a scan, and the means of the seeds.
+
+    Args:
+        known: The tabular benchmark.
+        scans: Of its space.
+
+    Returns:
+        Lines of text.
+    """
     scans = tuple(scans)
     head = f"{'weights trained on':20} {'weights':9} {'batch norm':13} seed   {f'tau, all {known.space.size}':22}"
     lines = [f"{head} tau, top quarter"]
@@ -155,7 +198,7 @@ def _means(known: TabularBenchmark, scans: Iterable[Scan]) -> list[str]:
 
 
 @dataclass(frozen=True)
-class SupernetBench(Bench[Scan]):
+class SupernetBench(TabularBench[Scan]):
     """The ranking of shared weights, compared with the tabular benchmark."""
 
     kind, schema, row, resumes = KIND, SCHEMA, Scan, True
@@ -165,12 +208,6 @@ class SupernetBench(Bench[Scan]):
     average: float = option(0.0, "share of the steps, the last, whose mean is evaluated too")
     equal_cost: bool = option(False, "as many steps as cost what relaxed ones do")
     fast: bool = option(False, FAST)
-    tabular: str = option("five_layer", TABULAR)
-
-    @cached_property
-    def known(self) -> TabularBenchmark:
-        """The tabular benchmark."""
-        return tables.load(self.tabular)
 
     @property
     def config(self) -> SearchConfig:
@@ -183,17 +220,8 @@ class SupernetBench(Bench[Scan]):
 
     def run(self, done: Sequence[Scan], on_row: Callable[[Scan], None]) -> Sequence[Scan]:
         images = data.by_name(self.known.recipe["data"]["name"])
-        return measure(
-            self.known,
-            images,
-            self.config,
-            seeds=self.seeds,
-            samples=self.samples,
-            statistics=self.statistics,
-            equal_cost=self.equal_cost,
-            done=done,
-            on_scan=on_row,
-        )
+        how: dict[str, Any] = {name: getattr(self, name) for name in ("seeds", "samples", "statistics", "equal_cost")}
+        return measure(self.known, images, self.config, done=done, on_scan=on_row, **how)
 
     def about(self) -> dict[str, Any]:
         return {"data": self.known.recipe["data"]}
@@ -206,5 +234,12 @@ class SupernetBench(Bench[Scan]):
 
 
 def load(source: str | Path = "supernet") -> tuple[Scan, ...]:
-    """The scans of a bench that was saved: a file, or the name of a shipped one."""
+    """Read the scans of a saved bench.
+
+    Args:
+        source: A file, or the name of a shipped result.
+
+    Returns:
+        The scans.
+    """
     return record.load(SupernetBench, source).rows

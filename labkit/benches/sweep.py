@@ -1,7 +1,7 @@
-"""What does sharing cost, and does a latency weight mean what it says?
+"""What does sharing cost, and does a latency weight steer the choice?
 
-One sweep of latency weights beside a search for each of them, and a sweep that minimises error itself beside one that
-minimises cross-entropy; all judged by the tabular benchmark.
+One sweep of latency weights is compared with a search for each of them, and a sweep that minimises error with one that
+minimises cross-entropy; all are evaluated by the tabular benchmark.
 """
 
 import itertools
@@ -15,8 +15,7 @@ from typing import Any
 from labkit import data
 from labkit.benches import record
 from labkit.benches.comparison import steering
-from labkit.benches.record import FAST, TABULAR, Bench, option
-from labkit.benches.tabular import table as tables
+from labkit.benches.record import FAST, TabularBench, option
 from labkit.benches.tabular import timing
 from labkit.benches.tabular.table import TabularBenchmark
 from labkit.data import ImageSet
@@ -35,17 +34,34 @@ LATENCY_WEIGHTS = (0.0, 0.3, 0.8, 1.5, 2.5, 7.0, 14.0, 50.0)
 
 @dataclass(frozen=True)
 class Row:
-    """What one way found with one seed, an architecture a latency weight."""
+    """The choices of one way to search with one seed.
+
+    Attributes:
+        way: One of `WAYS`.
+        seed: Of the search.
+        latency_weights: Error fraction per millisecond.
+        architectures: What was chosen, one for each weight.
+        passes: Image passes of all of it.
+        seconds: Of all of it.
+    """
 
     way: str
     seed: int
     latency_weights: tuple[float, ...]
     architectures: tuple[str, ...]
-    passes: float  # image passes, of all of it
+    passes: float
     seconds: float
 
     def share(self, known: TabularBenchmark, latency: str | None = None) -> float:
-        """Of the exact front's hypervolume, by trained error and measured latency: what these architectures reach."""
+        """Return the share of the exact front's hypervolume that the choices reach.
+
+        Args:
+            known: Errors and latencies.
+            latency: Name of the latencies; by default the course's.
+
+        Returns:
+            A number from 0 to 1.
+        """
         points = known.points(latency)
         worst = max(p.error for p in points), max(p.latency_ms for p in points)
         found = [points[known.space.index(known.space.architecture(ops))] for ops in self.architectures]
@@ -63,11 +79,23 @@ def measure(
     done: Iterable[Row] = (),
     on_row: Callable[[list[Row]], None] | None = None,
 ) -> list[Row]:
-    """Every way with every seed; `done` rows are kept and not repeated.
+    """Search every way with every seed.
 
     Args:
-        data: the images that the tabular benchmark was made of.
-        on_row: called with all rows so far after each, to save them.
+        known: The tabular benchmark.
+        data: The images that it was made of.
+        table: Latency table of the searches.
+        config: Of every search.
+        latency_weights: Error fraction per millisecond.
+        seeds: Runs of each way.
+        done: Rows of an earlier run, which are kept.
+        on_row: Called with all rows so far after each new one.
+
+    Returns:
+        All rows.
+
+    Raises:
+        InputError: No seed or no weight, or other images.
     """
     if seeds < 1 or not latency_weights:
         raise InputError(f"a sweep bench needs a seed and a latency weight; got {seeds} and {len(latency_weights)}")
@@ -95,7 +123,16 @@ def _found(way, supernet, data, table, latency_weights, config) -> Sequence[Sear
 
 
 def to_text(known: TabularBenchmark, rows: Sequence[Row], latency: str | None = None) -> str:
-    """A line a row, then one sweep beside a search each, and how the choices of every way follow the weight."""
+    """Describe the rows, the ratio of one sweep to a search for each weight, and how choices follow the weight.
+
+    Args:
+        known: The tabular benchmark.
+        rows: Rows of the bench.
+        latency: Name of the latencies; by default the course's.
+
+    Returns:
+        Lines of text.
+    """
     lines = [f"{'way':20} seed  {'of the front':>12}  {'image passes':>12}  seconds"]
     for row in rows:
         share = row.share(known, latency)
@@ -117,7 +154,7 @@ def to_text(known: TabularBenchmark, rows: Sequence[Row], latency: str | None = 
 
 
 @dataclass(frozen=True)
-class SweepBench(Bench[Row]):
+class SweepBench(TabularBench[Row]):
     """One sweep of latency weights and a search for each, compared on the tabular benchmark."""
 
     kind, schema, row, resumes = KIND, SCHEMA, Row, True
@@ -125,12 +162,6 @@ class SweepBench(Bench[Row]):
     seeds: int = option(5, "runs of each way")
     fast: bool = option(False, FAST)
     latency: str | None = option(None, "such as torch-b32; the course's default otherwise")
-    tabular: str = option("five_layer", TABULAR)
-
-    @cached_property
-    def known(self) -> TabularBenchmark:
-        """The tabular benchmark."""
-        return tables.load(self.tabular)
 
     @cached_property
     def images(self) -> ImageSet:
@@ -173,5 +204,12 @@ class SweepBench(Bench[Row]):
 
 
 def load(source: str | Path = "sweep") -> tuple[Row, ...]:
-    """The rows of a bench that was saved: a file, or the name of a shipped one."""
+    """Read the rows of a saved bench.
+
+    Args:
+        source: A file, or the name of a shipped result.
+
+    Returns:
+        The rows.
+    """
     return record.load(SweepBench, source).rows

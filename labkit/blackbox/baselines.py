@@ -1,4 +1,4 @@
-"""Black-box searches to compare with: random, evolution, mutations of the archive, local search, and a library's."""
+"""Baselines of black-box search: random, evolution, mutation of the archive, local search, and samplers of Optuna."""
 
 import warnings
 from typing import Any
@@ -16,7 +16,7 @@ REPEATS = 5  # proposals of a library that are known already, after which it has
 
 
 class Random:
-    """Different architectures, uniformly."""
+    """Proposes different architectures, uniformly."""
 
     def __init__(self, space: Choices, goal: Goal, seed: int):
         self.mask, self.seed = space.mask.numpy(), seed
@@ -26,9 +26,16 @@ class Random:
 
 
 class Evolution:
-    """Regularised evolution (Real et al. 2019): of 10 drawn from the last 50, the best has a child; the oldest die.
+    """Regularised evolution (Real et al. 2019): the best of 10 drawn from the last 50 has a child; the oldest die.
 
-    Which of two costs counts for how much is drawn anew for every tournament.
+    The weighting of two costs is drawn for every tournament.
+
+    Args:
+        space: The choices.
+        goal: The goal of the search.
+        seed: Of all draws.
+        population: Trials that are alive.
+        tournament: Trials that are drawn, of which the best has a child.
     """
 
     def __init__(self, space: Choices, goal: Goal, seed: int, *, population: int = 50, tournament: int = 10):
@@ -48,7 +55,7 @@ class Evolution:
 
 
 class ArchiveMutation:
-    """A random one of those that nothing beats, changed in one slot or in two."""
+    """Mutates a random trial of the front in one slot or in two."""
 
     def __init__(self, space: Choices, goal: Goal, seed: int):
         self.mask, self.goal, self.seed = space.mask.numpy(), goal, seed
@@ -62,9 +69,9 @@ class ArchiveMutation:
 
 
 class LocalSearch:
-    """The neighbours of an architecture in random order, on from the first better one; where none is, a new start.
+    """Evaluates the neighbours of an architecture in random order, and moves to the first better one.
 
-    A neighbour differs in one slot. Which of two costs counts for how much is drawn anew for every start.
+    A neighbour differs in one slot. Where none is better, a new start is drawn, with a new weighting of two costs.
     """
 
     def __init__(self, space: Choices, goal: Goal, seed: int):
@@ -94,9 +101,18 @@ class LocalSearch:
 
 
 class Library:
-    """A sampler of Optuna's. What it proposes again is passed over, so that it evaluates nothing twice either.
+    """A sampler of Optuna. A proposal that is known already is skipped, so that nothing is evaluated twice.
 
-    When it has nothing new to propose several times running, the next one is drawn at random.
+    After `REPEATS` known proposals in a row the next architecture is drawn at random.
+
+    Args:
+        space: The choices.
+        goal: The goal of the search.
+        seed: Of all draws.
+        sampler: "nsga2" or "tpe".
+
+    Raises:
+        InputError: Optuna is not installed.
     """
 
     def __init__(self, space: Choices, goal: Goal, seed: int, sampler: str):

@@ -1,6 +1,6 @@
-"""A Gaussian process over factorised choices: what a few evaluations say about all the others, with an interval.
+"""Gaussian process over factorised choices: the mean and the uncertainty of all architectures from few evaluations.
 
-In shapes: N evaluated architectures, M others, S slots, K candidates, P policies.
+Shapes: N evaluated architectures, M others, S slots, K candidates, P policies.
 """
 
 from dataclasses import dataclass
@@ -20,22 +20,39 @@ NOISES = (1e-6, 1e-3, 1e-2, 3e-2, 0.1, 0.3)  # variance of the noise over that o
 class GaussianProcess:
     """Posterior under the kernel k(x, y) = product over slots of (1 where they agree, else rho) = rho ** differences.
 
-    Interactions of every order are in it, the higher the smaller; and its mean under a factorised policy is a product
-    over the slots too, so an expectation over all architectures takes no samples (`expected`).
+    The kernel has interactions of every order, the higher the smaller. Its mean under a factorised policy is a product
+    over the slots too, so an expectation over all architectures needs no samples (`expected`).
+
+    Attributes:
+        rows: (N, S) evaluated architectures as indices of candidates.
+        rho: Correlation of two architectures that differ in one slot.
+        noise: Variance of the noise over that of the function.
+        centre, scale: Subtracted from the values, which are then divided by the scale.
+        alpha: (N,) weights of the posterior mean.
+        inverse: (N, N) inverse of kernel plus noise.
+        amplitude: Prior variance of the function, by marginal likelihood.
     """
 
-    rows: Rows  # (N, S)
+    rows: Rows
     rho: float
     noise: float
-    centre: float  # taken off the values, which are then divided by the scale
+    centre: float
     scale: float
-    alpha: Array  # (N,) of the posterior mean
-    inverse: Array  # (N, N) of kernel plus noise
-    amplitude: float  # variance of the function before anything was seen, by marginal likelihood
+    alpha: Array
+    inverse: Array
+    amplitude: float
 
     @classmethod
     def fit(cls, rows: Rows, values: Array) -> "GaussianProcess":
-        """rho and noise by marginal likelihood over a grid, the amplitude in closed form."""
+        """Fit rho and the noise by marginal likelihood over a grid; the amplitude has a closed form.
+
+        Args:
+            rows: (N, S) at least two.
+            values: (N,) finite.
+
+        Raises:
+            InputError: Fewer than two rows, or a value that is not finite.
+        """
         if len(rows) != len(values) or len(values) < 2 or not np.isfinite(values).all():
             raise InputError(f"a surrogate needs at least two rows and a finite value for each; got {len(values)}")
         y, apart, best = _standard(values)[0], differences(rows, rows), (-np.inf, RHOS[0], NOISES[0])
@@ -51,7 +68,14 @@ class GaussianProcess:
 
     @classmethod
     def given(cls, rows: Rows, values: Array, rho: float, noise: float) -> "GaussianProcess":
-        """With the correlation and the noise of an earlier fit."""
+        """Condition on values with the correlation and the noise of an earlier fit.
+
+        Args:
+            rows: (N, S) evaluated architectures.
+            values: (N,) their values.
+            rho: Correlation of two architectures that differ in one slot.
+            noise: Variance of the noise over that of the function.
+        """
         y, centre, scale = _standard(values)
         kernel = rho ** differences(rows, rows) + noise * np.eye(len(y))
         inverse: Array = np.asarray(np.linalg.inv(kernel), dtype=np.float64)
@@ -59,23 +83,52 @@ class GaussianProcess:
         return cls(rows, rho, noise, centre, scale, alpha, inverse, max(float(y @ alpha) / len(y), 1e-12))
 
     def predict(self, rows: Rows) -> tuple[Array, Array]:
-        """Mean and standard deviation (M,) of the function at `rows` (M, S), without noise."""
+        """Predict the function without noise.
+
+        Args:
+            rows: (M, S) architectures.
+
+        Returns:
+            Mean and standard deviation, (M,) each, in the unit of the values.
+        """
         k = self.rho ** differences(rows, self.rows)
         left = self.amplitude * (1 - ((k @ self.inverse) * k).sum(1))
         return self.centre + self.scale * (k @ self.alpha), self.scale * np.sqrt(np.maximum(left, 1e-12))
 
     def expected(self, policies: Array) -> Array:
-        """Mean (P,) of the posterior mean under factorised policies (P, S, K), exactly."""
+        """Return the exact mean of the posterior mean under factorised policies.
+
+        Args:
+            policies: (P, S, K) probabilities.
+
+        Returns:
+            (P,) means.
+        """
         return self.centre + self.scale * (self.agreement(policies).prod(1) @ self.alpha)
 
     def agreement(self, policies: Array) -> Array:
-        """(P, S, N): expected kernel of each slot with each of the rows, rho + (1 - rho) x its probability."""
+        """Return the expected kernel of each slot with each evaluated row: rho + (1 - rho) x its probability.
+
+        Args:
+            policies: (P, S, K) probabilities.
+
+        Returns:
+            (P, S, N) factors; their product over the slots is the expected kernel.
+        """
         slots = np.arange(self.rows.shape[1])[:, None]
         return self.rho + (1 - self.rho) * policies[:, slots, self.rows.T]
 
 
 def differences(a: Rows, b: Rows) -> Array:
-    """(A, B) number of slots in which rows of `a` (A, S) and `b` (B, S) differ."""
+    """Count the slots in which rows differ.
+
+    Args:
+        a: (A, S) rows.
+        b: (B, S) rows.
+
+    Returns:
+        (A, B) counts as floats.
+    """
     one_hot = np.eye(1 + max(a.max(), b.max()))
     flat = lambda rows: one_hot[rows].reshape(len(rows), -1)
     return a.shape[1] - flat(a) @ flat(b).T  # a product of matrices is what processors do best

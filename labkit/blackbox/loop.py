@@ -1,4 +1,4 @@
-"""Optimise any Python cost over any factorised choices, with few calls: a table, a simulator, a stopwatch."""
+"""Minimise any Python cost over factorised choices with few calls: a table, a simulator, a stopwatch."""
 
 import functools
 import math
@@ -38,30 +38,43 @@ Worst = float | Sequence[float | None] | NDArray[np.floating] | None
 
 @dataclass(frozen=True)
 class Trial:
-    """One call of the black box."""
+    """One call of the black box.
+
+    Attributes:
+        architecture: What was evaluated.
+        costs: One cost, or error fraction and milliseconds.
+    """
 
     architecture: Architecture
-    costs: tuple[float, ...]  # the cost; or error fraction and milliseconds
+    costs: tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class Optimum:
-    """Everything that was evaluated, and the best of it."""
+    """All trials of a search, and the best of them.
+
+    Attributes:
+        space: The choices.
+        method: Name of the method, or `module:name` of a proposer.
+        trials: In the order of the calls.
+        seconds: Of proposing, without the calls themselves.
+        deadline_ms: Limit of the second cost; None without one.
+    """
 
     space: Choices
     method: str
-    trials: tuple[Trial, ...]  # in the order of the calls
-    seconds: float  # of choosing, without the calls themselves
+    trials: tuple[Trial, ...]
+    seconds: float
     deadline_ms: float | None = None
 
     @property
     def front(self) -> tuple[Trial, ...]:
-        """The trials that no other beats, the least first cost first; of one objective, the best."""
+        """The non-dominated trials in rising order of the first cost; of one objective, the best."""
         return tuple(self.trials[i] for i in frontier_rows(np.array([trial.costs for trial in self.trials])))
 
     @property
     def best(self) -> Trial:
-        """The least first cost; with a deadline, of those in time."""
+        """The trial of the least first cost; with a deadline, of those in time. InputError where none is in time."""
         in_time = [t for t in self.trials if self.deadline_ms is None or t.costs[1] <= self.deadline_ms]
         if not in_time:
             fastest = min(t.costs[1] for t in self.trials)
@@ -73,7 +86,7 @@ class Optimum:
 
     @property
     def frontier(self) -> Frontier:
-        """The trials as points of error and milliseconds."""
+        """The trials as points of error and milliseconds. InputError where the cost is one number."""
         if len(self.trials[0].costs) != 2:
             raise InputError("a frontier needs two objectives: let the cost return (error, ms)")
         of = lambda trial: Point(trial.architecture, trial.costs[0], trial.costs[1], "black box", "black box")
@@ -92,24 +105,34 @@ def optimize(
     log: str | Path | None = None,
     on_trial: Callable[[Trial], None] | None = None,
 ) -> Optimum:
-    """Minimise `cost` over `space` in `calls` calls.
+    """Minimise `cost` over `space` in at most `calls` calls.
 
     Args:
-        cost: of an architecture: one number, or two (error fraction, milliseconds) for the front between them. It may
+        space: The choices.
+        cost: Of an architecture: one number, or two (error fraction, milliseconds) for the front between them. It may
             be noisy.
-        worst: costs from which on an architecture is worth nothing, such as the error of guessing: as many numbers as
-            `cost` returns. None for the largest of the first ten trials. If it is too large, a fast network that is
-            always wrong passes for a compromise.
-        deadline_ms: with one, the least error within it is looked for rather than the front.
-        method: "model" proposes by a Gaussian process: for up to some hundred calls. It is not UNAS. "policy" is the
+        calls: Calls of `cost`, at most.
+        worst: The reference point: costs from which on an architecture is worth nothing, such as the error of guessing;
+            as many numbers as `cost` returns. None for the largest of the first ten trials. If it is too large, a fast
+            network that is always wrong counts as a compromise.
+        deadline_ms: Minimise the error within this limit of the second cost instead of searching the front.
+        method: "model" proposes by a Gaussian process, for up to some hundred calls; it is not UNAS. "policy" is the
             unbiased gradient estimator with a learned control: it follows a gradient and draws, so it may repeat
-            itself, and on the recorded tables it finds about as much as random search. The others are
-            baselines; "nsga2" and "tpe" are Optuna's (`labkit[baselines]`). An own proposer is passed as
-            (space, goal, seed) -> proposer; `labkit.checks.check_proposer` says whether it is one.
-        log: a file of lines. Every call is written to it; a later run with the same arguments goes on from there,
-            exactly as if it had not been stopped. An interrupt says so. That `cost` is the same is not checked.
+                itself, and
+            on the recorded tables it finds about as much as random search. The others are baselines; "nsga2" and "tpe"
+            are Optuna's (`labkit[baselines]`). An own proposer is passed as (space, goal, seed) -> proposer;
+            `labkit.checks.check_proposer` checks it.
+        seed: Of all draws.
+        log: A file of lines. Every call is written to it; a later run with the same arguments resumes there, exactly as
+            if it had not been stopped. It is not checked that `cost` is the same.
+        on_trial: Called with each new trial.
 
-    Ends early when every architecture of the space has been evaluated.
+    Returns:
+        All trials. There are fewer than `calls` when the whole space has been evaluated.
+
+    Raises:
+        InputError: An argument or a cost is not what is described here, or `log` is of another search.
+        Stopped: An interrupt; the message says whether and how the search resumes.
     """
     if isinstance(method, str) and method not in METHODS:
         raise unknown("methods are", method, METHODS)

@@ -1,6 +1,6 @@
-"""Proposals by a model of the cost: Bayesian optimisation whose candidates come from policies.
+"""Bayesian optimisation whose candidates are drawn from policies.
 
-In shapes: N trials, S slots, K candidates, J objectives (1 or 2), P policies, M candidates for the next trial.
+Shapes: N trials, S slots, K candidates, J objectives (1 or 2), P policies, M candidates for the next trial.
 """
 
 from collections.abc import Iterable
@@ -16,11 +16,11 @@ from labkit.spaces import Choices
 
 
 class Model:
-    """Bayesian optimisation over factorised choices: not UNAS, but what is best when few calls are to be had.
+    """Bayesian optimisation over factorised choices, for few calls. It is not UNAS.
 
-    A Gaussian process an objective. Candidates come from policies, annealed on random weightings of the two posterior
-    means, and from mutations of the front; of five trials two go to the largest expected gain in hypervolume, two to
-    the best that a weighting finds, and one to a mutation that no model has approved.
+    There is a Gaussian process for each objective. Candidates come from policies, annealed on random weightings of the
+    posterior means, and from mutations of the front. Of five trials two maximise the expected gain in hypervolume, two
+    are the best under a random weighting, and one is a mutation that does not depend on the model.
     """
 
     def __init__(self, space: Choices, goal: Goal, seed: int):
@@ -66,11 +66,18 @@ class Model:
 
 
 def in_logarithms(goal: Goal, costs: Array, start: int) -> tuple[Goal, Array]:
-    """The same search within a deadline, with errors on a scale that tells the small ones apart.
+    """Put errors on a logarithmic scale that separates the small ones, for a search under a deadline.
 
-    Only the least error counts, and most trials are far from it: on the plain scale a surrogate spends itself on how
-    bad the bad ones are. The logarithm is that of the excess over the least of the trials before `start`, and a tenth
-    of what the median exceeds it by.
+    Only the least error counts, and most trials are far from it: on the plain scale a surrogate fits the large errors.
+    The logarithm is that of the excess over the least error before `start`, plus a tenth of the median excess.
+
+    Args:
+        goal: The goal of the search, with a deadline.
+        costs: (N, 2) errors and milliseconds.
+        start: Trials that the scale is made from.
+
+    Returns:
+        The goal and the costs on that scale.
     """
     least, middle = costs[:start, 0].min(), np.median(costs[:start, 0])
     small = 0.1 * (middle - least) + 1e-12
@@ -81,7 +88,15 @@ def in_logarithms(goal: Goal, costs: Array, start: int) -> tuple[Goal, Array]:
 
 
 def last_fit(first: int, now: int) -> int:
-    """The latest not after `now` of: first, then a fifth more each time. Correlations settle, and fits grow dear."""
+    """Return the trial of the last fit: fits are at `first`, then after a fifth more trials each time.
+
+    Args:
+        first: Trial of the first fit.
+        now: Trials so far.
+
+    Returns:
+        A number from `first` to `now`. Correlations settle, and fits become costly.
+    """
     while (later := first + max(BLOCK, first // 5)) <= now:
         first = later
     return first
@@ -165,10 +180,19 @@ class _Fitted:
 def anneal(
     models: Iterable[GaussianProcess], weights: Array, mask: NDArray[np.bool_], rng: np.random.Generator
 ) -> Array:
-    """(P, S, K) policies, each of low expected cost under its row of `weights` (P, J), found slot by slot.
+    """Find policies of low expected cost, slot by slot.
 
-    Given the other slots, the expected posterior mean is linear in a slot's probabilities, so the best ones at a
+    Given the other slots, the expected posterior mean is linear in the probabilities of a slot, so the best ones at a
     temperature are a softmax of exact means: no draw is needed. The temperature falls.
+
+    Args:
+        models: A Gaussian process for each objective.
+        weights: (P, J) weights of the objectives.
+        mask: (S, K) which candidates exist.
+        rng: Order of the slots.
+
+    Returns:
+        (P, S, K) probabilities.
     """
     models, policies = tuple(models), np.repeat((mask / mask.sum(1, keepdims=True))[None], len(weights), 0)
     hot = [(m.rows[:, :, None] == np.arange(mask.shape[1])).astype(float) for m in models]  # (N, S, K)
@@ -192,15 +216,19 @@ def anneal(
 def expected_hypervolume_gain(
     first: tuple[Array, Array], second: tuple[Array, Array], front: Array, box: Array
 ) -> Array:
-    """(M,) expected growth of the area that the front dominates inside the box, for independent normal costs.
+    """Return the expected growth of the area that the front dominates, for independent normal costs.
 
     The area that the front leaves free is cut into strips along the first cost, in each of which the second has one
     bound. A point at (a, b) fills (u' - max(u, a))+ (bound - b)+ of the strip from u to u', and the two factors are
     independent, each with an expectation in closed form.
 
     Args:
-        first, second: means and standard deviations (M,) of the two costs.
-        front: (F, 2) in rising order of the first cost.
+        first, second: Means and standard deviations, (M,) each, of the two costs.
+        front: (F, 2) costs in rising order of the first.
+        box: (2,) the reference point.
+
+    Returns:
+        (M,) areas.
     """
     inside = front[(front < box).all(1)]
     edges = np.minimum(np.append(inside[:, 0], box[0]), box[0])  # right ends of the strips

@@ -1,6 +1,6 @@
-"""Proposals drawn from policies that the unbiased gradient estimator moves, with a learned control.
+"""Proposals drawn from policies that the unbiased gradient estimator trains, with a learned control.
 
-In shapes: N trials, S slots, K candidates, J objectives (1 or 2), P policies.
+Shapes: N trials, S slots, K candidates, J objectives (1 or 2), P policies.
 """
 
 from dataclasses import dataclass
@@ -14,13 +14,19 @@ from labkit.spaces import Choices
 
 
 class Policy:
-    """The score function with a learned control: unbiased whatever the cost is. For many calls, or a noisy cost.
+    """The score function with a learned control: unbiased for any cost. For many calls, or a noisy cost.
 
-    A policy for each of eight compromises. Each draw is of one of them at random, so it is one of their mixture, and
-    serves all: weighted by how much likelier a policy makes it than the mixture does, which is at most eight times
+    There is a policy for each of eight compromises. Each draw is of one of them at random, so it is a draw of their
+    mixture, and serves all: its weight is the probability under the policy over that under the mixture, at most eight
     (the balance heuristic of Veach and Guibas 1995). The control is a linear model of the trials before the draw, whose
-    expectation is in closed form; it counts by a factor in [0, 1], the share of the variance that it explains on trials
-    left out, so that a control that has learnt nothing costs nothing.
+    expectation has a closed form. It is multiplied by the share of the variance that it explains on trials left out, so
+    a control that has learned nothing changes nothing.
+
+    Args:
+        space: The choices.
+        goal: The goal of the search.
+        seed: Of all draws.
+        lr: Learning rate of the logits.
     """
 
     repeats = True  # it draws, and what is probable may come again
@@ -44,7 +50,7 @@ class Policy:
         return drawn[len(rows) - self.steps * BLOCK :]
 
     def chances(self) -> Array:
-        """(P, S, K) probabilities of the policies in use."""
+        """Return the probabilities (P, S, K) of the policies in use."""
         logits = np.where(self.mask, self.logits[: self.policies], -np.inf)
         chance = np.exp(logits - logits.max(-1, keepdims=True))
         return chance / chance.sum(-1, keepdims=True)
@@ -71,15 +77,28 @@ class Policy:
 
 @dataclass(frozen=True, eq=False)
 class LinearControl:
-    """What each candidate adds to the cost, by ridge; with the share of the variance that it explains unseen."""
+    """A linear model of the cost by ridge regression: what each candidate adds.
 
-    matrix: Array  # (S, K)
+    Attributes:
+        matrix: (S, K) what each candidate adds.
+        offset: Constant term.
+        share: R squared of leave-one-out predictions, clipped to [0, 1].
+    """
+
+    matrix: Array
     offset: float
-    share: float  # in [0, 1]: R squared of leave-one-out predictions
+    share: float
 
     @classmethod
     def fit(cls, rows: Rows, cost: Array, mask: NDArray[np.bool_], penalty: float = 1.0) -> "LinearControl":
-        """To trials `rows` (N, S) with a `cost` (N,) each; the mean of fewer than two, or where all cost the same."""
+        """Fit to trials; with fewer than two, or equal costs, the control is the mean with a share of 0.
+
+        Args:
+            rows: (N, S) trials.
+            cost: (N,) a cost each.
+            mask: (S, K) which candidates exist.
+            penalty: Of the ridge regression.
+        """
         if len(rows) < 2 or np.ptp(cost) == 0:
             return cls(np.zeros(mask.shape), float(cost.mean()) if len(cost) else 0.0, 0.0)
         x = (rows[:, :, None] == np.arange(mask.shape[1])).reshape(len(rows), -1).astype(float)
@@ -95,18 +114,32 @@ class LinearControl:
         return self.offset + self.matrix[np.arange(len(self.matrix)), rows].sum(-1)
 
     def expected(self, chance: Array) -> float:
-        """Its mean under a policy (S, K)."""
+        """Return the mean of the control under a policy.
+
+        Args:
+            chance: (S, K) probabilities.
+
+        Returns:
+            A cost.
+        """
         return self.offset + float((chance * self.matrix).sum())
 
 
 def score_gradient(chance: Array, rows: Rows, cost: Array, control: LinearControl, ratio: Array | float = 1.0) -> Array:
-    """(S, K) unbiased estimate of d E[cost] / d logits of the policy `chance` from independent draws `rows`.
+    """Estimate d E[cost] / d logits of a policy, without bias, from independent draws.
 
-    Mean of ratio x (cost - share x control) grad log p, plus share x the gradient of the control's expectation; the
-    control's constant is a baseline, which no draw of these has had a part in.
+    It is the mean of ratio x (cost - share x control) grad log p, plus share x the gradient of the control's
+    expectation. The constant of the control is a baseline, to which these draws have not contributed.
 
     Args:
-        ratio: (N,) probability of each row under the policy over that under what it was drawn from.
+        chance: (S, K) probabilities of the policy.
+        rows: (N, S) draws.
+        cost: (N,) a cost each.
+        control: Fitted to other trials.
+        ratio: (N,) probability of each row under the policy over that under the distribution of the draw.
+
+    Returns:
+        (S, K) gradient.
     """
     score = (rows[:, :, None] == np.arange(chance.shape[1])) - chance  # (N, S, K) of log p
     baseline = control.share * control(rows) + (1 - control.share) * control.expected(chance)

@@ -1,6 +1,6 @@
-"""What every proposer of the next architecture shares: the goal, and rows of choices that are drawn or changed.
+"""What all proposers share: the goal of a search, and rows of choices that are drawn or changed.
 
-In shapes: N trials, S slots, J objectives (1 or 2).
+Shapes: N trials, S slots, J objectives (1 or 2).
 """
 
 from collections.abc import Callable
@@ -20,27 +20,56 @@ POLICIES = 8  # compromises between two costs that are looked for at once
 
 @dataclass(frozen=True)
 class Goal:
-    """What is looked for: the least cost, the front of two inside `worst`, or the least first one within a deadline."""
+    """What a search minimises: one cost, the front of two, or the first cost under a deadline on the second.
 
-    worst: tuple[float | None, ...] = ()  # one an objective; None where only the trials can tell
-    deadline: float | None = None  # on the second objective
+    Attributes:
+        worst: Reference point of the front, a cost an objective; None where the trials decide.
+        deadline: Limit of the second cost, in its unit.
+    """
+
+    worst: tuple[float | None, ...] = ()
+    deadline: float | None = None
 
     def box(self, costs: Array) -> Array:
-        """(J,) costs from which on nothing counts: where they were not given, the largest of the first designs."""
+        """Return the reference point: from these costs on, an architecture counts as worthless.
+
+        Args:
+            costs: (N, J) costs of the trials.
+
+        Returns:
+            (J,) `worst`; where it is None, the largest cost of the first `INITIAL` trials.
+        """
         given = (*self.worst, None, None)[: costs.shape[1]]
         return np.array([seen if worst is None else worst for worst, seen in zip(given, costs[:INITIAL].max(0))])
 
 
 class Proposer(Protocol):
-    """What names the next architectures from the trials so far, the same ones for the same trials and seed."""
+    """Proposes architectures from the trials so far, deterministically for the same trials and seed."""
 
     def propose(self, rows: Rows, costs: Array) -> Rows:
-        """One row (S,) a trial, at least one, after the trials `rows` (N, S) with `costs` (N, J)."""
+        """Propose the next trials.
+
+        Args:
+            rows: (N, S) trials as indices of candidates.
+            costs: (N, J) their costs.
+
+        Returns:
+            (M, S) at least one row; they are evaluated in this order.
+        """
         ...
 
 
 def scalar(costs: Array, goal: Goal, weighting: Array) -> Array:
-    """(N,) one cost of several, each in units of what it spans; what is late counts as the worst there is."""
+    """Combine several costs into one, each divided by the range that it spans.
+
+    Args:
+        costs: (N, J) costs.
+        goal: Under its deadline only the first cost counts, and a late trial costs as much as the worst.
+        weighting: (J,) weights that sum to 1.
+
+    Returns:
+        (N,) costs.
+    """
     box = goal.box(costs)
     spans = np.maximum(box - costs.min(0), 1e-12)
     scaled = np.minimum(costs, box) / spans
@@ -50,7 +79,17 @@ def scalar(costs: Array, goal: Goal, weighting: Array) -> Array:
 
 
 def parents(rows: Rows, costs: Array, goal: Goal, most: int) -> Rows:
-    """The trials that nothing beats; with a deadline, the `most` best in time, or the least late."""
+    """Return the trials to mutate: the front, or under a deadline the best in time.
+
+    Args:
+        rows: (N, S) trials.
+        costs: (N, J) their costs.
+        goal: The goal of the search.
+        most: How many under a deadline; where none is in time, those that exceed it least.
+
+    Returns:
+        (M, S) rows.
+    """
     if goal.deadline is None:
         return rows[frontier_rows(costs)]
     late = np.maximum(costs[:, 1] - goal.deadline, 0)
@@ -58,7 +97,16 @@ def parents(rows: Rows, costs: Array, goal: Goal, most: int) -> Rows:
 
 
 def balanced(mask: NDArray[np.bool_], n: int, rng: np.random.Generator) -> Rows:
-    """(n, S) different rows in which the candidates of a slot occur equally often, to one."""
+    """Draw different rows in which the candidates of a slot occur equally often, up to one.
+
+    Args:
+        mask: (S, K) which candidates exist.
+        n: Rows; all rows of the space where it has no more.
+        rng: Source of randomness.
+
+    Returns:
+        (n, S) rows.
+    """
     for _ in range(100):
         columns = [rng.permutation(np.resize(rng.permutation(width), n)) for width in mask.sum(1)]
         rows = np.stack(columns, 1)
@@ -69,12 +117,32 @@ def balanced(mask: NDArray[np.bool_], n: int, rng: np.random.Generator) -> Rows:
 
 
 def uniform(mask: NDArray[np.bool_], n: int, rng: np.random.Generator) -> Rows:
-    """(n, S) random rows, some perhaps twice."""
+    """Draw rows uniformly, with repetition.
+
+    Args:
+        mask: (S, K) which candidates exist.
+        n: Rows.
+        rng: Source of randomness.
+
+    Returns:
+        (n, S) rows.
+    """
     return np.stack([rng.integers(width, size=n) for width in mask.sum(1)], 1)
 
 
 def mutations(parents: Rows, mask: NDArray[np.bool_], n: int, rng: np.random.Generator, most: int = 2) -> Rows:
-    """(n, S) random parents, one half changed in one slot, the other in two; with `most` 1 all in one."""
+    """Mutate random parents: every row in one slot, every other row in a second slot as well.
+
+    Args:
+        parents: (P, S) rows.
+        mask: (S, K) which candidates exist.
+        n: Rows to return.
+        rng: Source of randomness.
+        most: Slots to change at most, 1 or 2.
+
+    Returns:
+        (n, S) rows.
+    """
     rows, widths = parents[rng.integers(len(parents), size=n)], mask.sum(1)
     free = np.flatnonzero(widths > 1)
     places = free[rng.random((n, len(free))).argsort(1)[:, :most]]  # slots of each, in random order
@@ -86,7 +154,15 @@ def mutations(parents: Rows, mask: NDArray[np.bool_], n: int, rng: np.random.Gen
 
 
 def neighbours(row: NDArray[np.int64], mask: NDArray[np.bool_]) -> Rows:
-    """(N, S) every row that differs from `row` (S,) in one slot."""
+    """Return every row that differs from one row in exactly one slot.
+
+    Args:
+        row: (S,) the row.
+        mask: (S, K) which candidates exist.
+
+    Returns:
+        (N, S) rows.
+    """
     found = np.repeat(row[None], int((mask.sum(1) - 1).sum()), 0)
     places = [(s, k) for s, width in enumerate(mask.sum(1)) for k in range(width) if k != row[s]]
     for i, (s, k) in enumerate(places):
@@ -95,13 +171,31 @@ def neighbours(row: NDArray[np.int64], mask: NDArray[np.bool_]) -> Rows:
 
 
 def fresh(rows: Rows, seen: set[bytes]) -> Rows:
-    """Those that were not seen, once each, in their order."""
+    """Remove rows that were seen, and repetitions; the order is kept.
+
+    Args:
+        rows: (N, S) rows.
+        seen: Rows as bytes.
+
+    Returns:
+        (M, S) rows, M at most N.
+    """
     kept = {row.tobytes(): row for row in rows if row.tobytes() not in seen}
     return np.array(list(kept.values()), dtype=np.int64).reshape(-1, rows.shape[1])
 
 
 def unseen(draw: Callable[..., Rows], rows: Rows, mask: NDArray[np.bool_], rng: np.random.Generator) -> Rows:
-    """(1, S) the first row of `draw(mask, n, rng)` that is not among `rows`; when they run out, any."""
+    """Draw one row that is not among the trials.
+
+    Args:
+        draw: (mask, n, rng) -> (n, S) rows; it is asked first, then `uniform`.
+        rows: (N, S) trials.
+        mask: (S, K) which candidates exist.
+        rng: Source of randomness.
+
+    Returns:
+        (1, S) row; (0, S) where the trials are the whole space.
+    """
     seen = set(map(bytes, rows))
     for source in (draw, draw, uniform, uniform, uniform):
         if len(found := fresh(source(mask, 32, rng), seen)):

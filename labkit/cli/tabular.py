@@ -39,17 +39,10 @@ def build(arguments: argparse.Namespace) -> Outcome:
         raise InputError(f"training needs at least one worker; got {arguments.workers}")
     if arguments.sample is not None:
         return _sample(arguments)
-    space = spaces.by_name(arguments.space)
-    new = building.build(
-        arguments.out,
-        space,
-        data_name=arguments.data,
-        seeds=arguments.seeds,
-        workers=arguments.workers,
-        command=typed(),
-        progress=True,
-    )
-    total = space.size * arguments.seeds
+    space, seeds = spaces.by_name(arguments.space), arguments.seeds
+    how = {"workers": arguments.workers, "command": typed(), "progress": True}
+    new = building.build(arguments.out, space, data_name=arguments.data, seeds=seeds, **how)
+    total = space.size * seeds
     value = {"schema": 1, "tabular": str(arguments.out), "trained": new, "total": total, "passed": True}
     text = f"{new} networks trained, {total - new} were there\nsaved in {arguments.out}"
     return value, text, True

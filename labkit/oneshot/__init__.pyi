@@ -3,7 +3,6 @@ from . import replays as replays
 from . import searching as searching
 from .baselines import random_search as random_search
 from .baselines import reuse_search as reuse_search
-from .baselines import scratch_search as scratch_search
 from .config import SearchConfig as SearchConfig
 from .config import SelectionConfig as SelectionConfig
 from .evaluation import evaluate as evaluate

@@ -1,7 +1,7 @@
 """Baseline searches: with the images, weights and latency table of a search, and with their whole cost counted."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -9,8 +9,7 @@ import torch
 from labkit.blackbox.loop import METHODS, optimize
 from labkit.data import ImageSet
 from labkit.latency.table import LatencyTable
-from labkit.networks.supernet import Supernet, derive
-from labkit.networks.training import TrainConfig, error, train
+from labkit.networks.supernet import Supernet
 from labkit.oneshot.config import SearchConfig
 from labkit.oneshot.evaluation import cheapest, distinct, evaluate
 from labkit.oneshot.run import SearchRun
@@ -122,54 +121,6 @@ def reuse_search(
         )
         for result in found
     )
-
-
-def scratch_search(
-    supernet: Supernet,
-    data: ImageSet,
-    table: LatencyTable,
-    config: SearchConfig = SearchConfig(),
-    *,
-    training: TrainConfig,
-    seconds: float,
-    on_network: Callable[[Point], None] | None = None,
-) -> SearchResult:
-    """Random search without weight sharing: train each architecture from scratch until the time is up.
-
-    Args:
-        supernet: gives the space; its weights are not used.
-        data: images with as many classes as the space.
-        table: latency of the operations of the space.
-        config: objective and seed.
-        training: recipe of each training.
-        seconds: time limit. No training starts that would end later, evaluated by the mean so far; one is always made.
-        on_network: called with the point of each trained architecture.
-
-    Returns:
-        The result: the best by error on validation images plus latency cost.
-
-    Raises:
-        InputError: the table is of another space, or no architecture meets the deadline.
-    """
-    table.check(supernet.space)
-    config = config.priced(table.range_ms())
-    started, passes = time.perf_counter(), 0.0
-    points: list[Point] = []
-    for architecture in distinct(supernet.space, min(1_000, supernet.space.size), table, config):
-        spent = time.perf_counter() - started
-        if points and spent * (len(points) + 1) / len(points) > seconds:
-            break
-        network = derive(supernet.space, architecture, seed=config.seed)
-        train(network, data, replace(training, seed=config.seed), validate="at the end")
-        points.append(Point(architecture, error(network, data.valid), table.table_ms(architecture), "short training"))
-        passes += 3 * len(data.train) * training.epochs + len(data.valid)
-        if on_network is not None:
-            on_network(points[-1])
-    logits = torch.zeros(supernet.space.mask.shape)
-    spent = time.perf_counter() - started
-    method = "random search from scratch"
-    best = cheapest(points, config)
-    return SearchResult(config, best, logits, (), supernet, passes, spent, tuple(points), method)
 
 
 def weight_passes(found: Sequence[SearchResult]) -> float:

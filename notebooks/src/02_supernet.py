@@ -15,8 +15,8 @@
 #
 # To compare 243 architectures you could train 243 networks. The supernet is the short cut that nearly every modern
 # search takes: one network that holds all candidates of all layers, trained once, from which each architecture is cut
-# out with its weights in place. This notebook builds it, trains it, and then does what hardly anyone can: it holds the
-# short cut against the truth, for all 243 networks *have* been trained, and the result came with the course.
+# out with its weights in place. This notebook builds it, trains it, and then does what hardly anyone can: it compares
+# the short cut with the exact answer, for all 243 networks *have* been trained, and the result came with the course.
 #
 # **Time** about 50 minutes, 15 of them for the two exercises. **Before this** [01 search
 # spaces](01_search_spaces.ipynb); a training loop in PyTorch.
@@ -173,7 +173,7 @@ lk.course.reveal("p2.1", f"{len(ran)}, because a candidate with weight zero is l
 
 # %% [markdown]
 # A mixed pass costs about three networks, in time and in memory for its gradient; a one-hot pass costs one. Keep the
-# two apart: the mixture has a gradient, the one-hot pass is the truth.
+# two apart: the mixture has a gradient, the one-hot pass is the architecture itself.
 #
 # ## Training the shared weights
 #
@@ -366,7 +366,7 @@ for way, a in options.items():
 # between 243 networks, after a very short training. What a search takes from them is the *order*. Is it the right one?
 #
 # Here that is not a matter of belief. Every one of the 243 has been trained by itself, from three different first
-# weights, on these letters: the **truth table** of this course. Hours of computing, 150 kB of numbers.
+# weights, on these letters: the **tabular benchmark** of this course. Hours of computing, 150 kB of numbers.
 
 # %%
 known = lk.benches.tabular.load("five_layer")  # recorded
@@ -440,9 +440,9 @@ lk.plots.picture(lk.plots.rank_agreement(rows), "Kendall's tau of supernets trai
 # At equal cost the ways differ by no more than their seeds do. Patience is what helps, and it has its price. (The mean
 # of the weights over the last steps, another popular cure, was recorded too, and orders the best quarter no better.)
 #
-# Part of the disorder at the top is the truth's own: there the networks lie so close that two trainings of the *same*
-# network differ by as much. So a network that was chosen on shared weights is trained from scratch before anyone
-# believes in it (notebook 07), and a search that promises the *best* network on such evidence promises too much.
+# Part of the disorder at the top is the tabular benchmark's own: there the networks lie so close that two trainings of
+# the *same* network differ by as much. So a network that was chosen on shared weights is trained from scratch before
+# anyone believes in it (notebook 07), and a search that promises the *best* network on such evidence promises too much.
 #
 # And with 400 images an error of 60 % has a standard error of 2.5 points. Neighbours in the ranking are ties in any
 # case.

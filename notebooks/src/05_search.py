@@ -296,12 +296,13 @@ lk.plots.picture(ax, "Error against latency of all 243, with the pick and the be
 # %% [markdown]
 # Mind what the vertical axis is: error *on the shared weights*. And these weights were trained on the samples that
 # *this* search drew, which flatters what it prefers. So the scan says whether the search found what it was shown, and
-# not whether it was shown the truth.
+# not whether that is right.
 #
-# ## Was it right in truth?
+# ## Was it right?
 #
-# In truth, each of the 243 networks was trained by itself, three times over, and timed end to end (notebook 02). With
-# that, what a search *loses* has a number, the **regret**: the true cost of its pick minus that of the best one.
+# For the tabular benchmark, each of the 243 networks was trained by itself, three times over, and timed end to end
+# (notebook 02). With that, what a search *loses* has a number, the **regret**: the true cost of its pick minus that of
+# the best one.
 
 # %% tags=["predict"]
 lk.course.predict(
@@ -339,9 +340,9 @@ lk.plots.picture(ax, "True error against measured latency of all 243; the pick, 
 #
 # ## Was it better than luck?
 #
-# Random search is the rival that every search owes its reader: draw $n$ architectures, judge them on the same weights,
-# keep the best. Its expected cost needs no experiment here, for all 243 costs are known: the $k$-th best of $N$ wins
-# when it is drawn and no better one is, which $\binom{N-k}{n-1}$ of the $\binom{N}{n}$ draws do.
+# Random search is the baseline that every search owes its reader: draw $n$ architectures, judge them on the same
+# weights, keep the best. Its expected cost needs no experiment here, for all 243 costs are known: the $k$-th best of
+# $N$ wins when it is drawn and no better one is, which $\binom{N-k}{n-1}$ of the $\binom{N}{n}$ draws do.
 
 # %% tags=["keep_output"]
 N = len(order)
@@ -432,10 +433,10 @@ lk.widgets.switch(
 #
 # In 1 and 2 it hedges against the stretch: who goes on is the best at the latency weight, then at twice the weight,
 # then at four times. All of it is charged to the search. The course ships a study of it: ten seeds, four latency
-# weights and rivals at equal cost, judged by the truth table. Its searches are *sweeps*: the same shared weights serve
-# all four latency weights, each with a distribution, its *policy*, that sends on the best that no other has sent.
-# (*Evolution* changes a slot of a good architecture and keeps the better ones; *local search* steps to the best
-# neighbour.)
+# weights and baselines at equal cost, evaluated by the tabular benchmark. Its searches are *sweeps*: the same shared
+# weights serve all four latency weights, each with a distribution, its *policy*, that sends on the best that no other
+# has sent. (*Evolution* changes a slot of a good architecture and keeps the better ones; *local search* steps to the
+# best neighbour.)
 
 # %% tags=["predict"]
 lk.course.predict(
@@ -469,7 +470,7 @@ lk.course.reveal("p5.3", "the least mean regret has: " + min(regrets, key=lambda
 # off by 1.1 points in the median.
 #
 # The stretch can be seen from another side. Every choice *realises* a weight: the one at which it is nearest to being
-# the best in truth. Who asks for ten times the weight should get it. The slope of the one against the other, both in
+# the best of all. Who asks for ten times the weight should get it. The slope of the one against the other, both in
 # logarithms, says whether the weight steers at all:
 
 # %%

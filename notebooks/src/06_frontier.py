@@ -346,14 +346,14 @@ print(f"a redrawn frontier has {stays.sum(1).mean():.1f} points on average, the 
 #
 # So far everything could be looked at. `mobile-tiny` has 3.6 million architectures: the minutes of one search judge two
 # thousand of them on shared weights, or train a dozen. There the question of notebook 05 is open again: is the search,
-# with its second stage (*sweep, selected*), better than luck? The course ships a study of it. The rivals choose on the
-# same shared weights, but for *random from scratch*, which trains for as many seconds; and every network that anybody
-# chose was trained and tested.
+# with its second stage (*sweep, selected*), better than luck? The course ships a study of it. The baselines choose on
+# the same shared weights, but for *random from scratch*, which trains for as many seconds; and every network that
+# anybody chose was trained and tested.
 
 # %% tags=["predict"]
 lk.course.predict(
     "p6.3",
-    "At how many of four latency weights does the search cost less, on average, than each of its three rivals?",
+    "At how many of four latency weights does the search cost less, on average, than each of its three baselines?",
     ["at none", "at one or two", "at three", "at all four"],
 )
 

@@ -106,13 +106,13 @@ def test_growth_follows_one_axis_at_a_time():
 
 
 def test_rows_of_a_measurement(space, data, make_table):
-    rows = step_bench.measure([fewer(space, 2)], data, make_table, batch_sizes=(4,), seconds=0.05)
+    rows = step_bench.measure({fewer(space, 2): "five_layer"}, data, make_table, batch_sizes=(4,), seconds=0.05)
     (row,) = rows
-    assert (row.space, row.origin, row.candidates, row.slots, row.batch_size) == ("five_layer-2",) * 2 + (2, 5, 4)
+    assert (row.space, row.origin, row.candidates, row.slots, row.batch_size) == ("five_layer-2", "five_layer", 2, 5, 4)
     assert row.speedup > 0 and row.memory > 0 and row.floor_ms > 0
     assert "five_layer-2" in step_bench.to_text(rows) and step_bench.to_json(rows)[0]["batch_size"] == 4
     with pytest.raises(InputError, match="at least 2 images"):
-        step_bench.measure([space], data, make_table, batch_sizes=(1,))
+        step_bench.measure({space: "five_layer"}, data, make_table, batch_sizes=(1,))
 
 
 def test_the_command_cuts_the_space_both_ways_and_tells_how_a_step_grows(monkeypatch, tmp_path, capsys):

@@ -5,9 +5,7 @@ from dataclasses import replace
 import pytest
 
 import labkit as lk
-from labkit.networks.training import TrainConfig
-from labkit.oneshot import baselines
-from labkit.oneshot.baselines import reuse_search, scratch_search, weight_passes
+from labkit.oneshot.baselines import reuse_search, weight_passes
 from labkit.oneshot.config import SearchConfig, SelectionConfig
 
 TINY = SearchConfig(
@@ -79,24 +77,6 @@ def test_a_second_stage_takes_the_best_that_a_rival_judged(data, table, swept, m
     six_each = {p.architecture for points in cheapest for p in points[:6]}
     assert {points[0].architecture for points in cheapest} <= set(looked_at) <= six_each
     assert len(looked_at) == len(set(looked_at)) == min(4 * len(WEIGHTS), len(six_each)), "each weight sends on others"
-
-
-def test_from_scratch_ends_in_time_and_chooses_by_validation(space, data, table, monkeypatch):
-    clock = [0.0]
-    monkeypatch.setattr(baselines.time, "perf_counter", lambda: clock[0])
-
-    def train(network, *_, **__):
-        clock[0] += 10.0
-
-    monkeypatch.setattr(baselines, "train", train)
-    told = []
-    supernet, recipe = lk.Supernet(space), TrainConfig(epochs=2, batch_size=16)
-    free = replace(TINY, latency_weight=0.0)
-    found = scratch_search(supernet, data, table, free, training=recipe, seconds=45.0, on_network=told.append)
-    assert len(told) == 4 and found.seconds == 40.0, "a fifth would end at 50"
-    assert found.passes == 4 * (3 * 2 * len(data.train) + len(data.valid))
-    assert found.point == min(told, key=lambda p: p.error) and {p.error_from for p in told} == {"short training"}
-    assert len(scratch_search(supernet, data, table, TINY, training=recipe, seconds=0.0).evaluated) == 1
 
 
 def test_what_cannot_be_searched_is_refused(data, table, swept):

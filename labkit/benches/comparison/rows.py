@@ -6,12 +6,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from labkit.benches.record import read_with_table
 from labkit.benches.tabular.table import TabularBenchmark, TrainedNetwork
 from labkit.latency.table import LatencyTable
 from labkit.networks.parallel import Job
 from labkit.spaces import SearchSpace, registry
 from labkit.system import storage
-from labkit.system.errors import InputError, damaged
+from labkit.system.errors import InputError
 
 KIND, SCHEMA = "comparison", 1
 SWEEP, OURS = "sweep", "sweep, selected"
@@ -22,24 +23,33 @@ SCRATCH, SCAN = "random from scratch", "exhaustive scan"
 
 @dataclass(frozen=True)
 class Row:
-    """What a method chose with one seed, an architecture a latency weight, and what all of that cost."""
+    """What a method chose with one seed, an architecture a latency weight, and what all of that cost.
+
+    Attributes:
+        evaluated: Architectures that it evaluated.
+        passes: Image passes.
+    """
 
     method: str
     seed: int
     ops: tuple[str, ...]
-    evaluated: int  # architectures that it looked at
-    passes: int  # image passes
+    evaluated: int
+    passes: int
     seconds: float
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """The rows of all methods and seeds, and what training made of what they chose."""
+    """The rows of all methods and seeds, and what training made of what they chose.
+
+    Attributes:
+        asked: Data and configs: what a later run must repeat to go on.
+    """
 
     space: SearchSpace
     table: LatencyTable
     latency_weights: tuple[float, ...]
-    asked: dict[str, Any]  # data and configs: what a later run must repeat to go on
+    asked: dict[str, Any]
     made: dict[str, Any]
     rows: tuple[Row, ...] = ()
     # Without a tabular benchmark, rows like its own; the seed is the search's. Chosen networks have a test accuracy.
@@ -113,6 +123,8 @@ class _Saved:
 def save(found: Comparison, path: str | Path) -> Path:
     """Write a comparison as one readable JSON file.
 
+    A stopped comparison resumes from it.
+
     Args:
         found: The comparison.
         path: The file; its folder is made if need be.
@@ -120,15 +132,8 @@ def save(found: Comparison, path: str | Path) -> Path:
     Returns:
         `path`.
     """
-    saved = _Saved(
-        space=registry.record(found.space),
-        latency_weights=found.latency_weights,
-        asked=found.asked,
-        made=found.made,
-        trained=found.trained,
-        table=found.table.to_json(),
-        rows=found.rows,
-    )
+    space, table = registry.record(found.space), found.table.to_json()
+    saved = _Saved(space, found.latency_weights, found.asked, found.made, found.trained, table, found.rows)
     return storage.write_record(path, saved)
 
 
@@ -141,8 +146,5 @@ def load(path: str | Path) -> Comparison:
     Raises:
         InputError: There is no such file, it is damaged, or its space is another one now.
     """
-    path = storage.result_file(path)
-    saved = storage.read_record(path, _Saved)
-    with damaged(path, "make the comparison again"):
-        space, table = registry.from_record(saved.space), LatencyTable.from_json(saved.table)
+    saved, space, table = read_with_table(path, _Saved)
     return Comparison(space, table, saved.latency_weights, saved.asked, saved.made, saved.rows, saved.trained)

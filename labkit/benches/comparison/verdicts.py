@@ -12,15 +12,21 @@ from labkit.stats import mean_interval, sign_flips
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether `ours` is better than `baseline` at one latency weight, in pairs of the same seed."""
+    """Whether `ours` is better than `baseline` at one latency weight, in pairs of the same seed.
+
+    Attributes:
+        gain: Mean of (baseline's cost - ours), as a fraction.
+        low: Of the 95 % bootstrap interval of that mean.
+        p: Two-sided, sign flips.
+    """
 
     latency_weight: float
     baseline: str
     ours: str
-    gain: float  # mean of (baseline's cost - ours), as a fraction
-    low: float  # of the 95 % bootstrap interval of that mean
+    gain: float
+    low: float
     high: float
-    p: float  # two-sided, sign flips
+    p: float
     n: int
 
     @property
@@ -90,12 +96,18 @@ def bars(
 
 @dataclass(frozen=True)
 class Steering:
-    """How the weight that a choice realises follows the one that was asked for."""
+    """How the weight that a choice realises follows the one that was asked for.
 
-    slope: float  # of the logarithms: 1 follows it one to one, 0 not at all
-    low: float  # of the 95 % bootstrap interval over seeds
+    Attributes:
+        slope: Of the logarithms: 1 follows it one to one, 0 not at all.
+        low: Of the 95 % bootstrap interval over seeds.
+        n: Seeds.
+    """
+
+    slope: float
+    low: float
     high: float
-    n: int  # seeds
+    n: int
 
     def __str__(self) -> str:
         return (

@@ -37,25 +37,38 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Ranked:
-    """An architecture with the uncertainty of its place."""
+    """An architecture with the uncertainty of its place.
+
+    Attributes:
+        error: Mean over the seeds.
+        half_width: Of the 95 % interval of that mean.
+        tied_with_best: Whether the best one's lead is within the 95 % interval of their difference.
+    """
 
     architecture: str
-    error: float  # mean over the seeds
-    half_width: float  # of the 95 % interval of that mean
-    tied_with_best: bool  # whether the best one's lead is within the 95 % interval of their difference
+    error: float
+    half_width: float
+    tied_with_best: bool
 
 
 @dataclass(frozen=True)
 class FrontReport:
-    """The exact Pareto front under one card, and the share of it that each way of asking can reach."""
+    """The exact Pareto front under one card, and the share of it that each way of asking can reach.
+
+    Attributes:
+        by_weight: Reached by some latency weight: the corners of the lower convex hull.
+        by_hinge: By some target at the steepest weight that any corner of the hull needs.
+        by_deadline: By some deadline.
+        pooling_first: Whether pooling < 3x3 < 5x5 holds, in the mean over all architectures, in every slot.
+    """
 
     latency: str
     card: str
     size: int
-    by_weight: int  # reached by some latency weight: the corners of the lower convex hull
-    by_hinge: int  # by some target at the steepest weight that any corner of the hull needs
-    by_deadline: int  # by some deadline
-    pooling_first: bool  # whether pooling < 3x3 < 5x5 holds, in the mean over all architectures, in every slot
+    by_weight: int
+    by_hinge: int
+    by_deadline: int
+    pooling_first: bool
 
 
 def top_quarter(tabular: TabularBenchmark) -> Tensor:

@@ -64,12 +64,18 @@ class TrainedNetwork:
 
 @dataclass(frozen=True, eq=False)
 class Timed:
-    """Every architecture's end-to-end latency under one card, beside the sum of its parts."""
+    """Every architecture's end-to-end latency under one card, beside the sum of its parts.
 
-    name: str  # such as "cpu-amd-epyc-2-cores/onnxruntime-b1"
+    Attributes:
+        name: Such as "cpu-amd-epyc-2-cores/onnxruntime-b1".
+        timings: A.
+        table_ms: A.
+    """
+
+    name: str
     card: Card
-    timings: tuple[Timing, ...]  # A
-    table_ms: tuple[float, ...]  # A
+    timings: tuple[Timing, ...]
+    table_ms: tuple[float, ...]
 
     @cached_property
     def measured_ms(self) -> Tensor:
@@ -79,16 +85,25 @@ class Timed:
 
 @dataclass(frozen=True, eq=False)
 class TabularBenchmark:
-    """What is known about every architecture of a space."""
+    """What is known about every architecture of a space.
+
+    Attributes:
+        valid_error: (A, R) float64, fraction of the validation images misclassified.
+        test_error: (A, R) float64, of the test images.
+        complexity: A.
+        seconds: (A, R) of training.
+        recipe: Data and training.
+        made: Command, versions, device, date.
+    """
 
     space: SearchSpace
-    valid_error: Tensor  # (A, R) float64, fraction of the validation images misclassified
-    test_error: Tensor  # (A, R) float64, of the test images
-    complexity: tuple[Complexity, ...]  # A
-    seconds: Tensor  # (A, R) of training
+    valid_error: Tensor
+    test_error: Tensor
+    complexity: tuple[Complexity, ...]
+    seconds: Tensor
     latencies: tuple[Timed, ...]
-    recipe: dict[str, Any]  # data and training
-    made: dict[str, Any]  # command, versions, device, date
+    recipe: dict[str, Any]
+    made: dict[str, Any]
 
     @property
     def seeds(self) -> int:
@@ -235,16 +250,8 @@ def load(source: str | Path = "five_layer") -> TabularBenchmark:
             torch.tensor([[getattr(row, name) for row in line] for line in table], dtype=torch.float64)
             for name in names
         )
-    return TabularBenchmark(
-        space=space,
-        valid_error=1 - valid,
-        test_error=1 - test,
-        complexity=tuple(Complexity(line[0].parameters, line[0].macs, line[0].activations) for line in table),
-        seconds=seconds,
-        latencies=latencies,
-        recipe=manifest.recipe,
-        made=manifest.made,
-    )
+    counts = tuple(Complexity(line[0].parameters, line[0].macs, line[0].activations) for line in table)
+    return TabularBenchmark(space, 1 - valid, 1 - test, counts, seconds, latencies, manifest.recipe, manifest.made)
 
 
 def read_trained(path: str | Path) -> tuple[TrainedNetwork, ...]:
@@ -286,14 +293,20 @@ class _TimedLine(NamedTuple):
 
 @dataclass(frozen=True)
 class _SavedLatencies:
-    """End-to-end latencies as their file has them."""
+    """End-to-end latencies as their file has them.
+
+    Attributes:
+        name: Runtime, batch size and precision.
+        space_digest: Of the space that was timed.
+        card: The card as JSON.
+        rows: An architecture each.
+    """
 
     kind: ClassVar[str] = "end-to-end latencies"
     schema: ClassVar[int] = 1
     name: str
     space_digest: str
     card: dict[str, Any]
-    columns: tuple[str, ...]  # of the rows, for people
     rows: tuple[_TimedLine, ...]
 
 
@@ -312,8 +325,8 @@ def save_timed(timed: Timed, space: SearchSpace, path: str | Path) -> Path:
         _TimedLine(str(a), round(t.best_ms, 6), round(t.median_ms, 6), round(t.spread_ms, 6), t.n, round(table_ms, 6))
         for a, t, table_ms in zip(space, timed.timings, timed.table_ms)
     )
-    saved = _SavedLatencies(timed.name, space.digest, timed.card.to_json(), _TimedLine._fields, rows)
-    return storage.write_record(path, saved)
+    saved = _SavedLatencies(timed.name, space.digest, timed.card.to_json(), rows)
+    return storage.write_record(path, saved, {"columns": _TimedLine._fields})
 
 
 def load_timed(path: str | Path, space: SearchSpace) -> Timed:
