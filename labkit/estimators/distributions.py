@@ -31,9 +31,16 @@ class ArchSample(NamedTuple):
 class ArchDistribution(nn.Module):
     """Independent categorical distributions, one per slot; uniform at first.
 
-    `softening` > 0 mixes each with the uniform distribution, in sampling and in log p: with k candidates, a probability
-    p becomes (p + softening) / (1 + k softening), so that no candidate is excluded (UNAS, for the large spaces).
     A candidate that a slot lacks has probability 0.
+
+    Args:
+        space: gives the slots and their candidates.
+        softening: if above 0, each distribution is mixed with the uniform one, in sampling and in log p: with k
+            candidates, a probability p becomes (p + softening) / (1 + k softening), so that no candidate is excluded
+            (UNAS, for the large spaces).
+
+    Raises:
+        InputError: the softening is negative or not finite.
     """
 
     mask: Tensor  # (S, K) bool, true where a slot has the candidate

@@ -36,9 +36,22 @@ TEMPERATURE = 0.4  # of the relaxed samples that weights learn on
 class SearchRun:
     """The steps of one search. With a table the joint phase moves the architecture; without, only the weights learn.
 
-    With several `aims` (configs that differ in their latency objective) each has a controller, and all share the
-    weights. The controllers sample in turn, the weights learn on the samples, and every controller moves at every step.
-    On one machine with one number of threads, equal inputs give equal steps, bit for bit.
+    With several aims each has a controller, and all share the weights. The controllers sample in turn, the weights
+    learn on the samples, and every controller moves at every step. On one machine with one number of threads, equal
+    inputs give equal steps, bit for bit.
+
+    Args:
+        supernet: what is searched; it is copied.
+        data: the image set.
+        config: the search.
+        table: latencies of parts of the space; None to train the weights only.
+        measured_ms: a cost in milliseconds in place of the table's.
+        aims: configs that differ from `config` in their latency objective only; none for `config` alone.
+        on_step: called with the record of each step.
+        progress: whether to show a progress bar.
+
+    Raises:
+        InputError: the parts do not fit together, or no architecture is within a deadline.
     """
 
     def __init__(

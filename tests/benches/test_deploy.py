@@ -93,7 +93,7 @@ def test_the_command_races_the_network_that_export_would_train(few, space, table
     assert [one.batch_size for one in races] == [2] and races[0].row("onnxruntime", "int8").accuracy_drop is not None
     without = [word for word in command if word not in ("--epochs", "1")]
     assert cli.main([*without, "--seconds", "0"]) == 2 and "--seconds" in capsys.readouterr().err
-    assert cli.main([*without, "--epochs", "0"]) == 2 and "needs an epoch" in capsys.readouterr().err
+    assert cli.main([*without, "--epochs", "0"]) == 2 and "needs at least 1 epoch" in capsys.readouterr().err
     assert cli.main(without) == 0, "what is trained is taken as it is"
     assert json.loads((tmp_path / "run" / "trained.json").read_text()) == trained
 

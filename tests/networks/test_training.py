@@ -36,5 +36,5 @@ def test_too_little_data_is_refused(space, data):
     network = lk.derive(space, next(iter(space)))
     with pytest.raises(lk.InputError, match="a batch of 2000 needs as many training images; glyphs has 1500"):
         train(network, data, TrainConfig(batch_size=2_000))
-    with pytest.raises(lk.InputError, match="an epoch and a batch of two"):
+    with pytest.raises(lk.InputError, match="at least 1 epoch and 2 images a batch"):
         TrainConfig(epochs=0)
