@@ -28,7 +28,13 @@ from labkit.system.errors import InputError
 
 @dataclass(frozen=True)
 class Verdict:
-    """What `check` shows."""
+    """The message of `check`.
+
+    Attributes:
+        exercise: such as "e3.1".
+        passed: True for a right answer.
+        message: what to look at, or why the answer is right.
+    """
 
     exercise: str
     passed: bool
@@ -45,7 +51,20 @@ class Verdict:
 
 
 def check(exercise: str, answer: Any) -> Verdict:
-    """Judge an answer at once. Never raises for a wrong answer: it says what to look at, and the notebook goes on."""
+    """Evaluate an answer at once.
+
+    It never raises for a wrong answer: it says what to look at, and the notebook runs on.
+
+    Args:
+        exercise: such as "e3.1".
+        answer: mostly a function that the learner wrote.
+
+    Returns:
+        The verdict, which is remembered in the progress file.
+
+    Raises:
+        InputError: no exercise of this name.
+    """
     checkers = exercises.CHECKERS
     if exercise not in checkers:
         raise InputError(f"exercises are {', '.join(sorted(checkers))}; got {exercise!r}")
@@ -53,14 +72,19 @@ def check(exercise: str, answer: Any) -> Verdict:
         verdict = Verdict(exercise, True, checkers[exercise](answer))
     except Wrong as hint:
         verdict = Verdict(exercise, False, str(hint))
-    except Exception as problem:  # a learner's function may raise anything, and the notebook must go on
+    except Exception as problem:  # a learner's function may raise anything, and the notebook must run on
         verdict = Verdict(exercise, False, f"your answer raised {type(problem).__name__}: {problem}")
     _remember("checks", exercise, verdict.passed)
     return verdict
 
 
 def start(notebook: str, *, seed: int = 0) -> None:
-    """Say what this machine is. Call it in the set-up cell."""
+    """Print what this machine is. Call it in the set-up cell.
+
+    Args:
+        notebook: its number, such as "03".
+        seed: the notebook's seed, to be printed.
+    """
     begun = time.perf_counter()
     warnings.formatwarning = _as_a_note
     device = device_name("cuda" if torch.cuda.is_available() else "cpu")
@@ -81,7 +105,17 @@ def _as_a_note(message: Warning | str, category: type[Warning], *where: Any, **l
 
 
 def copy_notebooks(folder: str | Path = "work") -> list[Path]:
-    """Copy the notebooks that `folder` lacks, and return all of the learner's there; those that are there stay."""
+    """Copy the notebooks that a folder lacks; those that are there stay.
+
+    Args:
+        folder: where the learner works.
+
+    Returns:
+        All of the learner's notebooks there.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
     folder = storage.writable_folder(folder)
     copies = [folder / notebook.name for notebook in headless.notebooks()]
     for copy in copies:
@@ -91,15 +125,21 @@ def copy_notebooks(folder: str | Path = "work") -> list[Path]:
 
 
 def predict(prediction: str, question: str, options: Sequence[str]):
-    """Ask for a guess before the cell that answers it. The notebook goes on without one.
+    """Ask for a guess before the cell that answers it. The notebook runs on without one.
 
-    Returns the question as radio buttons; `reveal` then sets the guess beside what happened.
+    Args:
+        prediction: its name, such as "p3.1"; `reveal` takes the same.
+        question: the question.
+        options: the answers to choose from.
+
+    Returns:
+        The question as radio buttons.
     """
     import ipywidgets
 
     radio = ipywidgets.RadioButtons(options=list(options), value=None, description="", layout={"width": "auto"})
     radio.observe(lambda change: _remember("predictions", prediction, change["new"]), "value")
-    asked = f"<b>Predict ({prediction}).</b> {escape(question)}"
+    question_html = f"<b>Predict ({prediction}).</b> {escape(question)}"
 
     class Question(ipywidgets.VBox):
         def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict, dict]:
@@ -107,20 +147,29 @@ def predict(prediction: str, question: str, options: Sequence[str]):
             bundle = super()._repr_mimebundle_(**kwargs)
             data, about = bundle if isinstance(bundle, tuple) else (bundle, {})
             choices = "".join(f"<li>{escape(option)}</li>" for option in options)
-            return {**data, "text/html": f"<p>{asked}</p><ul>{choices}</ul>"}, about
+            return {**data, "text/html": f"<p>{question_html}</p><ul>{choices}</ul>"}, about
 
-    return Question([ipywidgets.HTML(asked), radio])
+    return Question([ipywidgets.HTML(question_html), radio])
 
 
 def reveal(prediction: str, outcome: str) -> None:
-    """Print what happened beside the guess made in `predict`."""
+    """Print the outcome, and the guess that was made in `predict`.
+
+    Args:
+        prediction: its name, such as "p3.1".
+        outcome: what the run came to.
+    """
     guess = _progress().get("predictions", {}).get(prediction)
-    said = "You made no prediction." if guess is None else f"You predicted: {guess}."
-    print(f"{said} The run says: {outcome}.")
+    guess_text = "You made no prediction." if guess is None else f"You predicted: {guess}."
+    print(f"{guess_text} The run says: {outcome}.")
 
 
 def progress_file() -> Path:
-    """Where guesses and passed checks are kept: a file of the learner's own, never sent anywhere."""
+    """Find the file of guesses and passed checks: the learner's own, never sent anywhere.
+
+    Returns:
+        The path of `LABKIT_PROGRESS`, or by default one in the course's or the user's folder; the file need not exist.
+    """
     folder = Path.home() / ".cache" / "labkit" if storage.INSTALLED else storage.ROOT / "work"
     return Path(os.environ.get("LABKIT_PROGRESS") or folder / "progress.json")
 
@@ -129,7 +178,7 @@ def _progress() -> dict[str, dict[str, Any]]:
     try:
         value = json.loads(progress_file().read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return {}  # nothing yet, or a file that was cut short: the course goes on without it
+        return {}  # nothing yet, or a file that was cut short: the course does without it
     return value if isinstance(value, dict) else {}
 
 

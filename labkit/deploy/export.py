@@ -80,12 +80,12 @@ class RuntimeRow:
 
     def __str__(self) -> str:
         if self.measurement is None:
-            return f"{self.label:20} {self.reason}"
+            return f"{self.label:25} {self.reason}"
         timing = self.measurement.timing
         change = "baseline" if self.label == BASELINE or self.speedup is None else speedup_text(self.speedup)
         lost = "" if self.accuracy_drop is None else f", accuracy {-100 * self.accuracy_drop:+.1f} points"
         return (
-            f"{self.label:20} best {timing.text('best')}, median {timing.text('median')} "
+            f"{self.label:25} best {timing.text('best')}, median {timing.text('median')} "
             f"(spread {timing.spread_ms:.1g} ms), {change}, parity {self.parity_error:.0e}{lost}"
         )
 

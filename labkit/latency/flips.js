@@ -12,8 +12,9 @@ const CSS = `
   --soft: light-dark(#767676, #8d8d8d); --paper: var(--jp-layout-color0, light-dark(#fff, #111));
   --a: light-dark(#0072B2, #4FA8E0); --b: light-dark(#D55E00, #FF8A3D); padding: 6px 4px;
   font: 13px/1.4 system-ui, sans-serif; font-variant-numeric: tabular-nums; color: var(--ink); background: var(--paper);
-  .wrap { display: flex; flex-wrap: wrap; gap: 4px 16px }
-  label { display: flex; align-items: center; gap: 8px; flex: 1 1 280px; white-space: nowrap }
+  .wrap { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 240px), 1fr)); gap: 4px 16px;
+    max-width: ${WIDTH}px }
+  label { display: flex; align-items: center; gap: 8px; white-space: nowrap }
   select, input { font: inherit; outline-color: var(--a) }
   [type=range] { flex: 1; min-width: 90px }
   .of-a { accent-color: var(--a) } .of-b { accent-color: var(--b) }

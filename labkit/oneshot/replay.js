@@ -40,7 +40,7 @@ function render({ model, el }) {
     <div class="says" role="status"></div>
     <svg viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="probabilities of each slot's candidates, and the loss">
       ${slots.map((_, s) => `<text x="${LABEL + column * s}" y="13" font-size="11">${slots.length < 8 ? escape(names[s]) : s + 1}</text>`).join("")}
-      ${ops.map((name, i) => `<text x="0" y="${TOP + row * i + 13}" font-size="11">${escape(name)}</text>`).join("")}
+      ${ops.map((name, i) => `<text x="0" y="${TOP + row * i + 10}" font-size="11">${escape(name)}</text>`).join("")}
       ${cells.map(([, , left, top]) => `<rect class="room" x="${left}" y="${top}" width="${room}" height="${row - 5}"/><rect class="share" x="${left}" y="${top}" height="${row - 5}"/><rect class="drawn" x="${left}" y="${top}" width="${room}" height="${row - 5}"/>`).join("")}
       ${phases.map(([i, phase]) => `<text x="${x(i)}" y="${bars + GAP - 8}" font-size="11">${escape(phase)}</text>`).join("")}
       <text x="0" y="${bars + GAP + 10}" font-size="11">loss, nats</text>

@@ -34,7 +34,7 @@ def calls(times_ms: Sequence[float], marks: Mapping[str, float], ax: Axes | None
         ax.axhline(ms, color=colour, ls=style, label=f"{name}: {ms:.3f} ms")
     ax.set(yscale="log", xlabel="call, in order", ylabel="time of one call (ms, measured here)", ylim=(0.8 * low, None))
     plain_log(ax.yaxis)
-    ax.legend(loc="upper right")
+    ax.legend(loc="upper right", frameon=True, framealpha=0.9, edgecolor="none")
     return ax
 
 

@@ -112,7 +112,7 @@ for i, value in enumerate(values):
 ax = lk.plots.axes()
 ax.plot(values.repeat_interleave(12), torch.cat(draws), ".", ms=3, color=lk.plots.GREY)
 ax.plot(values, means, color=lk.plots.ORANGE, lw=2.5)
-ax.text(4, means[-1] + 0.4, "expected cost, exact", ha="right", backgroundcolor="white")
+ax.text(4, means[-1] + 0.9, "expected cost, exact", ha="right", backgroundcolor="white")
 ax.set(xlabel="logit of conv3x3 in layer 1", ylabel="cost (nats); dots: single draws")
 lk.plots.picture(ax, "Costs of single draws jump between fixed values; their mean moves smoothly.")
 
@@ -352,8 +352,8 @@ lk.course.check("e3.1", unas_surrogate)
 # <code>given_cost</code> for (ii) and add <code>soft_cost</code> for (iii).</details>
 
 # %% [markdown]
-# If you are stuck, go on: from here the notebook uses `estimators.Unas`, where the same three terms stand in two
-# lines.
+# If you are stuck, go on: from here the notebook uses `gradient_estimators.Unas`, where the same three terms stand in
+# two lines.
 #
 # ## A wrong control costs variance, never bias
 #
@@ -381,8 +381,8 @@ for name, control in {"the smooth part": cost, "zero": zero, "wrong": wrong}.ite
 # %% [markdown]
 # All three are right on average; a good control is worth a factor, a bad one costs one. With control = 0 UNAS *is*
 # REINFORCE without a baseline, with control = cost it is REBAR at scale 1 (REBAR proper tunes the scale as well), and
-# its last term alone is Gumbel-Softmax. One formula, one screen (`estimators.py` of the package, and
-# `??estimators.Unas` here).
+# its last term alone is Gumbel-Softmax. One formula, one screen (`estimators/gradient_estimators.py`, and
+# `??gradient_estimators.Unas` here).
 #
 # ## Five estimators side by side
 

@@ -180,7 +180,7 @@ lk.course.check("e5.2", hinge)
 # %% [markdown]
 # ## The loop
 #
-# One step of the joint phase, in words that match `labkit/search_run.py`:
+# One step of the joint phase, in words that match `labkit/oneshot/run.py`:
 #
 # 1. take a training batch and a validation batch;
 # 2. draw one architecture: its one-hot op weights and, from the same noise, the relaxed ones;

@@ -115,7 +115,7 @@ folder = tempfile.TemporaryDirectory()
 path = lk.deploy.to_onnx(network, Path(folder.name, "chosen.onnx"))
 model = onnx.load(path)
 print(f"{path.name}: {path.stat().st_size / 1024:.0f} KiB, opset {model.opset_import[0].version}")
-print("  ->  ".join(node.op_type for node in model.graph.node))
+print(" -> ".join(node.op_type for node in model.graph.node))
 
 # %% [markdown]
 # Compare with the modules above. One kind is gone: a batch norm in eval mode multiplies and adds constants, and so

@@ -19,7 +19,17 @@ from labkit.system.storage import write_text
 
 
 def build(root: str | Path) -> list[Path]:
-    """Write both editions of every source under `root`/notebooks/src; returns their paths."""
+    """Write both editions of every source.
+
+    Args:
+        root: folder that holds notebooks/src.
+
+    Returns:
+        The paths of all editions.
+
+    Raises:
+        InputError: a source cannot be read, or an exercise in it lacks a mark.
+    """
     paths = []
     for source in sources(root):
         for path, text in _expected(source, root):
@@ -30,9 +40,18 @@ def build(root: str | Path) -> list[Path]:
 
 
 def check(root: str | Path) -> list[str]:
-    """Where the committed editions are not what their sources give; empty when they agree.
+    """Compare the committed editions with what their sources give.
 
     Outputs of `keep_output` cells are taken as they are; any other output or execution count is a difference.
+
+    Args:
+        root: folder that holds notebooks/src.
+
+    Returns:
+        One line a difference; empty when they agree.
+
+    Raises:
+        InputError: a source cannot be read, or an exercise in it lacks a mark.
     """
     differences, expected_paths = [], set()
     for source in sources(root):
@@ -47,9 +66,17 @@ def check(root: str | Path) -> list[str]:
 
 
 def execute_static(root: str | Path, names: Iterable[str | int] = ()) -> list[Path]:
-    """Run learner editions (all of them unless named) and store the pictures of their `keep_output` cells.
+    """Run learner editions and store the pictures of their `keep_output` cells.
 
-    Raises InputError if a notebook does not run cleanly, or a kept cell shows nothing that can be kept.
+    Args:
+        root: folder that holds notebooks/src.
+        names: the notebooks, as `headless.find` takes them; by default all.
+
+    Returns:
+        The paths of the editions.
+
+    Raises:
+        InputError: a notebook does not run cleanly, or a kept cell shows nothing that can be kept.
     """
     folder = Path(root, "notebooks")
     build(root)
@@ -87,7 +114,19 @@ def _expected(source: Path, root: str | Path) -> Iterator[tuple[Path, str]]:
 
 
 def edition(source: Path, solution: bool, kept: Mapping[str, NotebookNode] | None = None) -> NotebookNode:
-    """The learner's edition of a source, or the solution's; `kept` are cells, by id, whose outputs may stay."""
+    """Make one edition of a source.
+
+    Args:
+        source: the percent script.
+        solution: True for the solution's edition, False for the learner's.
+        kept: cells by id, whose outputs may stay.
+
+    Returns:
+        The notebook.
+
+    Raises:
+        InputError: the source cannot be read, or an exercise in it lacks a mark.
+    """
     ordinals: Counter[str] = Counter()
     cells = []
     for section, cell in sections(read_source(source)):

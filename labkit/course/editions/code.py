@@ -16,7 +16,15 @@ _FETCHING = re.compile(r"(urllib\.request|requests|httpx|aiohttp|ftplib|gdown|wg
 
 
 def code_problems(place: str, cell: NotebookNode) -> Iterator[str]:
-    """What a cell of the course may not do, beyond what no runner could see."""
+    """Find what a cell of the course may not do, beyond what no runner could see.
+
+    Args:
+        place: of the cell, as `headless.where` names it.
+        cell: a code cell.
+
+    Yields:
+        One line a problem.
+    """
     lines = len(cell.source.splitlines())
     if lines > MOST_CODE_LINES:
         yield f"{place}: {lines} lines of code; at most {MOST_CODE_LINES}, the rest belongs in the package"
@@ -40,7 +48,15 @@ def code_problems(place: str, cell: NotebookNode) -> Iterator[str]:
 
 
 def alt_problems(place: str, text: str) -> Iterator[str]:
-    """Images in Markdown or HTML without a text that stands for them."""
+    """Find images in Markdown or HTML without a text that stands for them.
+
+    Args:
+        place: of the cell, as `headless.where` names it.
+        text: Markdown or HTML.
+
+    Yields:
+        One line an image.
+    """
     for image in re.findall(r"<img\b[^>]*>", text):
         if not re.search(r"""\balt\s*=\s*(["'])\s*[^"'\s]""", image):
             yield f"{place}: an <img> without alt text"

@@ -1,4 +1,4 @@
-"""What a course notebook may not be."""
+"""What a notebook of the course may not hold."""
 
 import re
 from collections.abc import Iterator
@@ -24,7 +24,17 @@ HINTS = 3
 
 
 def lint(path: str | Path) -> list[str]:
-    """What a course notebook may not be, for a source (both its editions) or for one edition's file."""
+    """Find what a notebook of the course may not hold.
+
+    Args:
+        path: a source, for both its editions, or the file of one edition.
+
+    Returns:
+        One line a problem.
+
+    Raises:
+        InputError: the file of an edition cannot be read.
+    """
     path = Path(path)
     if path.suffix == ".py":
         try:

@@ -8,7 +8,14 @@ from nbformat import NotebookNode
 
 
 def static_output(output: NotebookNode) -> NotebookNode | None:
-    """`output` without what needs a kernel, a page's script or eyes to be read; None if nothing is left."""
+    """Keep of an output what can be read without a kernel, a page's script or eyes.
+
+    Args:
+        output: of a code cell.
+
+    Returns:
+        What is left of it; None if nothing is.
+    """
     if output.output_type in ("stream", "error"):
         return output if output.get("name") == "stdout" else None
     alts = {mime: about["alt"] for mime, about in output.metadata.items() if _has_alt(about)}

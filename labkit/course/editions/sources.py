@@ -10,17 +10,44 @@ from labkit.system.errors import InputError
 
 
 def sources(root: str | Path) -> list[Path]:
-    """`root`/notebooks/src/NN_topic.py, in teaching order."""
+    """List the sources of the course.
+
+    Args:
+        root: folder that holds notebooks/src.
+
+    Returns:
+        Paths of NN_topic.py, in teaching order.
+    """
     return sorted(Path(root, "notebooks", "src").glob("[0-9][0-9]_*.py"))
 
 
 def exercise_cells(source: str | Path) -> list[tuple[str, str]]:
-    """The code of every exercise of a source, as (stub, solution)."""
+    """Read the code of every exercise of a source.
+
+    Args:
+        source: the percent script.
+
+    Returns:
+        (stub, solution) of each.
+
+    Raises:
+        InputError: the source cannot be read, or an exercise in it lacks a mark.
+    """
     return [stub_and_answer(cell.source) for cell in exercises(read_source(source))]
 
 
 def read_source(path: str | Path) -> NotebookNode:
-    """A percent script as a notebook; InputError where it cannot be read."""
+    """Read a percent script as a notebook.
+
+    Args:
+        path: the script.
+
+    Returns:
+        The notebook.
+
+    Raises:
+        InputError: it cannot be read.
+    """
     try:
         return jupytext.read(path, fmt="py:percent")
     except (OSError, UnicodeDecodeError) as problem:
@@ -28,20 +55,53 @@ def read_source(path: str | Path) -> NotebookNode:
 
 
 def exercises(notebook: NotebookNode) -> list[NotebookNode]:
+    """List the exercises of a notebook.
+
+    Args:
+        notebook: the notebook of a source.
+
+    Returns:
+        Its code cells that are tagged `exercise`.
+    """
     return [cell for cell in notebook.cells if is_exercise(cell)]
 
 
 def is_exercise(cell: NotebookNode) -> bool:
+    """Check that a cell is the code of an exercise; its Markdown may bear the tag too.
+
+    Args:
+        cell: the cell.
+
+    Returns:
+        True for a code cell tagged `exercise`.
+    """
     return cell.cell_type == "code" and "exercise" in tags(cell)  # its Markdown may bear the tag too
 
 
 def first_line(cell: NotebookNode) -> str:
-    """Of a cell, in backticks: what it is called in a problem."""
+    """Name a cell by its first line, in backticks.
+
+    Args:
+        cell: the cell.
+
+    Returns:
+        The name, for a problem.
+    """
     return f"`{(cell.source.splitlines() or ['(empty)'])[0]}`"
 
 
 def stub_and_answer(text: str) -> tuple[str, str]:
-    """An exercise's code as the learner finds it, and as it is solved."""
+    """Split an exercise into what the learner sees and how it is solved.
+
+    Args:
+        text: the code, with its marks.
+
+    Returns:
+        The stub and the answer.
+
+    Raises:
+        InputError: a mark is missing.
+    """
     stub: list[str] = []
     answer: list[str] = []
     replacement: list[str] = []

@@ -1,4 +1,4 @@
-"""How an exercise's checker is written and found."""
+"""Registration of the function that checks an exercise."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,11 +11,21 @@ CHECKERS: dict[str, Checker] = {}
 
 
 class Wrong(Exception):
-    """What a checker raises for an answer that is not right: the message says what to look at."""
+    """A wrong answer: the message says what to look at."""
 
 
 def checker(exercise: str) -> Callable[[Checker], Checker]:
-    """Register the function that judges `exercise`, such as "e3.1"."""
+    """Register the function that checks an exercise.
+
+    Args:
+        exercise: such as "e3.1".
+
+    Returns:
+        The decorator.
+
+    Raises:
+        InputError: the exercise has a checker already.
+    """
 
     def register(function: Checker) -> Checker:
         if exercise in CHECKERS:

@@ -12,7 +12,7 @@ from labkit.course.exercises.checkers import Wrong, checker
 from labkit.estimators.gradient_estimators import exact_gradient
 
 
-def _slopes(surrogate: Any, leaves: tuple[Tensor, ...]) -> list[Tensor]:
+def _gradients(surrogate: Any, leaves: tuple[Tensor, ...]) -> list[Tensor]:
     """Derivatives of the sum of (N,) surrogates, or of N times their mean, in what they were made of."""
     need(not empty(surrogate), "your function returned None: return the surrogate, one value a draw")
     need(isinstance(surrogate, Tensor), f"return a tensor of N values; got {type(surrogate).__name__}")
@@ -20,8 +20,10 @@ def _slopes(surrogate: Any, leaves: tuple[Tensor, ...]) -> list[Tensor]:
     need(surrogate.shape in ((n,), ()), f"{n} draws give {n} surrogates; yours has the shape {tuple(surrogate.shape)}")
     need(surrogate.requires_grad, "the surrogate has no gradient at all: `detach` only what stands before log_prob")
     total = surrogate.sum() if surrogate.ndim else n * surrogate
-    slopes = torch.autograd.grad(total, leaves, allow_unused=True)
-    return [torch.zeros(n, dtype=leaf.dtype) if slope is None else slope for slope, leaf in zip(slopes, leaves)]
+    gradients = torch.autograd.grad(total, leaves, allow_unused=True)
+    return [
+        torch.zeros(n, dtype=leaf.dtype) if gradient is None else gradient for gradient, leaf in zip(gradients, leaves)
+    ]
 
 
 Surrogate = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]  # of value, log_prob, soft_cost and given_cost, (N,)
@@ -39,7 +41,7 @@ def _unas_surrogate(answer: Surrogate) -> str:
 
 
 def _found_mean(answer: Surrogate, calls: int = 200, draws: int = 200) -> str:
-    """What an enumerated gradient says of a surrogate; nothing where it has no gradient to compare."""
+    """The surrogate's mean compared with an enumerated gradient; nothing where it has no gradient."""
     toy = toy_network(residual=False)
     dist = Problem("exercise", toy_space(), toy, toy).dist()
     generator = torch.Generator().manual_seed(0)
@@ -54,10 +56,10 @@ def _found_mean(answer: Surrogate, calls: int = 200, draws: int = 200) -> str:
     exact, mean = exact_gradient(toy, dist), torch.stack(estimates).mean(0)
     noise = torch.stack(estimates).std(0) / calls**0.5
     off, chance = ((x.norm() / exact.norm()).item() for x in (mean - exact, noise))
-    said = f"the mean of {calls * draws:,} draws is {off:.0%} off an exact gradient"
+    mean_text = f"the mean of {calls * draws:,} draws is {off:.0%} off an exact gradient"
     if ((mean - exact).abs() > 4 * noise).any():
-        return f" ({said}, and chance makes {chance:.0%}: biased)"
-    return f" ({said}, as chance alone makes it: unbiased)"
+        return f" ({mean_text}, and chance makes {chance:.0%}: biased)"
+    return f" ({mean_text}, as chance alone makes it: unbiased)"
 
 
 def _three_terms(answer: Surrogate) -> None:
@@ -66,7 +68,7 @@ def _three_terms(answer: Surrogate) -> None:
         [[2.0], [-5.0], [1.0], [1.5]], dtype=torch.float64
     )
     leaves = tuple(leaf.requires_grad_() for leaf in (log_prob, soft, given))
-    score, pathwise, correction = _slopes(answer(value, *leaves), leaves)
+    score, pathwise, correction = _gradients(answer(value, *leaves), leaves)
     value, log_prob, soft, given = (t.detach() for t in (value, *leaves))
     need(not alike(score, 0.0), "term (i) is missing: log_prob must appear, or the true cost has no say")
     need(
@@ -83,7 +85,7 @@ def _three_terms(answer: Surrogate) -> None:
     )
     need(not alike(pathwise, 0.0), "term (iii), the pathwise one, is missing: add soft_cost")
     need(not alike(correction, 0.0), "term (ii), the correction, is missing: without it the estimate is biased")
-    need(not alike(correction, 1.0), "the correction has the wrong sign: the paths' slopes are subtracted")
+    need(not alike(correction, 1.0), "the correction has the wrong sign: the paths' gradients are subtracted")
     need(alike(pathwise, 1.0), "soft_cost must enter with the factor 1")
     need(alike(correction, -1.0), "given_cost must enter with the factor -1")
 
@@ -93,7 +95,7 @@ def _leave_one_out(answer: Callable[[Tensor, Tensor], Tensor]) -> str:
     is_function(answer, "leave_one_out")
     value = torch.tensor([3.0, 1.0, 4.0, 1.5, 9.0], dtype=torch.float64)
     log_prob = torch.linspace(-5.0, -3.0, 5, dtype=torch.float64).requires_grad_()
-    (factor,) = _slopes(answer(value, log_prob), (log_prob,))
+    (factor,) = _gradients(answer(value, log_prob), (log_prob,))
     n = len(value)
     others = (value.sum() - value) / (n - 1)
     need(not alike(factor, value), "there is no baseline yet: subtract from each value the mean of the *other* values")
@@ -108,4 +110,4 @@ def _leave_one_out(answer: Callable[[Tensor, Tensor], Tensor]) -> str:
     need(not alike(factor, value + others), "the baseline is added: subtract it")
     need(not alike(factor, others - value), "the sign is turned round: value minus baseline, not baseline minus value")
     need(alike(factor, value - others), "what multiplies log_prob is not the value minus the mean of the other values")
-    return "unbiased, needs no memory and nothing of the cost: a rival to take seriously"
+    return "unbiased, needs no memory and nothing of the cost: a baseline to take seriously"

@@ -37,10 +37,10 @@ def _generalisation_loss(answer: Callable[[Tensor, Tensor, float], Tensor]) -> s
     need(not is_close(wide, 3.0), "the gap is squared: the published loss takes its absolute value")
     need(is_close(wide, 2.5), f"L_train 2, L_valid 4 give 2.5; yours is {wide:.3f}")
     need(isinstance(value, Tensor) and value.requires_grad, "the gradient is lost: no float(), .item() or detach()")
-    slopes = torch.autograd.grad(value, (train, valid), allow_unused=True)
-    need(all(s is not None for s in slopes), "the gradient of one of the losses is lost: do not detach it")
+    gradients = torch.autograd.grad(value, (train, valid), allow_unused=True)
+    need(all(s is not None for s in gradients), "the gradient of one of the losses is lost: do not detach it")
     need(
-        is_close(slopes[0], 0.75) and is_close(slopes[1], 0.25),
+        is_close(gradients[0], 0.75) and is_close(gradients[1], 0.25),
         "the value is right and its gradient is not: detach nothing",
     )
     return "the same as labkit's generalisation_loss, and so is its gradient"

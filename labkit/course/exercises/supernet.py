@@ -92,8 +92,11 @@ def _fresh_statistics(answer: Callable[[nn.Module, Tensor], nn.Module]) -> str:
         "after a reset one pass at the usual momentum moves a tenth of the way: set momentum to 1.0 (or None)",
     )
     need(torch.allclose(new, right, atol=1e-4), "the running means are not those of the images that were given")
-    need(not found.training, "the network is left in train mode: end with eval(), or judging will use batch statistics")
-    return "the running statistics are those of the given images, and the network is ready to be judged"
+    need(
+        not found.training,
+        "the network is left in train mode: end with eval(), or evaluation will use batch statistics",
+    )
+    return "the running statistics are those of the given images, and the network is ready to be evaluated"
 
 
 def _norms(network: nn.Module) -> list[nn.BatchNorm2d]:

@@ -26,7 +26,14 @@ _BANNED_CALLS = {
 
 
 def code_problems(notebook: NotebookNode) -> tuple[str, ...]:
-    """Shell commands, magics and questions to the user: what fails unseen or waits for ever."""
+    """Find shell commands, magics and questions to the user: what fails unseen or waits for ever.
+
+    Args:
+        notebook: the notebook.
+
+    Returns:
+        One line a problem.
+    """
     problems = []
     for section, cell in sections(notebook):
         if cell.cell_type == "code":
@@ -35,7 +42,14 @@ def code_problems(notebook: NotebookNode) -> tuple[str, ...]:
 
 
 def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
-    """Every call with the dotted name it is made by."""
+    """Find the calls in a program.
+
+    Args:
+        tree: the parsed program.
+
+    Yields:
+        The dotted name and the call.
+    """
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             yield ast.unparse(node.func), node

@@ -1,4 +1,4 @@
-"""The parameters of a notebook: what it has, and what was given read as the types of the defaults."""
+"""The parameters of a notebook: their defaults, and given values read as the types of the defaults."""
 
 import ast
 from collections.abc import Mapping
@@ -14,9 +14,18 @@ NOT_LITERAL = object()  # the default of a parameter that only running the noteb
 
 
 def parameter_defaults(cell: NotebookNode) -> dict[str, Any]:
-    """What a `parameters` cell assigns: name -> value, or `NOT_LITERAL` where it is not written out.
+    """Read what a `parameters` cell assigns.
 
     papermill has a reader of its own, but it goes line by line and cannot read `OUT = "a=b"` or "#fff".
+
+    Args:
+        cell: the code cell.
+
+    Returns:
+        Name -> value, or `NOT_LITERAL` where it is not written out.
+
+    Raises:
+        SyntaxError: the cell is no Python.
     """
     found = {}
     for statement in parsed(cell).body:
@@ -36,10 +45,19 @@ def _literal(expression: ast.expr | str) -> Any:
 
 
 def parameter_values(notebook: NotebookNode, given: Mapping[str, Any], fast: bool, name: str) -> dict[str, Any]:
-    """The parameters to run with: those `given`, as the type of their defaults, and FAST where the notebook has it.
+    """Collect the parameters to run with.
+
+    Args:
+        notebook: the notebook.
+        given: name -> value; a text is read as the type of the default.
+        fast: value of FAST, where the notebook has it and it is not given.
+        name: of the notebook, for messages.
+
+    Returns:
+        Name -> value.
 
     Raises:
-        InputError: the notebook called `name` has no such parameter.
+        InputError: the notebook has no such parameter, or the value is of another type.
     """
     cells = [cell for cell in code_cells(notebook) if "parameters" in tags(cell)]
     if given and not cells:

@@ -1,4 +1,4 @@
-"""Notebooks as they lie on the disk: cells, tags, headings, and where in one something stands."""
+"""Notebooks on the disk: cells, tags, headings, and the name of a place in one."""
 
 import ast
 from collections.abc import Iterator
@@ -11,7 +11,17 @@ from labkit.system.errors import InputError
 
 
 def read_notebook(path: str | Path) -> NotebookNode:
-    """A notebook in format 4; InputError where it cannot be read or is none."""
+    """Read a notebook in format 4.
+
+    Args:
+        path: the .ipynb file.
+
+    Returns:
+        The notebook.
+
+    Raises:
+        InputError: it cannot be read, or is no notebook.
+    """
     path = Path(path)
     try:
         return nbformat.read(path, as_version=4)
@@ -23,12 +33,26 @@ def read_notebook(path: str | Path) -> NotebookNode:
 
 
 def tags(cell: NotebookNode) -> list[str]:
-    """The tags of a cell; [] without any."""
+    """List the tags of a cell.
+
+    Args:
+        cell: the cell.
+
+    Returns:
+        Its tags; [] without any.
+    """
     return cell.metadata.get("tags", [])
 
 
 def heading(cell: NotebookNode) -> str | None:
-    """The text of the last heading in a Markdown cell."""
+    """Find the last heading in a Markdown cell.
+
+    Args:
+        cell: the cell.
+
+    Returns:
+        The text; None without a heading.
+    """
     if cell.cell_type != "markdown":
         return None
     prose = "".join(cell.source.split("```")[::2])  # a # inside a code fence is a comment
@@ -37,7 +61,14 @@ def heading(cell: NotebookNode) -> str | None:
 
 
 def sections(notebook: NotebookNode) -> Iterator[tuple[str, NotebookNode]]:
-    """Each cell with the heading it stands under."""
+    """Go through the cells with the heading that each stands under.
+
+    Args:
+        notebook: the notebook.
+
+    Yields:
+        The heading and the cell.
+    """
     current = ""
     for cell in notebook.cells:
         current = heading(cell) or current
@@ -45,13 +76,31 @@ def sections(notebook: NotebookNode) -> Iterator[tuple[str, NotebookNode]]:
 
 
 def where(section: str, cell: NotebookNode) -> str:
-    """A place a reader can find: cell numbers shift when a parameter is injected."""
+    """Name a place that a reader can find: cell numbers shift when a parameter is injected.
+
+    Args:
+        section: the heading that the cell stands under.
+        cell: the cell.
+
+    Returns:
+        The heading and the first line.
+    """
     first_line = next((line.strip() for line in cell.source.splitlines() if line.strip()), "")
     return f"{section or 'the first cells'}, at `{first_line[:60]}`"
 
 
 def parsed(cell: NotebookNode) -> ast.Module:
-    """A code cell as Python sees it, magics as calls of `get_ipython()`. Raises SyntaxError."""
+    """Parse a code cell, with magics as calls of `get_ipython()`.
+
+    Args:
+        cell: the cell.
+
+    Returns:
+        The syntax tree.
+
+    Raises:
+        SyntaxError: the cell is no Python.
+    """
     from IPython.core.inputtransformer2 import TransformerManager
 
     flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
@@ -63,5 +112,12 @@ def _is_heading(line: str) -> bool:
 
 
 def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
-    """The code cells that are not empty."""
+    """List the code cells that are not empty.
+
+    Args:
+        notebook: the notebook.
+
+    Returns:
+        The cells, in order.
+    """
     return [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]

@@ -24,7 +24,15 @@ FULL_LIMITS_S = (4 * 3600, 12 * 3600)
 
 @dataclass(frozen=True)
 class RunReport:
-    """How the run of one notebook went."""
+    """The result of running one notebook.
+
+    Attributes:
+        notebook: the file's name without its suffix.
+        seconds: wall clock, start of papermill and kernel included.
+        peak_rss_mb: the kernel's resident memory, largest of the samples taken every `POLL_S`.
+        cells: code cells that ran.
+        problems: one line each; none means passed.
+    """
 
     notebook: str  # the file's name without its suffix
     seconds: float  # wall clock, start of papermill and kernel included
@@ -34,6 +42,7 @@ class RunReport:
 
     @property
     def passed(self) -> bool:
+        """True where there is no problem."""
         return not self.problems
 
     def __str__(self) -> str:
@@ -42,7 +51,18 @@ class RunReport:
 
 
 def find(number_or_name: str | int | Path, folder: Path = NOTEBOOKS) -> Path:
-    """The notebook meant by "06", 6, "frontier", "06_frontier" or a path to an .ipynb file."""
+    """Find a notebook.
+
+    Args:
+        number_or_name: "06", 6, "frontier", "06_frontier" or a path to an .ipynb file.
+        folder: of the notebooks.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: no such notebook.
+    """
     wanted = str(number_or_name)
     if wanted.endswith(".ipynb") and Path(wanted).is_file():
         return Path(wanted)
@@ -56,7 +76,14 @@ def find(number_or_name: str | int | Path, folder: Path = NOTEBOOKS) -> Path:
 
 
 def notebooks(folder: Path = NOTEBOOKS) -> list[Path]:
-    """The learner editions of the course, in teaching order."""
+    """List the learner editions of the course.
+
+    Args:
+        folder: of the notebooks.
+
+    Returns:
+        Their paths, in teaching order.
+    """
     return sorted(folder.glob("[0-9][0-9]_*.ipynb"))
 
 
@@ -67,7 +94,21 @@ def run_all(
     folder: Path = NOTEBOOKS,
     cwd: str | Path | None = None,
 ) -> list[RunReport]:
-    """Run every notebook of the course in order; a failure does not stop the later ones."""
+    """Run every notebook of the course in order; a failure does not stop the later ones.
+
+    Args:
+        out: folder of the executed notebooks.
+        fast: run them shortened.
+        on_report: called with each report.
+        folder: of the notebooks.
+        cwd: folder that the kernels work in; by default `out`.
+
+    Returns:
+        One report a notebook.
+
+    Raises:
+        InputError: no notebooks there, or `out` cannot be written.
+    """
     paths = notebooks(folder)
     if not paths:
         raise InputError(f"expected notebooks named NN_topic.ipynb in {folder}, found none")
@@ -88,12 +129,23 @@ def run(
     total_timeout: float | None = None,
     cwd: str | Path | None = None,
 ) -> RunReport:
-    """Execute `notebook` into `out`/<its name> and say whether all of it worked.
+    """Execute a notebook into `out`/<its name> and look for everything that went wrong.
 
-    `parameters` override the cell tagged `parameters`: text is read as the type of the default. `fast` sets
-    the parameter FAST where the notebook has one and it is not given. Limits are in seconds. The kernel
-    works in `cwd`, by default `out`, so what a notebook writes lies beside its output. What the notebook
-    does wrong is in the report; InputError is for what the caller got wrong: no such file or parameter.
+    Args:
+        notebook: the .ipynb file.
+        out: folder of the executed notebook.
+        parameters: name -> value, instead of those in the cell tagged `parameters`; a text is read as the type of the
+            default.
+        fast: value of the parameter FAST, where the notebook has it and it is not given.
+        cell_timeout: seconds for one cell; by default `FAST_LIMITS_S` or `FULL_LIMITS_S`.
+        total_timeout: seconds for the notebook; by default the same.
+        cwd: folder that the kernel works in, so that what the notebook writes lies there; by default `out`.
+
+    Returns:
+        The report, with what the notebook does wrong.
+
+    Raises:
+        InputError: no such file or parameter, or an output that is the notebook itself.
     """
     notebook, out = Path(notebook), writable_folder(out).resolve()
     content = read_notebook(notebook)

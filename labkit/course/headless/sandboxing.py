@@ -39,13 +39,22 @@ threading.excepthook = record
 
 @dataclass(frozen=True)
 class Sandbox:
-    """What `sandbox` gives: a folder and an environment."""
+    """A private place for processes.
+
+    Attributes:
+        folder: removed afterwards.
+        environment: variables of the processes that run in it.
+    """
 
     folder: Path  # removed afterwards
     environment: dict[str, str]  # for the processes that run in it
 
     def thread_problems(self) -> tuple[str, ...]:
-        """Exceptions that ended a thread in a kernel: nothing else reports them."""
+        """Read the exceptions that ended a thread in a kernel: nothing else reports them.
+
+        Returns:
+            One line an exception.
+        """
         log = Path(self.environment["LABKIT_THREAD_LOG"])
         lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
         return tuple(" ".join(json.loads(line).split()) for line in lines)
@@ -53,9 +62,12 @@ class Sandbox:
 
 @contextmanager
 def sandbox() -> Iterator[Sandbox]:
-    """A place where `python3` is this interpreter, no setting of the user's counts and only loopback answers.
+    """Make a place where `python3` is this interpreter, no setting of the user's counts and only loopback answers.
 
-    For a process that will start kernels: papermill, nbval, JupyterLab.
+    It is for a process that will start kernels: papermill, nbval, JupyterLab.
+
+    Yields:
+        The folder and the environment.
     """
     with tempfile.TemporaryDirectory(prefix="labkit-", ignore_cleanup_errors=True) as name:
         folder = Path(name)

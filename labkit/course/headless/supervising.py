@@ -14,7 +14,14 @@ POLL_S = 0.2
 
 @dataclass(frozen=True)
 class Ended:
-    """How a supervised process ended."""
+    """The end of a supervised process.
+
+    Attributes:
+        code: exit status; None if it had to be ended at its limit.
+        seconds: wall clock.
+        peak_rss_mb: resident memory of the largest kernel below it.
+        log: what it printed.
+    """
 
     code: int | None  # exit status; None if it had to be ended at its limit
     seconds: float
@@ -23,7 +30,17 @@ class Ended:
 
 
 def supervise(command: Sequence[str], environment: Mapping[str, str], cwd: Path, limit_s: float) -> Ended:
-    """Run `command` to its end or to the limit. Afterwards nothing it started is alive."""
+    """Run a command to its end or to its limit. Afterwards nothing that it started is alive.
+
+    Args:
+        command: program and arguments.
+        environment: all its variables.
+        cwd: folder that it works in.
+        limit_s: seconds.
+
+    Returns:
+        How it ended.
+    """
     start = time.monotonic()
     peak_mb, family = 0.0, set()
     with tempfile.TemporaryFile() as log:
