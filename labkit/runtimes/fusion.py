@@ -17,6 +17,7 @@ from labkit.system.errors import InputError
 
 SCOPES = "pkg.torch.onnx.name_scopes"  # where the exporter notes the modules that a node comes from
 LAYOUT = "_nchwc"  # what ONNX Runtime appends to the name of a node that it laid out in blocks of channels
+ROOM = "style='padding:2px 10px'"  # between the columns of the table: a notebook leaves none
 MOVES = ("Reshape", "Flatten", "Transpose", "Cast", "Identity")  # these compute nothing
 
 
@@ -71,11 +72,11 @@ def as_html(rows: tuple[Fused, ...], node: str) -> str:
     for row in rows:
         cells = [row.layer, row.kind, row.exported, row.operator]
         marked = row.node == node
-        text = "".join(f"<td style='padding:2px 10px'>{'<b>' * marked}{escape(cell)}{'</b>' * marked}</td>" for cell in cells)
+        text = "".join(f"<td {ROOM}>{'<b>' * marked}{escape(cell)}{'</b>' * marked}</td>" for cell in cells)
         lines.append(f"<tr><td>{'&rarr;' * marked}</td>{text}</tr>")
     names = ", ".join(row.layer for row in together)
     says = f"One node of the compiled graph, {together[0].operator}, does the work of {len(together)}: {names}."
-    head = "".join(f"<th style='padding:2px 10px'>{name}</th>" for name in ("", "layer", "PyTorch", "exported as", "compiled into"))
+    head = "".join(f"<th {ROOM}>{name}</th>" for name in ("", "layer", "PyTorch", "exported as", "compiled into"))
     return f"<p>{escape(says)}</p><table><tr>{head}</tr>{''.join(lines)}</table>"
 
 
