@@ -1,5 +1,9 @@
-"""Write docs/results.md: the template next to it, filled in from the recorded files in data/."""
+"""Write docs/results.md, a template filled in from the recorded files in data/, and the first notebook's glossary.
 
+The glossary is the first list of docs/glossary.md. Afterwards build the notebooks: `python -m labkit notebooks build`.
+"""
+
+import re
 from pathlib import Path
 
 import jinja2
@@ -8,6 +12,8 @@ import labkit as lk
 
 HERE = Path(__file__).parent
 PAGE, TEMPLATE = HERE / "results.md", "results.md.jinja"
+GLOSSARY, NOTEBOOK = HERE / "glossary.md", HERE.parent / "notebooks" / "src" / "00_start_here.py"
+COURSE = "In the course"  # heading of the terms that the notebook shows
 CALLED = {
     "rebar": "REBAR",
     "unas": "UNAS",
@@ -55,6 +61,29 @@ def mobile() -> dict:
     return {"rows": rows, "seeds": len(mine), "fewest": min(trained), "most": max(trained), "same": same}
 
 
+def terms() -> dict[str, list[tuple[str, str]]]:
+    """Terms and meanings under each heading of the glossary."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for line in GLOSSARY.read_text(encoding="utf-8").splitlines():
+        if line.startswith("## "):
+            under = found.setdefault(line.removeprefix("## "), [])
+        elif entry := re.fullmatch(r"- (\*\*.+?\*\*(?:, \*\*.+?\*\*)*): (.+)", line):
+            under.append((entry[1], entry[2]))
+        elif found and line:
+            raise ValueError(f"a line of {GLOSSARY.name} is `- **term**: meaning`; got {line!r}")
+    return found
+
+
+def notebook() -> str:
+    """The source of the first notebook as it should read, with the terms of the course as its table."""
+    head = "# | word | meaning |\n# | --- | --- |\n"
+    rows = "".join(f"# | {term} | {meaning} |\n" for term, meaning in terms()[COURSE])
+    before, after = NOTEBOOK.read_text(encoding="utf-8").split("# ## Words\n", 1)
+    table = re.compile(re.escape(head) + r"(?:# \|.*\n)+")
+    return before + "# ## Words\n" + table.sub(lambda _: head + rows, after, count=1)
+
+
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
-    print(f"wrote {PAGE}")
+    NOTEBOOK.write_text(notebook(), encoding="utf-8")
+    print(f"wrote {PAGE} and {NOTEBOOK}")

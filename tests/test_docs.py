@@ -5,6 +5,7 @@ import importlib.util
 import re
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -90,3 +91,27 @@ def test_the_workflow_runs_what_ci_runs():
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
     assert hooks["repos"][0]["hooks"][0]["entry"] == "python lab.py lint"
     assert [command[0] for command in loaded(ROOT / "lab.py").LINT] == ["ruff", "ruff", "mypy"]
+
+
+def test_the_notebooks_glossary_is_that_of_the_page():
+    fill = docs("fill")
+    assert fill.NOTEBOOK.read_text(encoding="utf-8") == fill.notebook(), "run `python docs/fill.py`"
+    terms = fill.terms()
+    assert list(terms) == [fill.COURSE, "In the reference"]
+    assert len(terms[fill.COURSE]) >= 16 and len(terms["In the reference"]) >= 30
+    assert ("**architecture**", "one candidate for every slot, as names") in terms[fill.COURSE]
+    names = [name for under in terms.values() for term, _ in under for name in re.findall(r"\*\*(.+?)\*\*", term)]
+    assert len(names) == len(set(names)), "one word for one thing"
+    built = (ROOT / "notebooks" / "00_start_here.ipynb").read_text(encoding="utf-8")
+    assert all(f"| {term} | {meaning} |" in built for term, meaning in terms[fill.COURSE])
+
+
+def test_a_changed_meaning_changes_the_notebook(tmp_path):
+    fill = docs("fill")
+    text = fill.GLOSSARY.read_text(encoding="utf-8")
+    fill.GLOSSARY = tmp_path / "glossary.md"
+    fill.GLOSSARY.write_text(text.replace("one candidate for every slot, as names", "names"), encoding="utf-8")
+    assert "# | **architecture** | names |\n" in fill.notebook()
+    fill.GLOSSARY.write_text(text + "- no term\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="got '- no term'"):
+        fill.terms()
