@@ -249,7 +249,7 @@ class RankingBench(Bench[Score]):
     """Cheap judges of networks, compared with trainings in full, over a whole space and within a band of latency."""
 
     kind, schema, row, resumes = KIND, SCHEMA, Score, True
-    trained: str = option("", "file of JSON lines that keeps every training; a later run goes on from it")
+    trained: str = option("", "file of JSON lines that keeps every training; a later run resumes from it")
     ways: tuple[str, ...] = option(FREE, f"judges: {', '.join(WAYS)}")
     space: str = option("mobile-tiny", "a name, or MODULE:FUNCTION of your own")
     data: str = option("glyphs-hard", "a name, folder:PATH, or MODULE:FUNCTION of your own")

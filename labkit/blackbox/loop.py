@@ -163,7 +163,7 @@ def optimize(
             if on_trial is not None:
                 on_trial(trial)
     except KeyboardInterrupt:
-        kept = f"the same call goes on from {log}" if log else "nothing is kept: with log= the same call would go on"
+        kept = f"the same call resumes from {log}" if log else "nothing is kept: with log= the same call would resume"
         raise Stopped(f"stopped after {len(trials)} of {limit} calls", kept) from None
     seconds = time.perf_counter() - started - inside
     return Optimum(space, method, tuple(trials[:calls]), seconds, deadline_ms)

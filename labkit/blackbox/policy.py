@@ -39,7 +39,7 @@ class Policy:
         self.steps, self.policies = 0, POLICIES
 
     def propose(self, rows: Rows, costs: Array) -> Rows:
-        # Not before the first block is full: it is drawn when no cost is known, and again by a run that goes on in it.
+        # Not before the first block is full: it is drawn when no cost is known, and again by a run that resumes in it.
         if len(rows) >= BLOCK and (costs.shape[1] == 1 or self.goal.deadline is not None):
             self.policies = 1  # there is no compromise to be weighed
         while (self.steps + 1) * BLOCK <= len(rows):

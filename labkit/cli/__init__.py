@@ -1,7 +1,6 @@
-"""The command line: `python -m labkit VERB`. A wrong request is one line and exit code 2.
+"""The command line: `python -m labkit VERB`. A wrong request prints one line and exits with 2.
 
-A module holds some verbs, each beside its arguments: what was typed -> outcome. Heavy modules of the library are
-imported by the verb that needs them.
+Each module holds some verbs, next to their arguments. A verb imports the heavy modules of the library itself.
 """
 
 import argparse
@@ -19,6 +18,14 @@ from labkit.system.registry import import_parts
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: arguments; those of the process by default.
+
+    Returns:
+        The exit code: 0 passed, 1 not passed, 2 a wrong request, 128 + signal after an interrupt.
+    """
     arguments = _parser().parse_args(argv)
     with termination_interrupts() as terminated:
         try:

@@ -1,4 +1,4 @@
-"""What the verbs share: how one is added, and how what was typed becomes what the library takes."""
+"""What the verbs share: how to add one, and how to read arguments."""
 
 import argparse
 import math
@@ -12,7 +12,14 @@ Outcome = tuple[dict[str, Any], str, bool]  # JSON, text for people, passed
 
 
 class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, with a suggestion where a word is misspelt."""
+
     def error(self, message: str) -> NoReturn:
+        """Print the message and exit with 2.
+
+        Args:
+            message: what is wrong.
+        """
         print(f"labkit: {message} (see `{self.prog} --help`)", file=sys.stderr)
         raise SystemExit(2)
 
@@ -23,16 +30,27 @@ class Parser(argparse.ArgumentParser):
             raise argparse.ArgumentError(action, f"{problem.message}{meant(value, action.choices or ())}") from None
 
 
-def begins_anew(_: argparse.Namespace) -> str:
-    """What an interrupted verb that keeps nothing says."""
-    return "the same command begins anew"
+def starts_over(_: argparse.Namespace) -> str:
+    """The message of an interrupted verb that saves nothing.
+
+    Returns:
+        What the same command does.
+    """
+    return "the same command starts over"
 
 
-def goes_on(arguments: argparse.Namespace) -> str:
-    """What an interrupted verb that keeps in `--out` what it has finished says."""
+def resumes(arguments: argparse.Namespace) -> str:
+    """The message of an interrupted verb that saves finished rows in `--out`.
+
+    Args:
+        arguments: of the verb.
+
+    Returns:
+        What the same command does.
+    """
     if arguments.out is None:
-        return "nothing is kept: with --out the same command would go on"
-    return f"the same command goes on from what is finished in {arguments.out}"
+        return "nothing is kept: with --out the same command would resume"
+    return f"the same command resumes from what is finished in {arguments.out}"
 
 
 def add_verb(
@@ -41,11 +59,19 @@ def add_verb(
     function: Callable[[argparse.Namespace], Outcome],
     text: str,
     *,
-    stopped: Callable[[argparse.Namespace], str] = begins_anew,
+    stopped: Callable[[argparse.Namespace], str] = starts_over,
 ) -> argparse.ArgumentParser:
-    """A parser of the verb's own arguments, to which they are added; `function` is called with what was typed.
+    """Add a verb.
 
-    `stopped` says, when it was interrupted, what the same command would do.
+    Args:
+        under: the subparsers to add it to.
+        name: of the verb.
+        function: called with the arguments.
+        text: help text.
+        stopped: gives the message after an interrupt: what the same command does.
+
+    Returns:
+        The parser of the verb, for its arguments.
     """
     added = under.add_parser(name, help=text, description=text)
     added.set_defaults(verb=function, stopped=stopped)
@@ -57,11 +83,25 @@ def add_verb(
 
 
 def add_acts(under, name: str, text: str):
-    """What the acts of a verb of several are added to."""
+    """Add a verb that has several acts, such as `latency build`.
+
+    Args:
+        under: the subparsers to add it to.
+        name: of the verb.
+        text: help text.
+
+    Returns:
+        The subparsers of the acts.
+    """
     return under.add_parser(name, help=text, description=text).add_subparsers(required=True, metavar="ACT")
 
 
 def add_search_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that all searches share.
+
+    Args:
+        parser: of the verb.
+    """
     parser.add_argument("--space", default="five_layer", help="a name, or MODULE:FUNCTION of your own")
     parser.add_argument("--data", default="glyphs", help="a name, folder:PATH, or MODULE:FUNCTION of your own")
     parser.add_argument("--table", help="latency table: a file, a shipped name, or `measure` for this machine, now")
@@ -76,7 +116,18 @@ def add_search_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def search_config(arguments: argparse.Namespace, **own: Any):
-    """The recipe of the space or the published one, then the verb's own arguments, then `--set`."""
+    """Make the recipe: the preset of the space or the published one, then the arguments of the verb, then `--set`.
+
+    Args:
+        arguments: of the verb.
+        own: settings that are options of the verb.
+
+    Returns:
+        The SearchConfig.
+
+    Raises:
+        InputError: a setting is unknown, has the wrong type, or has an option of its own.
+    """
     from labkit.oneshot.config import SearchConfig
 
     changes = dict(_setting(text) for text in arguments.settings)
@@ -109,10 +160,21 @@ def _setting(text: str) -> tuple[str, Any]:
 
 
 def space_data_table(arguments: argparse.Namespace):
-    """The three things that every search starts from. What can be refused at once is refused first."""
+    """Load the three inputs of every search; what can be refused at once is refused first.
+
+    Args:
+        arguments: of the verb.
+
+    Returns:
+        Search space, image set and latency table.
+
+    Raises:
+        InputError: a name is unknown, or the three do not fit each other.
+    """
     from labkit import data, spaces
     from labkit.latency.table import LatencyTable, shipped_tables
     from labkit.system import storage
+    from labkit.system.device import device_name
 
     spaces.by_name(arguments.space)
     if not 0 <= arguments.seed < 2**63:
@@ -124,15 +186,28 @@ def space_data_table(arguments: argparse.Namespace):
         name = storage.find_for_device(shipped_tables(), f"{space.name}-torch-b1")
         recorded = name and LatencyTable.load(name)
         chosen = recorded if recorded and recorded.space_digest == space.digest else None
+        if chosen is not None and chosen.card.device != device_name():
+            where = f"the latency table is that of {chosen.card.device} in {chosen.card.runtime}, not of this machine"
+            print(f"labkit: {where}: --table measure times the operations here", file=sys.stderr)
     if chosen is None:
-        print(f"measuring a latency table of {space.name} on this machine", file=sys.stderr)
+        print(f"labkit: measuring a latency table of {space.name} on this machine", file=sys.stderr)
         chosen = LatencyTable.measure(space)
     chosen.check(space)
     return space, images, chosen
 
 
 def usable_device(arguments: argparse.Namespace) -> str:
-    """The device asked for, when torch can use it here."""
+    """The requested device, checked.
+
+    Args:
+        arguments: of the verb.
+
+    Returns:
+        "cpu" or "cuda".
+
+    Raises:
+        InputError: torch cannot use the device here.
+    """
     import torch
 
     if arguments.device not in ("cpu", "cuda"):
@@ -143,29 +218,57 @@ def usable_device(arguments: argparse.Namespace) -> str:
 
 
 def check_timing(arguments: argparse.Namespace) -> None:
+    """Check `--rounds` and `--seconds`.
+
+    Args:
+        arguments: of the verb.
+
+    Raises:
+        InputError: a number is too small.
+    """
     if arguments.rounds < 2:
         raise InputError(f"timing takes at least 2 rounds; got {arguments.rounds}")
     check_seconds(arguments.seconds)
 
 
 def check_seconds(seconds: float) -> None:
+    """Check `--seconds`.
+
+    Args:
+        seconds: the value.
+
+    Raises:
+        InputError: it is not a finite number above 0.
+    """
     if not (math.isfinite(seconds) and seconds > 0):
         raise InputError(f"--seconds is a finite number above 0; got {seconds:g}")
 
 
-def batch_sizes(arguments: argparse.Namespace) -> list[int]:
-    """What was asked for as `--batch-sizes`: whole numbers, at least one."""
-    sizes = words(arguments.batch_sizes)
-    if not sizes or not all(size.isdecimal() and int(size) > 0 for size in sizes):
-        raise InputError(f"--batch-sizes is numbers of images, such as 1,64; got {arguments.batch_sizes!r}")
-    return list(map(int, sizes))
-
-
 def words(text: str) -> list[str]:
+    """Split a list of words.
+
+    Args:
+        text: words with commas between them.
+
+    Returns:
+        The words, without empty ones.
+    """
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def numbers(text: str, option: str) -> tuple[float, ...]:
+    """Split a list of numbers.
+
+    Args:
+        text: numbers with commas between them.
+        option: name of the option, for the message.
+
+    Returns:
+        The numbers.
+
+    Raises:
+        InputError: a part is not a number.
+    """
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
@@ -173,4 +276,9 @@ def numbers(text: str, option: str) -> tuple[float, ...]:
 
 
 def on_terminal() -> bool:
+    """Whether someone watches: progress bars are drawn on a terminal only.
+
+    Returns:
+        True on a terminal.
+    """
     return sys.stderr.isatty()

@@ -39,10 +39,20 @@ class DeployRun(DeployBench):
         return network, images, accuracy
 
     def network(self) -> tuple[Network, ImageSet]:
+        """The trained network of the run.
+
+        Returns:
+            The network.
+        """
         network, images, _ = self.trained
         return network, images
 
     def about(self) -> dict[str, object]:
+        """What the record says of the run.
+
+        Returns:
+            A JSON object.
+        """
         return {"data": asdict(self.loaded.data), "test_accuracy": self.trained[2]}
 
 
@@ -55,6 +65,11 @@ class EnginesOfRuns(EngineBench):
     )
 
     def networks(self) -> Sequence[tuple[Network, Images]]:
+        """The trained networks of the runs.
+
+        Returns:
+            Networks by name.
+        """
         if not self.runs:
             return super().networks()
         loaded = [runs.load(folder) for folder in self.runs]

@@ -13,10 +13,10 @@ from labkit.cli.arguments import (
     Outcome,
     Parser,
     add_verb,
-    begins_anew,
     check_seconds,
-    goes_on,
     on_terminal,
+    resumes,
+    starts_over,
     usable_device,
 )
 from labkit.cli.records import provenance
@@ -43,11 +43,16 @@ RESUME = ("estimators", "supernet", "sweep", "deadlines", "optimize", "ranking")
 
 
 def add(verbs) -> None:
+    """Add the verb `bench`.
+
+    Args:
+        verbs: the subparsers to add it to.
+    """
     text = "comparisons, each in one run"
     parser = verbs.add_parser("bench", help=text, description=text)
     acts = parser.add_subparsers(required=True, metavar="ACT", parser_class=_BenchParser)
     for name, (_, _, text) in BENCHES.items():
-        added = add_verb(acts, name, bench, text, stopped=goes_on if name in RESUME else begins_anew)
+        added = add_verb(acts, name, bench, text, stopped=resumes if name in RESUME else starts_over)
         added.set_defaults(bench=name)
         assert isinstance(added, _BenchParser)  # as `parser_class` has it
         added.bench = name

@@ -8,6 +8,11 @@ from labkit.system.errors import InputError
 
 
 def add(verbs) -> None:
+    """Add the verbs `doctor`, `run` and `notebooks`.
+
+    Args:
+        verbs: the subparsers to add them to.
+    """
     add_verb(verbs, "doctor", doctor, "say what this machine has and what to do about each gap")
 
     p = add_verb(verbs, "run", run, "execute a notebook, or all, headless")
@@ -24,6 +29,11 @@ def add(verbs) -> None:
 
 
 def doctor(_: argparse.Namespace) -> Outcome:
+    """Examine the installation.
+
+    Returns:
+        JSON, text, and whether all is well.
+    """
     from labkit.cli.doctor import examine, report
 
     findings = examine()
@@ -32,6 +42,14 @@ def doctor(_: argparse.Namespace) -> Outcome:
 
 
 def run(arguments: argparse.Namespace) -> Outcome:
+    """Run notebooks without a browser.
+
+    Args:
+        arguments: of the verb.
+
+    Returns:
+        JSON, text, and whether all passed.
+    """
     from labkit.course import headless
     from labkit.system import storage
 
@@ -70,6 +88,14 @@ def _assignment(text: str) -> tuple[str, str]:
 
 
 def notebooks(arguments: argparse.Namespace) -> Outcome:
+    """Build, check or redraw the notebooks.
+
+    Args:
+        arguments: of the verb.
+
+    Returns:
+        JSON, text, and whether they agree with their sources.
+    """
     from labkit.course import editions, lesson
     from labkit.system import storage
 

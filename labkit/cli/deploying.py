@@ -8,8 +8,13 @@ from labkit.cli.arguments import Outcome, add_verb, on_terminal, usable_device, 
 
 
 def add(verbs) -> None:
+    """Add the verbs `export`, `report` and `verify`.
+
+    Args:
+        verbs: the subparsers to add them to.
+    """
     text = "train a run's choice from scratch, export it to ONNX, check and time it"
-    once = lambda arguments: f"the same command begins anew, but trains nothing that {arguments.run} has trained"
+    once = lambda arguments: f"the same command starts over, but trains nothing that {arguments.run} has trained"
     p = add_verb(verbs, "export", export, text, stopped=once)
     p.add_argument("run", help="folder of a search")
     text = (
@@ -39,6 +44,14 @@ def add(verbs) -> None:
 
 
 def export(arguments: argparse.Namespace) -> Outcome:
+    """Export a run, and close the loop if requested.
+
+    Args:
+        arguments: of the verb.
+
+    Returns:
+        JSON, text, and whether every runtime computes the same.
+    """
     from labkit import runs
     from labkit.deploy import closed_loop
     from labkit.networks import TrainConfig
@@ -66,6 +79,14 @@ def export(arguments: argparse.Namespace) -> Outcome:
 
 
 def report(arguments: argparse.Namespace) -> Outcome:
+    """Write the report of a run.
+
+    Args:
+        arguments: of the verb.
+
+    Returns:
+        JSON, text, and True.
+    """
     from labkit import runs
 
     path = runs.report(arguments.run, arguments.out, download=arguments.download)
@@ -75,6 +96,14 @@ def report(arguments: argparse.Namespace) -> Outcome:
 
 
 def verify(arguments: argparse.Namespace) -> Outcome:
+    """Verify a report.
+
+    Args:
+        arguments: of the verb.
+
+    Returns:
+        JSON, text, and whether no claim has drifted.
+    """
     from labkit import runs
     from labkit.runs.claims import DRIFTED, OUTCOMES
 

@@ -34,12 +34,23 @@ class Finding:
 
 
 def examine() -> tuple[Finding, ...]:
-    """Every finding, at most a dozen."""
+    """Examine the installation.
+
+    Returns:
+        One finding per check.
+    """
     return tuple(_findings())
 
 
 def report(findings: tuple[Finding, ...]) -> dict[str, Any]:
-    """As JSON: `passed` when the course can run."""
+    """The findings as JSON.
+
+    Args:
+        findings: of `examine`.
+
+    Returns:
+        A JSON object.
+    """
     passed = all(finding.level != "fix" for finding in findings)
     return {"schema": 1, "passed": passed, "findings": [asdict(finding) for finding in findings]}
 

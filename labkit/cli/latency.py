@@ -3,17 +3,22 @@
 import argparse
 from pathlib import Path
 
-from labkit.cli.arguments import Outcome, add_acts, add_verb, check_timing, goes_on, on_terminal, usable_device
+from labkit.cli.arguments import Outcome, add_acts, add_verb, check_timing, on_terminal, resumes, usable_device
 from labkit.cli.records import typed
 from labkit.system.errors import InputError
 
 
 def add(verbs) -> None:
+    """Add the verb `latency`.
+
+    Args:
+        verbs: the subparsers to add it to.
+    """
     acts = add_acts(
         verbs, "latency", "what a millisecond is here: a latency table for this machine, and how far to trust it"
     )
-    text = "measure a table, then whole networks beside it; goes on where it stopped"
-    p = add_verb(acts, "build", build, text, stopped=goes_on)
+    text = "measure a table, then whole networks beside it; a stopped one resumes"
+    p = add_verb(acts, "build", build, text, stopped=resumes)
     p.add_argument("--space", default="five_layer")
     p.add_argument("--classes", type=int, default=10)
     p.add_argument("--runtime", default="torch")
@@ -28,6 +33,14 @@ def add(verbs) -> None:
 
 
 def build(arguments: argparse.Namespace) -> Outcome:
+    """Measure a latency table, and test it on whole networks.
+
+    Args:
+        arguments: of the verb.
+
+    Returns:
+        JSON, text, and whether the table passed.
+    """
     from labkit import spaces
     from labkit.latency import additivity
     from labkit.latency import build as latency_build

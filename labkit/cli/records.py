@@ -6,12 +6,23 @@ from typing import Any
 
 
 def typed() -> str:
-    """What was typed, for a file to say what made it."""
+    """The command as it was typed.
+
+    Returns:
+        The command line.
+    """
     return "python -m labkit " + shlex.join(sys.argv[1:])
 
 
 def provenance(device: str = "cpu") -> dict[str, Any]:
-    """What made a file: the command, the machine, the versions and the day."""
+    """What made a file.
+
+    Args:
+        device: "cpu" or "cuda".
+
+    Returns:
+        Command, device, versions and date, as JSON.
+    """
     from labkit.system.device import device_name, today, versions
 
     return {"command": typed(), "device": device_name(device), "versions": versions(), "date": today()}

@@ -8,9 +8,9 @@ from labkit.cli.arguments import (
     Outcome,
     add_search_arguments,
     add_verb,
-    goes_on,
     numbers,
     on_terminal,
+    resumes,
     search_config,
     space_data_table,
     usable_device,
@@ -22,7 +22,12 @@ BASELINES = "random-selected,random,evolution,local-search"
 
 
 def add(verbs) -> None:
-    p = add_verb(verbs, "search", search, "search an architecture and save the run", stopped=goes_on)
+    """Add the verbs `search`, `study` and `compare`.
+
+    Args:
+        verbs: the subparsers to add them to.
+    """
+    p = add_verb(verbs, "search", search, "search an architecture and save the run", stopped=resumes)
     add_search_arguments(p)
     p.add_argument("--estimator", default="unas")
     p.add_argument("--task-cost", default="cross-entropy", help="of what is drawn: cross-entropy, or its error itself")
@@ -44,7 +49,7 @@ def add(verbs) -> None:
     p.add_argument("--picture", help="file of its frontier, PNG")
 
     text = "compare sweeps of several seeds with baselines at equal cost, by the cost of the networks that were chosen"
-    p = add_verb(verbs, "compare", compare, text, stopped=goes_on)
+    p = add_verb(verbs, "compare", compare, text, stopped=resumes)
     _add_sweep_arguments(p, "comparison")
     p.add_argument("--seeds", type=int, default=10, help="sweeps, each with its baselines")
     p.add_argument("--baselines", default=BASELINES, help="also archive-mutation, model, nsga2, tpe")
@@ -77,6 +82,14 @@ def _weights(arguments: argparse.Namespace) -> tuple[float, ...]:
 
 
 def search(arguments: argparse.Namespace) -> Outcome:
+    """Search a space and save the run.
+
+    Args:
+        arguments: of the verb.
+
+    Returns:
+        JSON, text, and True.
+    """
     from labkit import runs
     from labkit.oneshot import SelectionConfig
     from labkit.pareto import ERROR_SOURCES
@@ -125,6 +138,14 @@ def search(arguments: argparse.Namespace) -> Outcome:
 
 
 def study(arguments: argparse.Namespace) -> Outcome:
+    """Sweep latency weights, and compare with random search.
+
+    Args:
+        arguments: of the verb.
+
+    Returns:
+        JSON, text, and True.
+    """
     from labkit.benches import study as studies
     from labkit.networks import Supernet
     from labkit.oneshot.config import default_weights
@@ -155,6 +176,14 @@ def study(arguments: argparse.Namespace) -> Outcome:
 
 
 def compare(arguments: argparse.Namespace) -> Outcome:
+    """Compare the search with its baselines over several seeds.
+
+    Args:
+        arguments: of the verb.
+
+    Returns:
+        JSON, text, and whether the thresholds hold.
+    """
     from labkit.benches import comparison
     from labkit.benches.tabular import table as tabular
     from labkit.networks.training import RECIPE

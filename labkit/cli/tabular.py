@@ -2,17 +2,22 @@
 
 import argparse
 
-from labkit.cli.arguments import Outcome, add_acts, add_verb, begins_anew, check_timing, goes_on, usable_device
+from labkit.cli.arguments import Outcome, add_acts, add_verb, check_timing, resumes, starts_over, usable_device
 from labkit.cli.records import typed
 from labkit.system.errors import InputError
 
 
 def add(verbs) -> None:
+    """Add the verb `tabular`.
+
+    Args:
+        verbs: the subparsers to add it to.
+    """
     acts = add_acts(
         verbs, "tabular", "the exact answer of a small space: train all of it, time all of it, judge the result"
     )
-    of_all = lambda arguments: (goes_on if arguments.sample is None else begins_anew)(arguments)
-    p = add_verb(acts, "build", build, "train every architecture; goes on where it stopped", stopped=of_all)
+    of_all = lambda arguments: (resumes if arguments.sample is None else starts_over)(arguments)
+    p = add_verb(acts, "build", build, "train every architecture; a stopped one resumes", stopped=of_all)
     p.add_argument("--space", default="five_layer")
     p.add_argument("--data", default="glyphs-hard")
     p.add_argument("--seeds", type=int, default=3)
@@ -32,6 +37,14 @@ def add(verbs) -> None:
 
 
 def build(arguments: argparse.Namespace) -> Outcome:
+    """Train all architectures of a small space.
+
+    Args:
+        arguments: of the verb.
+
+    Returns:
+        JSON, text, and whether the table passed.
+    """
     from labkit import spaces
     from labkit.benches.tabular import build as building
 
@@ -72,6 +85,14 @@ def _sample(arguments: argparse.Namespace) -> Outcome:
 
 
 def latency(arguments: argparse.Namespace) -> Outcome:
+    """Time all architectures of a small space.
+
+    Args:
+        arguments: of the verb.
+
+    Returns:
+        JSON, text, and whether the measurement passed.
+    """
     from labkit.benches.tabular import table as tabular
     from labkit.benches.tabular import timing
     from labkit.latency.table import LatencyTable
@@ -91,6 +112,14 @@ def latency(arguments: argparse.Namespace) -> Outcome:
 
 
 def report(arguments: argparse.Namespace) -> Outcome:
+    """Report on a tabular benchmark.
+
+    Args:
+        arguments: of the verb.
+
+    Returns:
+        JSON, text, and whether its thresholds hold.
+    """
     from labkit.benches.tabular import report as tabular_report
     from labkit.benches.tabular import table as tabular
 

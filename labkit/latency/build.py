@@ -2,7 +2,7 @@
 
 Beside the table T.json a build leaves T.additivity.json: the networks, their milliseconds, and the report on them.
 Until it is done, the parts wait in T.measuring.json and the networks timed so far in T.networks.jsonl, so a build that
-was stopped goes on from there. One too noisy to judge never replaces an older one: it becomes T.noisy.json.
+was stopped resumes from there. One too noisy to judge never replaces an older one: it becomes T.noisy.json.
 """
 
 import os

@@ -137,7 +137,7 @@ class SearchRun:
                 stop = interrupted()
                 if (stop or self.step % checkpoints.every == 0) and checkpoints.save(self.checkpoint()) and stop:
                     came = f"stopped after step {self.step} of {self.config.steps}"
-                    raise Stopped(came, f"the same call goes on from {checkpoints.folder}")
+                    raise Stopped(came, f"the same call resumes from {checkpoints.folder}")
                 if stop:
                     raise Stopped(f"stopped after step {self.step}, which could not be saved")
         return self

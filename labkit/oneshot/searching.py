@@ -240,7 +240,7 @@ def resumed(run: SearchRun, checkpoints: Checkpoints | None) -> SearchRun:
         return run.advance()
     except KeyboardInterrupt:
         came = f"stopped after step {run.step} of {run.config.steps}"
-        raise Stopped(came, "nothing is kept: with checkpoints= the same call would go on") from None
+        raise Stopped(came, "nothing is kept: with checkpoints= the same call would resume") from None
 
 
 def _found(run: SearchRun, which: int = 0) -> SearchResult:

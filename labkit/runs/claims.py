@@ -1,6 +1,6 @@
-"""What a report claims: one class a claim, with the sentence that it makes and the work that checks it.
+"""What a report claims: one class per claim, with its sentence and the work that checks it.
 
-The values come from a file that may be a stranger's: nothing is imported for them.
+The values may come from a stranger's file: nothing is imported for them.
 """
 
 import math
@@ -49,23 +49,37 @@ class Effort:
 
 
 class Statement:
-    """Base class of the claims. The fields of a subclass are the claim's value in the report."""
+    """Base class of the claims. The fields of a subclass are the value of the claim in the report."""
 
     name: ClassVar[str]
     required: ClassVar[bool] = False  # whether every report makes it
 
     def sentence(self) -> str:
-        """What the report says, from nothing but the value."""
+        """The sentence of the report.
+
+        Returns:
+            A sentence made of the fields alone.
+        """
         raise NotImplementedError
 
     def check(self, effort: Effort) -> Found:
-        """Do the work again. InputError where that is not possible here."""
+        """Repeat the work and compare.
+
+        Args:
+            effort: what the check may cost.
+
+        Returns:
+            The outcome, one of `OUTCOMES`, and what the check found.
+
+        Raises:
+            InputError: the work cannot be repeated here.
+        """
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Pictures(Statement):
-    """Which images the search learned from."""
+    """The images that the search learned from."""
 
     name: ClassVar[str] = "images"
     required: ClassVar[bool] = True
@@ -82,7 +96,7 @@ class Pictures(Statement):
 
 @dataclass(frozen=True)
 class InSpace(Statement):
-    """Which space was searched, and that the architecture is in it."""
+    """The space that was searched; it contains the architecture."""
 
     name: ClassVar[str] = "space"
     required: ClassVar[bool] = True
@@ -100,7 +114,7 @@ class InSpace(Statement):
 
 @dataclass(frozen=True)
 class Size(Statement):
-    """How large the network is."""
+    """The size of the network."""
 
     name: ClassVar[str] = "complexity"
     required: ClassVar[bool] = True
@@ -123,7 +137,7 @@ class Size(Statement):
 
 @dataclass(frozen=True)
 class ByTable(Statement):
-    """What the latency table makes of the architecture."""
+    """The latency of the architecture by the table."""
 
     name: ClassVar[str] = "table"
     required: ClassVar[bool] = True
@@ -151,7 +165,7 @@ class ByTable(Statement):
 
 @dataclass(frozen=True)
 class Chosen(Statement):
-    """That the search chooses this architecture, at this error."""
+    """The search chooses this architecture, at this error."""
 
     name: ClassVar[str] = "search"
     required: ClassVar[bool] = True
@@ -237,7 +251,7 @@ class Accuracy(Statement):
 
 @dataclass(frozen=True)
 class Milliseconds(Statement):
-    """What the network takes in a runtime."""
+    """The measured latency of the network in a runtime."""
 
     name: ClassVar[str] = "latency"
     space: dict[str, Any]
@@ -274,7 +288,7 @@ class Milliseconds(Statement):
 
 @dataclass(frozen=True)
 class Page(Statement):
-    """That the page reads as it was written."""
+    """The page reads as it was written."""
 
     name: ClassVar[str] = "page"
     digest: str
@@ -293,10 +307,17 @@ STATEMENTS: Mapping[str, type[Statement]] = {
 
 
 def statement(name: str, value: Any) -> Statement:
-    """A claim's value as the class of that name.
+    """Read the value of a claim.
+
+    Args:
+        name: key of `STATEMENTS`.
+        value: the fields, as JSON.
+
+    Returns:
+        The claim.
 
     Raises:
-        InputError: there is no such claim, or its value is damaged.
+        InputError: no claim has this name, or its value is damaged.
     """
     if name not in STATEMENTS:
         raise InputError("this version knows no such claim")

@@ -1,4 +1,4 @@
-"""From a run to what is deployed: train its choice, write ONNX and engines, check, time, and close the loop."""
+"""From a run to a deployed network: train the choice, write ONNX and engines, check, time, and close the loop."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,7 +79,7 @@ class BuiltEngine:
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export wrote and measured."""
+    """The result of an export."""
 
     run: Run
     network: Network
@@ -98,7 +98,11 @@ class Exported:
         return all(row.computes_the_same for row in self.rows if row.available)
 
     def to_json(self) -> dict[str, Any]:
-        """What `export.json` holds."""
+        """The content of `export.json`.
+
+        Returns:
+            A JSON object.
+        """
         return {
             "schema": SCHEMA,
             "architecture": list(self.run.result.architecture.ops),
@@ -132,11 +136,14 @@ def export(
     """Train the chosen network, write `network.onnx` and `export.json`, and time it in each runtime.
 
     Args:
-        run: a search that was saved. What was trained before in the same way is read back.
+        run: a saved search. An earlier training with the same recipe is read back.
         request: what to write and to time.
         data: the images of the search, where no registered function makes them again.
         download: let torchvision fetch the images.
-        progress: whether a bar is drawn while it trains.
+        progress: show a progress bar while it trains.
+
+    Returns:
+        The network, its accuracy and its timings.
 
     Raises:
         InputError: the images are not those of the search, or something cannot be exported or loaded.
@@ -178,15 +185,21 @@ def export(
 def close_the_loop(
     run: Run, request: ExportRequest, *, data: ImageSet | None = None, download: bool = False
 ) -> closed_loop.ClosedLoop:
-    """Time architectures along the frontier in the deployed runtime; compare with what the table predicted.
+    """Time architectures along the frontier in the deployed runtime, and compare with the predictions of the table.
 
-    Writes `closed_loop.json` and `closed_loop.png` into the run's folder.
+    It writes `closed_loop.json` and `closed_loop.png` into the run's folder.
 
     Args:
-        run: a search that was saved.
-        request: its `validate_in`, `batch_size`, `device` and `architectures` say what is timed, and how.
+        run: a saved search.
+        request: its `validate_in`, `batch_size`, `device` and `architectures` are used.
         data: the images of the search, where no registered function makes them again.
         download: let torchvision fetch the images.
+
+    Returns:
+        The comparison.
+
+    Raises:
+        InputError: the images are not those of the search, or the runtime cannot be used here.
     """
     data, result = _images(run, data, download), run.result
     points = closed_loop.along_the_frontier(

@@ -85,7 +85,14 @@ def report(
 
 
 def claims(run: Run) -> tuple[Claim, ...]:
-    """What the run says that can be checked, from the cheapest check to the costliest."""
+    """All claims of a run.
+
+    Args:
+        run: a saved search.
+
+    Returns:
+        The claims, in the order of the report.
+    """
     point, config, space, selection = run.result.point, run.result.config, run.space, run.result.selection
     made_by = run.data.made_by
     images = {"made_by": made_by and asdict(made_by), "digest": run.data.digest, "images": run.data.name}
@@ -127,15 +134,32 @@ def claims(run: Run) -> tuple[Claim, ...]:
 
 
 def claim(name: str, value: dict[str, Any]) -> Claim:
-    """A claim with the sentence that its value makes."""
+    """Make a claim.
+
+    Args:
+        name: key of `claims.STATEMENTS`.
+        value: its fields, as JSON.
+
+    Returns:
+        The claim with its sentence.
+
+    Raises:
+        InputError: no claim has this name, or its value is damaged.
+    """
     return Claim(name, statement(name, value).sentence(), value)
 
 
 def read(path: str | Path) -> tuple[Claim, ...]:
-    """The claims of a report, and one on the page itself.
+    """Read the claims of a report.
+
+    Args:
+        path: the HTML file.
+
+    Returns:
+        The claims, in the order of the report.
 
     Raises:
-        InputError: it is not a report, or not a whole one.
+        InputError: the file is no report, is damaged, or lacks a claim that every report makes.
     """
     path = Path(path)
     try:
@@ -161,7 +185,16 @@ def read(path: str | Path) -> tuple[Claim, ...]:
 
 
 def verify(made: Iterable[Claim], *, full: bool = False, download: bool = False) -> Iterator[Verdict]:
-    """Check each claim again, here and now; long work only when `full`."""
+    """Repeat the work behind each claim.
+
+    Args:
+        made: claims, as `claims` or `read` returns them.
+        full: repeat long searches and trainings as well.
+        download: let torchvision fetch the images.
+
+    Returns:
+        One verdict per claim, as each check ends.
+    """
     for one in made:
         try:
             stated = statement(one.name, one.value)

@@ -1,11 +1,11 @@
-"""What a finished search is on disk: the one module that knows the layout of a run's folder.
+"""A finished search on disk. Only this module knows the layout of a run's folder.
 
 manifest.json          config, point, data, versions, cost
-history.parquet        a row a step
+history.parquet        one row per step
 weights.safetensors    architecture logits and the trained supernet
-latency_table.json     the table that was searched with
+latency_table.json     the table of the search
 network.safetensors    the chosen network, once trained from scratch (`train_chosen`)
-trained.json           and its test accuracy
+trained.json           its recipe and test accuracy
 """
 
 from dataclasses import dataclass, fields
@@ -43,7 +43,7 @@ REMEDY = "search again, or bring that file back"
 
 @dataclass(frozen=True)
 class ImagesOf:
-    """Which images a search learned from, and how they are made again."""
+    """The images of a search, and how to make them again."""
 
     name: str
     classes: int
@@ -57,7 +57,7 @@ class ImagesOf:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What `manifest.json` holds."""
+    """The content of `manifest.json`."""
 
     kind: ClassVar[str] = "search run"
     schema: ClassVar[int] = 5
@@ -80,7 +80,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Trained:
-    """What `trained.json` holds: how the chosen network was trained, and its test accuracy."""
+    """The content of `trained.json`: recipe of the training, and test accuracy."""
 
     kind: ClassVar[str] = "trained network"
     schema: ClassVar[int] = 1
@@ -92,7 +92,7 @@ class Trained:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A search read back from its folder."""
+    """A saved search."""
 
     folder: Path
     space: SearchSpace
@@ -105,7 +105,17 @@ class Run:
     device: str  # of the weights: "cpu" or "cuda"
 
     def image_set(self, *, download: bool = False) -> ImageSet:
-        """The image set of the search, made again; refused when it is not the same to the pixel."""
+        """Make the images of the search again.
+
+        Args:
+            download: let torchvision fetch them.
+
+        Returns:
+            The image set.
+
+        Raises:
+            InputError: no registered function made the images, or a pixel differs.
+        """
         if self.data.made_by is None:
             raise InputError(
                 f"the search was given images that no registered function made ({self.data.name}): pass them as "
@@ -116,7 +126,14 @@ class Run:
         return images
 
     def check_images(self, images: ImageSet) -> None:
-        """Raise InputError unless `images` are those of the search, to the pixel."""
+        """Check that images are those of the search.
+
+        Args:
+            images: an image set.
+
+        Raises:
+            InputError: a pixel differs.
+        """
         if images.digest != self.data.digest:
             raise InputError(
                 f"the images of {images.name} differ from those of the search ({images.digest}, then "
@@ -130,9 +147,21 @@ def save(
     data: ImageSet,
     table: LatencyTable,
 ) -> Path:
-    """Write a run's folder, the manifest last: a folder with a manifest is whole, and of one run.
+    """Write a run's folder. The manifest comes last: a folder with a manifest is complete, and holds a single run.
 
-    An earlier run in it is removed first, the manifest before the rest, with its trained network and its export.
+    An earlier run in the folder is removed first, with its trained network and its export.
+
+    Args:
+        result: of a search.
+        folder: of the run; made if it does not exist.
+        data: images of the search.
+        table: latency table of the search.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: the folder cannot be written.
     """
     folder = storage.writable_folder(folder)
     for name in (MANIFEST, *RUN_FILES):
@@ -165,7 +194,13 @@ def save(
 
 
 def load(folder: str | Path) -> Run:
-    """A run that `save` wrote.
+    """Read a run.
+
+    Args:
+        folder: that `save` wrote.
+
+    Returns:
+        The run.
 
     Raises:
         InputError: a file is missing or damaged, or a module that holds an own part cannot be imported. The message
@@ -229,9 +264,19 @@ def _history(path: Path, space: SearchSpace) -> tuple[dict[str, Any], ...]:
 def train_chosen(
     run: Run, data: ImageSet, config: TrainConfig, *, device: str = "cpu", progress: bool = False
 ) -> tuple[Network, float]:
-    """The chosen architecture trained from scratch on `device`, and its test accuracy; read back when that was done.
+    """Train the chosen architecture from scratch, or read back an earlier training with the same recipe and images.
 
-    The network comes back on the CPU. Training anew removes the `network.onnx` of the one before.
+    A new training removes the `network.onnx` of the one before.
+
+    Args:
+        run: a saved search.
+        data: images of the search.
+        config: recipe.
+        device: where to train, "cpu" or "cuda".
+        progress: show a progress bar.
+
+    Returns:
+        The network, on the CPU, and its test accuracy as a fraction.
     """
     weights, record = run.folder / NETWORK, run.folder / TRAINED
     network = derive(run.space, run.result.architecture, seed=config.seed)
@@ -253,7 +298,13 @@ def train_chosen(
 
 
 def trained(run: Run) -> Trained | None:
-    """What `train_chosen` last left in the run's folder; None where it has not trained.
+    """The record of the last training of the chosen network.
+
+    Args:
+        run: a saved search.
+
+    Returns:
+        The record; None without a training.
 
     Raises:
         InputError: the record is damaged.
@@ -266,6 +317,13 @@ def trained(run: Run) -> Trained | None:
 
 
 def trained_by(run: Run) -> TrainConfig | None:
-    """How the run's network was last trained; None where it was not."""
+    """The recipe of the last training of the chosen network.
+
+    Args:
+        run: a saved search.
+
+    Returns:
+        The recipe; None without a training.
+    """
     done = trained(run)
     return None if done is None else done.config

@@ -1,4 +1,4 @@
-"""A search that leaves a run's folder: it resumes where an earlier one with the same arguments was stopped."""
+"""A search that writes a run's folder. The same call resumes a search that was stopped."""
 
 from pathlib import Path
 
@@ -27,24 +27,26 @@ def search(
     device: str = "cpu",
     progress: bool = False,
 ) -> Run:
-    """Search `space` and save the run. A stopped call resumes when it is made again, and ends bit for bit the same.
+    """Search a space and save the run. The same call resumes a stopped search and ends with the same bits.
 
     Args:
         folder: of the run. An earlier run in it is replaced.
-        data: training and validation images; the test images are not looked at.
-        table: latency of the space's parts, in ms.
-        config: of the search. Its seed also draws the first weights.
-        selection: the second stage, in which training decides among the most probable; None leaves it out.
-        random: random search at the cost of a UNAS search, the baseline, in place of the search.
-        device: where weights are trained, "cpu" or "cuda".
-        progress: whether a bar is drawn.
+        space: the search space.
+        data: training and validation images; the test images are not used.
+        table: latency of the operations.
+        config: of the search. Its seed also gives the first weights.
+        selection: the second stage, in which training decides among the most probable architectures; None leaves it
+            out.
+        random: run the baseline, random search at the cost of a UNAS search, in place of the search.
+        device: where the weights are trained, "cpu" or "cuda".
+        progress: show a progress bar.
 
     Returns:
-        The run as `load` reads it.
+        The run, as `load` reads it.
 
     Raises:
-        InputError: the folder cannot be written, or the parts do not fit each other.
-        KeyboardInterrupt: it was stopped; what is done is kept in the folder.
+        InputError: the folder cannot be written, or the arguments do not fit each other.
+        KeyboardInterrupt: the search was stopped; its checkpoints are in the folder.
     """
     folder = storage.writable_folder(folder)
     data, checkpoints = data.to(device), Checkpoints(folder / CHECKPOINTS)

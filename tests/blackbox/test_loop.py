@@ -126,7 +126,7 @@ def test_an_interrupt_says_how_to_go_on(tmp_path, cost):
     with pytest.raises(KeyboardInterrupt, match="after 7 of 12 calls; nothing is kept: with log= the same call"):
         run()
     log = tmp_path / "log.jsonl"
-    with pytest.raises(KeyboardInterrupt, match=f"after 7 of 12 calls; the same call goes on from {log}"):
+    with pytest.raises(KeyboardInterrupt, match=f"after 7 of 12 calls; the same call resumes from {log}"):
         run(log=log)
     run(log=log)
 

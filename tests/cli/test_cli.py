@@ -137,7 +137,7 @@ def test_doctor_fails_when_the_course_cannot_run(capsys, monkeypatch):
         (["search", "--seed", "99999999999999999999999", "--out", "OUT"], "a whole number from 0 to"),
         (["search", "--set", "weight_lr=nan", "--out", "OUT"], "weight_lr is a finite number from 0 up"),
         (["search", "--set", "nats_per_error=0", "--out", "OUT"], "nats_per_error and clip are above 0"),
-        (["search", "--set", "evaluation_images=0", "--out", "OUT"], "judged on at least one image"),
+        (["search", "--set", "evaluation_images=0", "--out", "OUT"], "evaluated on at least one image"),
         (["export", "RUN", "--runtimes", ""], "at least one runtime and one precision"),
         (["export", "RUN", "--batch-size", "0"], "at least one image"),
         (["run", "", "--out", "OUT"], "no notebook ''"),
@@ -223,19 +223,19 @@ def test_a_defect_keeps_its_traceback(monkeypatch):
 @pytest.mark.parametrize(
     ("module", "typed", "says"),
     [
-        ("course", "doctor", "begins anew"),
-        ("course", "run all --out OUT", "begins anew"),
-        ("searching", "search --out OUT", "goes on from what is finished in OUT"),
-        ("searching", "study --out OUT", "begins anew"),
-        ("searching", "compare --seeds 2 --out OUT", "goes on from what is finished in OUT"),
-        ("latency", "latency build --out OUT", "goes on from what is finished in OUT"),
-        ("tabular", "tabular build --out OUT", "goes on from what is finished in OUT"),
-        ("tabular", "tabular build --sample 3", "begins anew"),
-        ("tabular", "tabular latency TABLE --out OUT", "begins anew"),
-        ("deploying", "export RUN", "begins anew, but trains nothing that RUN has trained"),
-        *(("benches.bench", f"bench {act} --out OUT", "goes on from what is finished in OUT") for act in KEEPING),
-        *(("benches.bench", f"bench {act}", "would go on") for act in KEEPING),
-        *(("benches.bench", f"bench {act} --out OUT", "begins anew") for act in ("step",)),
+        ("course", "doctor", "starts over"),
+        ("course", "run all --out OUT", "starts over"),
+        ("searching", "search --out OUT", "resumes from what is finished in OUT"),
+        ("searching", "study --out OUT", "starts over"),
+        ("searching", "compare --seeds 2 --out OUT", "resumes from what is finished in OUT"),
+        ("latency", "latency build --out OUT", "resumes from what is finished in OUT"),
+        ("tabular", "tabular build --out OUT", "resumes from what is finished in OUT"),
+        ("tabular", "tabular build --sample 3", "starts over"),
+        ("tabular", "tabular latency TABLE --out OUT", "starts over"),
+        ("deploying", "export RUN", "starts over, but trains nothing that RUN has trained"),
+        *(("benches.bench", f"bench {act} --out OUT", "resumes from what is finished in OUT") for act in KEEPING),
+        *(("benches.bench", f"bench {act}", "would resume") for act in KEEPING),
+        *(("benches.bench", f"bench {act} --out OUT", "starts over") for act in ("step",)),
     ],
 )
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
@@ -268,7 +268,7 @@ def test_a_second_stage_that_was_stopped_goes_on(capsys, monkeypatch, tmp_path):
 
     monkeypatch.setattr("labkit.oneshot.selection.train", train)
     code, _, said = run(capsys, *typed)
-    assert code == 130 and said == f"labkit: stopped; the same command goes on from what is finished in {tmp_path}\n"
+    assert code == 130 and said == f"labkit: stopped; the same command resumes from what is finished in {tmp_path}\n"
     code, *_ = run(capsys, *typed)
     assert code == 0 and len(trained) == 4 + 2 + 1, "four, then two, and only the one that was cut short anew"
     assert not (tmp_path / "checkpoints").exists()

@@ -248,7 +248,7 @@ def test_an_interrupt_waits_for_the_step_and_says_how_to_go_on(space, data, tabl
     supernet, folder = lk.Supernet(space), Checkpoints(tmp_path, every=1_000)
     before = signal.getsignal(signal.SIGINT)
     stop = lambda record: signal.raise_signal(signal.SIGINT) if record["step"] == 12 else None
-    with pytest.raises(KeyboardInterrupt, match=rf"stopped after step 13 of 20; the same call goes on from {tmp_path}"):
+    with pytest.raises(KeyboardInterrupt, match=rf"stopped after step 13 of 20; the same call resumes from {tmp_path}"):
         lk.search(supernet, data, table, TINY, checkpoints=folder, on_step=stop)
     assert folder.steps == (13,) and signal.getsignal(signal.SIGINT) is before
     assert same(lk.search(supernet, data, table, TINY, checkpoints=folder), lk.search(supernet, data, table, TINY))

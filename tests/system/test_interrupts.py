@@ -122,4 +122,4 @@ def test_no_process_outlives_a_build_that_gets_sigterm(tmp_path):
     typed = ["tabular", "build", "--data", "digits", "--seeds", "1", "--workers", "2", "--out", "TRUTH"]
     code, said, alive = labkit_terminated(tmp_path, *typed, when=lambda process: workers(process) == 2)
     assert code == 143 and alive == []
-    assert said == "labkit: stopped; the same command goes on from what is finished in TRUTH"
+    assert said == "labkit: stopped; the same command resumes from what is finished in TRUTH"

@@ -76,7 +76,7 @@ class Comparison:
         rows = sorted((row for row in self.rows if row.method == method), key=lambda row: row.seed)
         if tabular is None and (lacking := replace(self, rows=tuple(rows)).missing()):
             raise InputError(
-                f"{len(lacking)} networks that {method!r} chose are not trained yet: go on with the comparison, or "
+                f"{len(lacking)} networks that {method!r} chose are not trained yet: resume the comparison, or "
                 "look at its `whole_seeds`"
             )
         if tabular is not None:

@@ -49,7 +49,7 @@ def compare(
     workers: int | None = None,
     on_row: Callable[[Row], None] = lambda row: None,
 ) -> Comparison:
-    """Every method with every seed. `out` is written after each; a later call goes on from there.
+    """Every method with every seed. `out` is written after each; a later call resumes from there.
 
     Args:
         training: how chosen networks, and those of the search from scratch, are trained.
@@ -116,7 +116,7 @@ class _Notes:
 
 
 def _one_seed(seed, notes, data, config, selection, baselines, estimators, tabular, trainer) -> None:
-    """The rows of one seed that are not noted yet. Its sweep is made, or goes on, only if one of them needs it."""
+    """The rows of one seed that are not noted yet. Its sweep is made, or resumes, only if one of them needs it."""
     found = notes.found
     done = {row.method: row for row in found.rows if row.seed == seed}
     wanted = [SWEEP, OURS, *baselines, SCRATCH, *[SCAN] * (found.space.size <= LARGEST)]
