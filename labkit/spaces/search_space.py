@@ -132,10 +132,12 @@ class SearchSpace(Choices):
     @cached_property
     def digest(self) -> str:
         """Twelve hex digits of a hash of the space, by which records of another space are refused."""
+        # The fields that only cells need are left out where an edge does not have them, as any further such field must
+        # be: it then leaves the digests of other spaces, and so their records, as they are.
         value = asdict(self)
-        for edge in value["edges"]:  # a chain's digest is what it was before there were cells
-            for name, absent in (("terms", ()), ("sources", ()), ("target", None)):
-                if edge[name] == absent:
+        for edge in value["edges"]:
+            for name in ("terms", "sources", "target"):
+                if edge[name] in ((), None):
                     del edge[name]
         return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
 
