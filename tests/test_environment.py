@@ -109,8 +109,9 @@ def imported(path):
 def packages(folder):
     """Distributions, any of which brings what is imported -> the files that do. One not installed has its own name."""
     distributions, found = packages_distributions(), {}
+    own = {"labkit", *(path.stem for path in Path(ROOT, folder).glob("*.py"))}
     for path in sorted(Path(ROOT, folder).rglob("*.py")):
-        for name in set(imported(path)) - sys.stdlib_module_names - {"labkit"}:
+        for name in set(imported(path)) - sys.stdlib_module_names - own:
             owners = frozenset(map(canonicalize_name, distributions.get(name, [name])))
             found.setdefault(owners, []).append(path)
     return found
