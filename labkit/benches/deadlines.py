@@ -4,8 +4,8 @@ All see the same black boxes and draw as many architectures a step. A descent un
 it drew on the way, and by its distribution alone, as the hinge and the sweep are. Beside it stands the best of as many
 architectures as it asked for, drawn at random.
 
-An exact table has no noise, and its space is small. So searches on shared weights are shown beside it: how much of each
-deadline they use, on the way and in the end.
+An exact table has no noise, and its space is small. So searches on shared weights are measured as well: how much of
+each deadline they use, during the search and in the end.
 """
 
 import itertools
@@ -156,22 +156,22 @@ def measure(
     """
     if seeds < 1 or not all(0 < q < 1 for q in at):
         raise InputError(f"a deadline bench needs a seed, and quantiles between 0 and 1; got {seeds}, {list(at)}")
-    box = _Box(known, latency, steps, draws)
-    swept = [list(box.sweep(seed)) for seed in range(seeds)]
+    boxes = _BlackBoxes(known, latency, steps, draws)
+    swept = [list(boxes.sweep(seed)) for seed in range(seeds)]
     rows = []
     for quantile in at:
-        deadline = Deadline(box.ms.values.quantile(quantile).item())
-        under = [box.under(deadline, seed) for seed in range(seeds)]
+        deadline = Deadline(boxes.ms.values.quantile(quantile).item())
+        under = [boxes.under(deadline, seed) for seed in range(seeds)]
         found: dict[str, Sequence[Architecture | None]] = {
             "deadline": [ended.architecture for ended in under],
             "policy alone": [ended.most_probable for ended in under],
-            "random": [box.drawn_at_random(ended.evaluated, deadline, seed) for seed, ended in enumerate(under)],
-            "hinge": [box.hinge(deadline, seed) for seed in range(seeds)],
-            "weight sweep": [box.best_in_time(architectures, deadline) for architectures in swept],
+            "random": [boxes.drawn_at_random(ended.evaluated, deadline, seed) for seed, ended in enumerate(under)],
+            "hinge": [boxes.hinge(deadline, seed) for seed in range(seeds)],
+            "weight sweep": [boxes.best_in_time(architectures, deadline) for architectures in swept],
         }
         for method in METHODS:
             evaluated = sum(ended.evaluated for ended in under) / seeds if method == "deadline" else None
-            rows.append(box.row(method, quantile, deadline, found[method], evaluated))
+            rows.append(boxes.row(method, quantile, deadline, found[method], evaluated))
             if on_row is not None:
                 on_row(rows[-1])
     return tuple(rows)
@@ -222,7 +222,7 @@ def search_under(
     return tuple(rows)
 
 
-class _Box:
+class _BlackBoxes:
     """The black boxes of a tabular benchmark, with the table of parts as the control of latency."""
 
     def __init__(self, known: TabularBenchmark, latency: str | None, steps: int, draws: int):
@@ -392,7 +392,7 @@ class _Saved(Saved[Row]):
 
 @dataclass(frozen=True)
 class DeadlineBench(TabularBench[Row | Searched]):
-    """A hard deadline, the hinge and a sweep of weights on the tabular benchmark; searches on shared weights beside."""
+    """A hard deadline, the hinge and a sweep of weights on the tabular benchmark; searches on shared weights too."""
 
     kind, schema, row, saved, resumes = KIND, SCHEMA, Row, _Saved, True
     deadlines: int = option(10, "how many, at even quantiles of the latencies")
@@ -421,8 +421,8 @@ class DeadlineBench(TabularBench[Row | Searched]):
         rows, searched = _apart(done)
         at = quantiles(self.deadlines)
         if self.seeds and len(rows) < self.deadlines * len(METHODS):
-            told = {(row.method, row.quantile) for row in rows}
-            new = lambda row: None if (row.method, row.quantile) in told else on_row(row)
+            kept = {(row.method, row.quantile) for row in rows}
+            new = lambda row: None if (row.method, row.quantile) in kept else on_row(row)
             rows = measure(self.known, at=at, seeds=self.seeds, latency=self.latency, on_row=new)
         found = list(searched)
         for name, data, seed in itertools.product(self.spaces, self.sets, range(self.supernets)):

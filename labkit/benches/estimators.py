@@ -1,7 +1,6 @@
-"""Every gradient estimator on the witness stand: bias with its error bar, variance and price, on problems whose
-gradient is enumerated exactly.
+"""Compares every gradient estimator with an enumerated gradient: bias with its error bar, variance and cost.
 
-In shapes: S slots, K candidates, N draws of a call.
+Shapes: S slots, K candidates, N draws of a call.
 """
 
 import math
@@ -49,8 +48,11 @@ class Problem:
     """An expected cost whose exact gradient can be enumerated.
 
     Attributes:
-        control: Differentiable; the cost itself where that is.
-        multilinear: A control whose mean is in closed form, where there is one.
+        name: Of the problem.
+        space: At most some hundred architectures.
+        cost: Op weights (N, S, K) -> costs (N,).
+        control: A differentiable cost; `cost` itself where that is differentiable.
+        multilinear: A control whose mean has a closed form; None where there is none.
         spread: Standard deviation of the logits at which the gradient is taken.
     """
 
@@ -62,7 +64,14 @@ class Problem:
     spread: float = 0.5
 
     def dist(self, softening: float = 0.0) -> ArchDistribution:
-        """Where the gradient is taken: float64, the same random logits every time."""
+        """Return the distribution at which the gradient is taken: float64, the same random logits every time.
+
+        Args:
+            softening: Of the distribution.
+
+        Returns:
+            A distribution with logits (S, K).
+        """
         dist = ArchDistribution(self.space, softening).double()
         noise = torch.randn(dist.logits.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         with torch.no_grad():
@@ -74,17 +83,30 @@ class Problem:
 
 
 def toy_space(layers: int = 3) -> SearchSpace:
-    """Layers of four candidates: 64 architectures when there are three."""
+    """Return a space of equal layers with four candidates each.
+
+    Args:
+        layers: With three there are 64 architectures.
+
+    Returns:
+        The space.
+    """
     candidates = ("skip", "conv3x3", "conv5x5", "maxpool3x3")
     edges = tuple(Edge(4, 4, slot=s) for s in range(layers))
     return SearchSpace("toy", (candidates,) * layers, edges, (4, 8, 8), 3, "flat")
 
 
 def toy_network(*, residual: bool, seed: int = 0) -> Cost:
-    """Cross-entropy of a small mixed network on four examples, as a function of op weights (N, 3, 4).
+    """Return the cross-entropy of a small mixed network on four examples.
 
-    Each layer is the weighted sum of the identity and three tanh layers; with `residual` it is added to its input,
-    which makes mixtures resemble the architectures that they mix.
+    Each layer is the weighted sum of the identity and three tanh layers.
+
+    Args:
+        residual: Add each layer to its input, so that mixtures resemble the architectures that they mix.
+        seed: Of its weights and examples.
+
+    Returns:
+        Op weights (N, 3, 4) -> costs (N,).
     """
     draw = torch.Generator().manual_seed(seed)
     normal = lambda *shape: torch.randn(*shape, generator=draw, dtype=torch.float64)
@@ -105,11 +127,12 @@ def toy_network(*, residual: bool, seed: int = 0) -> Cost:
 
 
 def trap() -> Problem:
-    """Two candidates that are poor alone and excellent blended, beside a planted optimum under a latency target.
+    """Return a problem with two candidates that are poor alone and excellent blended, and a planted optimum.
 
     Candidates of a slot: a slow one, the planted one, and the two of the trap. A blend of those two earns a bonus that
     no architecture ever gets, since an architecture has one of them at most. The slow candidate pays in the last slot
-    only, and the target leaves room for one of it: that one, with the planted candidate elsewhere, is the optimum.
+    only, and the latency target leaves room for one of it: that one, with the planted candidate elsewhere, is the
+    optimum.
     """
     error = torch.tensor([[0.4, 0.2, 0.5, 0.6]] * 3 + [[-0.4, 0.2, 0.5, 0.6]], dtype=torch.float64)
     ms = torch.tensor([3.0, 1.0, 1.0, 1.0], dtype=torch.float64)
@@ -125,7 +148,7 @@ def trap() -> Problem:
 
 
 def toy_problems() -> tuple[Problem, ...]:
-    """Made up: two toy networks and the mixture trap."""
+    """Return the problems that are made up: two toy networks and the mixture trap."""
     product, residual = toy_network(residual=False), toy_network(residual=True)
     return (
         Problem("toy network", toy_space(), product, product),
@@ -135,7 +158,15 @@ def toy_problems() -> tuple[Problem, ...]:
 
 
 def table_problems(known: tabular.TabularBenchmark, latency_weight: float = 0.5) -> tuple[Problem, ...]:
-    """Real: measured latencies with the sum of parts as their control, and the error plus latency of a table."""
+    """Return the problems on measured values: latencies with the sum of parts as control, and error plus latency.
+
+    Args:
+        known: The tabular benchmark.
+        latency_weight: Error fraction per millisecond.
+
+    Returns:
+        Four problems.
+    """
     space, timed = known.space, known.latency()
     scale = 1 / (timed.measured_ms.max() - timed.measured_ms.min()).item()  # all latencies within one unit
     measured = TabularCost(space, scale * timed.measured_ms)
@@ -164,10 +195,12 @@ def table_problems(known: tabular.TabularBenchmark, latency_weight: float = 0.5)
 
 @dataclass(frozen=True)
 class Entry:
-    """An estimator of the bench, and what is known of it beforehand.
+    """An estimator of the bench, and its properties by derivation.
 
     Attributes:
+        name: Of the estimator.
         make: Temperature -> a fresh estimator.
+        unbiased: Whether its mean is the exact gradient.
         tempered: Whether the temperature matters.
         relaxes: Whether it runs every candidate, forward and backward.
         evaluates: Whether it runs the one-hot architecture as well.
@@ -185,7 +218,14 @@ class Entry:
     own_control: bool = False
 
     def fits(self, problem: Problem) -> bool:
-        """Whether `problem` has the control that this estimator needs."""
+        """Return whether a problem has the control that this estimator needs.
+
+        Args:
+            problem: The problem.
+
+        Returns:
+            False where the bench leaves the pair out.
+        """
         if self.multilinear and problem.multilinear is None:
             return False
         return problem.control is problem.cost or not self.own_control
@@ -222,7 +262,15 @@ ENTRIES = (
 
 
 def skipping(control: Cost, below: float = 0.05) -> Cost:
-    """Negative control: candidates of little weight are left out of the mixture, which saves time and biases."""
+    """Negative control: leave candidates of small weight out of the mixture, which saves time and biases.
+
+    Args:
+        control: Op weights (N, S, K) -> costs (N,).
+        below: Weights below it become 0.
+
+    Returns:
+        A control like the one given.
+    """
     return lambda weights: control(weights * (weights >= below))
 
 
@@ -231,17 +279,19 @@ def skipping(control: Cost, below: float = 0.05) -> Cost:
 
 @dataclass(frozen=True)
 class Row:
-    """What one estimator did on one problem.
+    """The result of one estimator on one problem.
 
     Attributes:
         unbiased: By its derivation.
+        temperature: None where it does not matter.
+        samples: Draws in all.
         bias: |mean - exact| / |exact|.
-        noise: What that would be, on average, by chance alone.
+        noise: The bias that chance alone gives on average.
         worst_z: Largest deviation of a logit from the exact gradient, in standard errors.
-        z: (S, K), each logit's.
+        z: (S, K) deviation of each logit, in standard errors.
         variance: Trace of the covariance of a single draw's estimate.
-        passes: Forward passes of one architecture that a draw costs; a backward is two.
-        seconds_per_draw: Here, in calls of DRAWS.
+        passes: Forward passes of one architecture that a draw costs; a backward pass counts as two.
+        seconds_per_draw: On this machine, in calls of `DRAWS`.
         scale: Of the control, where it was fitted.
     """
 
@@ -275,10 +325,21 @@ def measure(
     samples: int = 400_000,
     seed: int = 1,
 ) -> Row:
-    """Hold `entry` against the exact gradient of `problem`.
+    """Compare an estimator with the exact gradient of a problem.
 
-    Among hundreds of logits one lies four standard errors off by chance now and then. So an unbiased estimator under
-    suspicion is measured again, with other and four times as many draws: a bias doubles its z, a chance does not.
+    Among hundreds of logits one lies four standard errors off by chance now and then. So an unbiased estimator with
+    such a logit is measured again, with other and four times as many draws: a bias doubles its z, a chance does not.
+
+    Args:
+        problem: The problem.
+        entry: The estimator.
+        temperature: Of the relaxed sample.
+        softening: Of the distribution.
+        samples: Draws in all.
+        seed: Of the draws.
+
+    Returns:
+        The row.
     """
     row = _measure(problem, entry, temperature, softening, samples, seed)
     if entry.unbiased and row.worst_z >= SUSPICIOUS:
@@ -329,9 +390,18 @@ def bench(
     done: Iterable[Row] = (),
     on_row: Callable[[Row], None] | None = None,
 ) -> tuple[Row, ...]:
-    """Every estimator on every problem, at every temperature that it has and every softening.
+    """Measure every estimator on every problem, at each of its temperatures and at each softening.
 
-    `done` rows are kept and not repeated; `on_row` is called with the others.
+    Args:
+        over: The problems.
+        temperatures: Of the relaxed sample.
+        softenings: Of the distribution.
+        samples: Draws of a row.
+        done: Rows of an earlier run, which are kept.
+        on_row: Called with each new row.
+
+    Returns:
+        All rows.
     """
     kept = {(row.problem, row.estimator, row.temperature, row.softening): row for row in done}
     rows = []
@@ -349,7 +419,16 @@ def bench(
 
 
 def size_of(over: Iterable[Problem], temperatures: Sequence[float], softenings: Sequence[float]) -> int:
-    """How many rows `bench` will make."""
+    """Return the number of rows that `bench` makes.
+
+    Args:
+        over: The problems.
+        temperatures: Of the relaxed sample.
+        softenings: Of the distribution.
+
+    Returns:
+        A number of rows.
+    """
     return sum(1 for problem in over for _ in _grid(problem, temperatures, softenings))
 
 
@@ -363,7 +442,14 @@ def _grid(problem: Problem, temperatures, softenings) -> Iterator[tuple[Entry, f
 
 
 def skipped_row(samples: int = 4_000_000) -> Row:
-    """UNAS on the toy network with candidates below weight 0.05 left out: a bias of some per cent."""
+    """Measure UNAS on the toy network with candidates below weight 0.05 left out: a bias of some per cent.
+
+    Args:
+        samples: Draws in all.
+
+    Returns:
+        The row.
+    """
     toy = toy_network(residual=False)
     problem = Problem("toy network", toy_space(), toy, skipping(toy))
     entry = Entry("UNAS, ops below 0.05 skipped", Unas, unbiased=False)
@@ -371,9 +457,13 @@ def skipped_row(samples: int = 4_000_000) -> Row:
 
 
 def verdicts(rows: Sequence[Row]) -> tuple[tuple[str, bool], ...]:
-    """What is asked of the estimators, a sentence each, and whether it holds of what was measured.
+    """Return the claims: every unbiased estimator is within the threshold, and every negative control far outside it.
 
-    Every unbiased one is within the bar; every negative control that was measured on the toy is far outside it.
+    Args:
+        rows: Rows of the bench; negative controls count on the toy network.
+
+    Returns:
+        Pairs of a claim and whether it holds.
     """
     worst = max((row for row in rows if row.unbiased), key=lambda row: row.worst_z)
     within = (
@@ -391,7 +481,14 @@ def verdicts(rows: Sequence[Row]) -> tuple[tuple[str, bool], ...]:
 
 
 def passed(rows: Sequence[Row]) -> bool:
-    """Whether all `verdicts` hold."""
+    """Return whether all `verdicts` hold.
+
+    Args:
+        rows: Rows of the bench.
+
+    Returns:
+        True where they do.
+    """
     return all(holds for _, holds in verdicts(rows))
 
 
@@ -403,7 +500,15 @@ def _usual(row: Row) -> bool:
 
 
 def milliseconds_per_estimate(draws: int = 10_000, repeats: int = 20) -> float:
-    """One UNAS estimate on a table of 243 costs, best of `repeats`, on one thread."""
+    """Time one UNAS estimate on a table of 243 costs, on one thread.
+
+    Args:
+        draws: Of an estimate.
+        repeats: Estimates, of which the fastest counts.
+
+    Returns:
+        Milliseconds.
+    """
     space, generator = five_layer(), torch.Generator().manual_seed(0)
     cost, dist = TabularCost(space, torch.rand(space.size, generator=generator)), ArchDistribution(space)
     best = math.inf
@@ -416,7 +521,14 @@ def milliseconds_per_estimate(draws: int = 10_000, repeats: int = 20) -> float:
 
 
 def to_text(rows: Sequence[Row]) -> str:
-    """The usual temperature, problem by problem, and the verdicts."""
+    """Describe the rows at the usual temperature, problem by problem, and the verdicts.
+
+    Args:
+        rows: Rows of the bench.
+
+    Returns:
+        Lines of text.
+    """
     lines = []
     for problem in dict.fromkeys(row.problem for row in rows):
         lines.append(
@@ -430,9 +542,9 @@ def to_text(rows: Sequence[Row]) -> str:
                     f"({100 * row.noise:.2f} %) {row.worst_z if sure or row.unbiased else math.inf:9.1f} "
                     f"{row.variance:10.3g} {row.passes:7.1f} {row.variance_seconds:9.2g}"
                 )
-    told = verdicts(rows)
-    lines += [f"{'ok  ' if holds else 'FAIL'} {sentence}" for sentence, holds in told]
-    if len(told) == 1:
+    claims = verdicts(rows)
+    lines += [f"{'ok  ' if holds else 'FAIL'} {sentence}" for sentence, holds in claims]
+    if len(claims) == 1:
         lines.append("no negative control was asked for: they are on the toy network, temperature 0.4, softening 0")
     return "\n".join(lines)
 
@@ -492,5 +604,12 @@ class EstimatorBench(Bench[Row]):
 
 
 def load(source: str | Path = "estimators") -> tuple[Row, ...]:
-    """The rows of a bench that was saved: a file, or the name of a shipped one."""
+    """Read the rows of a saved bench.
+
+    Args:
+        source: A file, or the name of a shipped result.
+
+    Returns:
+        The rows.
+    """
     return record.load(EstimatorBench, source).rows

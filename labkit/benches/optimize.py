@@ -1,7 +1,7 @@
 """Is a method of black-box search better than its baselines? Every method on tables whose exact front is known.
 
-The share of the exact front's hypervolume that was found after so many calls, over many seeds. What is planted has a
-known share of its variance in interactions, so that a model of parts alone cannot pass for a search.
+The measure is the share of the exact front's hypervolume after so many calls, over many seeds. Planted tables have a
+known share of their variance in interactions, so that a model of parts alone cannot find the front.
 """
 
 import functools
@@ -35,7 +35,10 @@ class Table:
     """A black box that is known everywhere.
 
     Attributes:
+        name: Of the table.
+        space: A architectures.
         costs: (A, 2) error and milliseconds, in the order in which the space is iterated.
+        worst: The reference point.
     """
 
     name: str
@@ -44,25 +47,34 @@ class Table:
     worst: tuple[float, float]
 
     def __call__(self, architecture: Architecture) -> tuple[float, float]:
+        """Return error and milliseconds of an architecture."""
         error, ms = self.costs[self.space.index(architecture)]
         return float(error), float(ms)
 
     def share(self, costs: Array) -> float:
-        """Hypervolume of `costs` (N, 2) over that of the exact front."""
+        """Return the hypervolume of costs over that of the exact front.
+
+        Args:
+            costs: (N, 2) error and milliseconds.
+
+        Returns:
+            A number from 0 to 1.
+        """
         return hypervolume(costs, self.worst) / self.hypervolume
 
     @functools.cached_property
     def hypervolume(self) -> float:
-        """Of the exact front."""
+        """The hypervolume of the exact front."""
         return hypervolume(self.costs, self.worst)
 
 
 @dataclass(frozen=True)
 class Row:
-    """What a method found on a table, a number a seed.
+    """The result of a method on a table.
 
     Attributes:
-        shares: Of the exact hypervolume.
+        calls: Of the black box.
+        shares: Of the exact hypervolume, one for each seed.
     """
 
     table: str
@@ -78,10 +90,12 @@ class Row:
 
 @dataclass(frozen=True)
 class DeadlineRow:
-    """What a method found on a table within the median latency, a number a seed.
+    """The result of a method on a table under the median latency as deadline.
 
     Attributes:
-        regrets: Error fraction above the best in time; None where nothing in time was found.
+        calls: Of the black box.
+        deadline_ms: The deadline.
+        regrets: Error fraction above the best in time, one for each seed; None where nothing in time was found.
     """
 
     table: str
@@ -92,13 +106,13 @@ class DeadlineRow:
 
     @property
     def mean(self) -> float:
-        """Of the regrets; infinite if a seed found nothing in time."""
+        """The mean of the regrets; infinite if a seed found nothing in time."""
         known = [regret for regret in self.regrets if regret is not None]
         return statistics.fmean(known) if len(known) == len(self.regrets) else math.inf
 
 
 @dataclass(frozen=True)
-class Bar:
+class Threshold:
     """What the default method has to reach after so many calls, as medians over seeds.
 
     Attributes:
@@ -111,16 +125,24 @@ class Bar:
     mean: float
 
 
-BARS = (Bar(50, 0.83, 0.90), Bar(100, 0.89, 0.95), Bar(200, 0.95, 0.975))
+THRESHOLDS = (Threshold(50, 0.83, 0.90), Threshold(100, 0.89, 0.95), Threshold(200, 0.95, 0.975))
 LARGE = 10_000  # architectures from which on a tie with the best baseline is not enough
 MOST_REGRET = 0.002  # error fraction, in the mean of the seeds
 
 
 def planted(slots: int = 7, candidates: int = 4, interactions: float = 0.3, seed: int = 0) -> Table:
-    """A made-up table of candidates**slots architectures, of which accurate ones are mostly slow.
+    """Return a made-up table in which accurate architectures are mostly slow.
 
     Args:
-        interactions: share of the variance, of both costs before they are bent, that no sum of parts explains.
+        slots, candidates: There are candidates**slots architectures.
+        interactions: Share of the variance, of both costs before they are bent, that no sum of parts explains.
+        seed: Of the table.
+
+    Returns:
+        The table.
+
+    Raises:
+        InputError: `interactions` is not from 0 to 1.
     """
     if not 0 <= interactions <= 1:
         raise InputError(f"a share of the variance is between 0 and 1; got {interactions}")
@@ -156,7 +178,14 @@ def _surface(rows: Rows, shape: tuple[int, ...], interactions: float, rng: np.ra
 
 
 def of_tabular(known: TabularBenchmark) -> tuple[Table, ...]:
-    """The tabular benchmark under each of its devices."""
+    """Return a table for each of the latencies of a tabular benchmark.
+
+    Args:
+        known: The tabular benchmark.
+
+    Returns:
+        Tables whose reference point is the error of guessing and the slowest architecture.
+    """
     guess = 1 - 1 / known.space.classes
     return tuple(
         Table(
@@ -170,12 +199,21 @@ def of_tabular(known: TabularBenchmark) -> tuple[Table, ...]:
 
 
 def made_up() -> tuple[Table, ...]:
-    """Tables of 16,384 architectures with a tenth, a third and most of their variance in interactions."""
+    """Return tables of 16,384 architectures with a tenth, a third and most of their variance in interactions."""
     return tuple(planted(7, 4, share, seed) for seed, share in enumerate((0.1, 0.3, 0.6)))
 
 
 def check(methods: Sequence[str], seeds: int = 1, calls: Sequence[int] = CALLS) -> None:
-    """Refuse, before hours of work, what cannot be measured."""
+    """Refuse, before hours of work, what cannot be measured.
+
+    Args:
+        methods: Names in `blackbox.METHODS`.
+        seeds: Runs of each method.
+        calls: Of the black box.
+
+    Raises:
+        InputError: There is no method, an unknown one, or a number below 1.
+    """
     if not methods or set(methods) - set(METHODS) or seeds < 1 or min(calls, default=0) < 1:
         raise InputError(
             f"methods are {', '.join(METHODS)}, and seeds and calls at least 1; got {list(methods)}, "
@@ -193,10 +231,22 @@ def bench(
     on_row: Callable[[Row], None] | None = None,
     workers: int | None = 1,
 ) -> tuple[Row, ...]:
-    """Every method on every table with every seed; `done` rows are kept and not repeated.
+    """Run every method on every table with every seed.
 
     Args:
-        workers: processes for the seeds of a row; None for one a core.
+        tables: The tables.
+        methods: Names in `blackbox.METHODS`.
+        seeds: Runs of each method on each table.
+        calls: Of the black box: a row for each.
+        done: Rows of an earlier run, which are kept.
+        on_row: Called with each new row.
+        workers: Processes for the seeds of a row; None for one a core.
+
+    Returns:
+        All rows.
+
+    Raises:
+        InputError: As `check`.
     """
     check(methods, seeds, calls)
     kept = {(row.table, row.method, row.calls): row for row in done}
@@ -224,10 +274,22 @@ def bench_deadlines(
     on_row: Callable[[DeadlineRow], None] | None = None,
     workers: int | None = 1,
 ) -> tuple[DeadlineRow, ...]:
-    """Every method asked for the least error within the median latency of each table; `done` rows are kept.
+    """Run every method for the least error under the median latency of each table.
 
     Args:
-        workers: as `bench` has them.
+        tables: The tables.
+        methods: Names in `blackbox.METHODS`.
+        seeds: Runs of each method on each table.
+        calls: Of the black box.
+        done: Rows of an earlier run, which are kept.
+        on_row: Called with each new row.
+        workers: As `bench` has them.
+
+    Returns:
+        All rows.
+
+    Raises:
+        InputError: As `check`.
     """
     check(methods, seeds, [calls])
     kept = {(row.table, row.method): row for row in done}
@@ -252,30 +314,50 @@ def bench_deadlines(
 def verdicts(
     tables: Sequence[Table], rows: Sequence[Row], within: Sequence[DeadlineRow], method: str = "model"
 ) -> tuple[tuple[str, bool], ...]:
-    """What is asked of `method`, a sentence each, and whether it holds of what was measured."""
+    """Return the claims about a method: thresholds, and that it is ahead of its baselines.
+
+    Args:
+        tables: The tables that were measured.
+        rows: Rows of `bench`.
+        within: Rows of `bench_deadlines`.
+        method: The method; the others are its baselines.
+
+    Returns:
+        Pairs of a claim and whether it holds.
+    """
     size = {table.name: table.space.size for table in tables}
     at = {(row.table, row.method, row.calls): row.median for row in rows}
     baselines = list(dict.fromkeys(row.method for row in rows if row.method != method))
-    told = []
-    for bar in BARS:
-        own = {name: at[name, method, bar.calls] for name in size if (name, method, bar.calls) in at}
+    claims = []
+    for threshold in THRESHOLDS:
+        own = {name: at[name, method, threshold.calls] for name in size if (name, method, threshold.calls) in at}
         if not own:
             continue
         least, mean = min(own.values()), statistics.fmean(own.values())
-        told.append(
-            (f"{bar.calls} calls: share on the worst table {least:.3f}, at least {bar.each}", least >= bar.each)
+        claims.append(
+            (
+                f"{threshold.calls} calls: share on the worst table {least:.3f}, at least {threshold.each}",
+                least >= threshold.each,
+            )
         )
-        told.append((f"{bar.calls} calls: share in the mean {mean:.3f}, at least {bar.mean}", mean >= bar.mean))
+        claims.append(
+            (
+                f"{threshold.calls} calls: share in the mean {mean:.3f}, at least {threshold.mean}",
+                mean >= threshold.mean,
+            )
+        )
         for name in own if baselines else ():
-            best, baseline = max((at[name, baseline, bar.calls], baseline) for baseline in baselines)
+            best, baseline = max((at[name, baseline, threshold.calls], baseline) for baseline in baselines)
             ahead = own[name] > best or (own[name] == best and size[name] < LARGE)
             relation = "above" if size[name] >= LARGE else "not below"
-            told.append((f"{bar.calls} calls, {name}: {own[name]:.3f} {relation} {baseline}'s {best:.3f}", ahead))
+            claims.append(
+                (f"{threshold.calls} calls, {name}: {own[name]:.3f} {relation} {baseline}'s {best:.3f}", ahead)
+            )
     for row in within:
         if row.method == method:
             sentence = f"{row.calls} calls, {row.table}: mean regret in time {100 * row.mean:.2f} points"
-            told.append((f"{sentence}, at most {100 * MOST_REGRET:.1f}", row.mean <= MOST_REGRET))
-    return tuple(told)
+            claims.append((f"{sentence}, at most {100 * MOST_REGRET:.1f}", row.mean <= MOST_REGRET))
+    return tuple(claims)
 
 
 def _of_seeds(
@@ -301,8 +383,17 @@ def _costs(table: Table, method: str, calls: int, seed: int, deadline_ms: float 
     return np.array([trial.costs for trial in found.trials])
 
 
-def to_text(rows: Sequence[Row], within: Sequence[DeadlineRow], told: Sequence[tuple[str, bool]]) -> str:
-    """Median share of the hypervolume, a line a table and method, a column a number of calls; means; verdicts."""
+def to_text(rows: Sequence[Row], within: Sequence[DeadlineRow], claims: Sequence[tuple[str, bool]]) -> str:
+    """Describe median shares of the hypervolume by table, method and number of calls, their means, and the verdicts.
+
+    Args:
+        rows: Rows of `bench`.
+        within: Rows of `bench_deadlines`.
+        claims: The `verdicts`.
+
+    Returns:
+        Lines of text.
+    """
     calls = list(dict.fromkeys(row.calls for row in rows))
     head = f"{'table':36} {'method':18}" + "".join(f"{n:>8}" for n in calls)
     at = {(row.table, row.method, row.calls): row.median for row in rows}
@@ -316,9 +407,9 @@ def to_text(rows: Sequence[Row], within: Sequence[DeadlineRow], told: Sequence[t
         lines.append(
             f"{row.table:36} {row.method:18}{100 * row.mean:8.2f} points of regret within {row.deadline_ms:.3g} ms"
         )
-    if not told:
-        lines.append("nothing was judged: model, which the bars are for, is not among the methods")
-    lines += [f"{'ok  ' if holds else 'FAIL'} {sentence}" for sentence, holds in told]
+    if not claims:
+        lines.append("no verdict: model, which the thresholds are for, is not among the methods")
+    lines += [f"{'ok  ' if holds else 'FAIL'} {sentence}" for sentence, holds in claims]
     return "\n".join([head, *lines])
 
 
@@ -386,5 +477,12 @@ def _apart(rows: Iterable[Row | DeadlineRow]) -> tuple[tuple[Row, ...], tuple[De
 
 
 def load(source: str | Path = "optimize") -> tuple[tuple[Row, ...], tuple[DeadlineRow, ...]]:
-    """The rows of a bench that was saved, and those within a deadline."""
+    """Read the rows of a saved bench.
+
+    Args:
+        source: A file, or the name of a shipped result.
+
+    Returns:
+        Its rows, and those under a deadline.
+    """
     return _apart(record.load(OptimizeBench, source).every)

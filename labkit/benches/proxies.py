@@ -1,6 +1,6 @@
-"""Judges that train nothing: what an untrained network says about the trained one, in one or two passes.
+"""Proxies that train nothing: scores of an untrained network, in one or two passes.
 
-In shapes: N images, A activations of a network.
+Shapes: N images, A activations of a network.
 """
 
 import copy

@@ -1,10 +1,10 @@
-"""What ranks networks, and what does it cost? Networks trained in full, half of them within one narrow band of
-latency, and the order that cheaper judges put them in.
+"""Which cheap method ranks networks like a full training, and what does it cost?
 
-A deadline chooses inside a band: everything in it takes as long, and a judge that tells slow networks from fast ones
-says nothing there. So agreement is told over all networks and within the band.
+Networks are trained in full, half of them within a narrow band of latency, and compared with the order of cheaper
+methods. A deadline chooses inside such a band: everything in it takes as long, and a method that only separates slow
+networks from fast ones says nothing there. So agreement is reported over all networks and within the band.
 
-In shapes: A networks, in the order in which `drawn` gives them.
+Shapes: A networks, in the order in which `drawn` returns them.
 """
 
 import itertools
@@ -51,7 +51,12 @@ WAYS = (*FREE, *PROXIES, *(f"shared:{sample}" for sample in WEIGHTS_ON[1:]), "sh
 
 @dataclass(frozen=True)
 class Band:
-    """Where a deadline chooses: from a share of it up to the deadline itself, in milliseconds by the table."""
+    """The latencies among which a deadline chooses.
+
+    Attributes:
+        deadline_ms: Upper end, in milliseconds by the table.
+        share: Lower end, as a share of the deadline.
+    """
 
     deadline_ms: float
     share: float = 0.93
@@ -61,7 +66,14 @@ class Band:
             raise InputError(f"a band is below a deadline above 0, from a share of it; got {self}")
 
     def holds(self, ms: float) -> bool:
-        """Whether so many milliseconds lie in the band."""
+        """Return whether a latency lies in the band.
+
+        Args:
+            ms: Milliseconds by the table.
+
+        Returns:
+            True at both ends too.
+        """
         return self.share * self.deadline_ms <= ms <= self.deadline_ms
 
 
@@ -70,8 +82,11 @@ class Trained:
     """One network after one training in full.
 
     Attributes:
+        ops: The architecture, as it prints.
+        seed: Of the training.
         ms: By the table.
-        cpu_seconds: Of this process: a machine that is shared, or a process that is stopped, does not count.
+        valid_error, test_error: Fractions.
+        cpu_seconds: Of this process; the time of other processes, or of a stopped process, does not count.
     """
 
     ops: str
@@ -84,10 +99,13 @@ class Trained:
 
 @dataclass(frozen=True)
 class Score:
-    """What one judge made of all networks: a number each, the smaller the better.
+    """The values of one ranking method for all networks.
 
     Attributes:
-        values: A.
+        way: One of `WAYS`.
+        seed: Of the method.
+        values: (A,) the smaller, the better.
+        cpu_seconds: What it cost.
     """
 
     way: str
@@ -97,10 +115,20 @@ class Score:
 
 
 def drawn(space: SearchSpace, table: LatencyTable, band: Band, n: int, seed: int = 0) -> tuple[Architecture, ...]:
-    """`n` different networks: in turn one uniform in the band, and one uniform in the space.
+    """Draw different networks: in turn one uniform in the band, and one uniform in the space.
+
+    Args:
+        space: The space.
+        table: Of the space.
+        band: Of latency.
+        n: Networks; a larger number begins with the same ones.
+        seed: Of the draw.
+
+    Returns:
+        n architectures.
 
     Raises:
-        InputError: 100,000 draws hold too few in the band.
+        InputError: 100,000 draws contain too few in the band.
     """
     generator = torch.Generator().manual_seed(seed)
     one = lambda: space.sample(1, generator)[0]
@@ -129,16 +157,25 @@ def train_missing(
     seeds: int = 2,
     on_row: Callable[[Trained], None] = lambda row: None,
 ) -> tuple[Trained, ...]:
-    """Train whom the log lacks, on one thread, all with the first seed before any with the next.
+    """Train the networks that the log lacks, on one thread, all with the first seed before any with the next.
 
-    Every training is written as it ends, a line each; a first interrupt waits for the one under way.
+    Every training is written when it ends, a line each; a first interrupt waits for the one under way.
 
     Args:
-        log: a file of JSON lines, whose first says of what.
-        on_row: called with each new row.
+        architectures: The networks.
+        space: Their space.
+        images: The images.
+        table: Of the space.
+        config: Of each training; its seed is not used.
+        log: A file of JSON lines, whose first line identifies the space, the images and the training.
+        seeds: Trainings of each network.
+        on_row: Called with each new row.
 
     Returns:
         All rows of these networks, in the order of the log.
+
+    Raises:
+        InputError: The log is of another ranking, or damaged.
     """
     of = {"space": space.digest, "images": images.digest, "training": asdict(replace(config, seed=0))}
     rows = [storage.as_record(row, Trained, f"{log} is damaged") for row in storage.resume_log(log, of, "ranking")]
@@ -173,10 +210,24 @@ def score(
     training: TrainConfig,
     trained: Sequence[Trained] = (),
 ) -> Score:
-    """What one judge makes of the networks, see `WAYS`.
+    """Give every network a value by one ranking method.
 
     Args:
-        trained: in full, of which a surrogate sees some. It is charged with their training.
+        way: One of `WAYS`.
+        seed: Of the method.
+        architectures: (A,) the networks.
+        space: Their space.
+        images: The images.
+        table: Of the space.
+        config: Of shared weights.
+        training: In full; a short one differs in its epochs.
+        trained: Networks trained in full, of which a surrogate sees some. It is charged with their training.
+
+    Returns:
+        A value each, the smaller the better, and what they cost.
+
+    Raises:
+        InputError: An unknown method, or too few trained networks for a surrogate.
     """
     started, charged = time.process_time(), 0.0
     name, _, how = way.partition(":")
@@ -188,8 +239,8 @@ def score(
     elif way in PROXIES:
         made = (derive(space, a, seed=seed) for a in architectures)
         (batch, _) = next(images.valid.batches(PROXY_IMAGES))
-        score = (lambda network: synflow(network, space.image)) if way == "synflow" else partial(naswot, images=batch)
-        values = [-max(score(network), -1e9) for network in made]  # -inf is no number of a file
+        proxy = (lambda network: synflow(network, space.image)) if way == "synflow" else partial(naswot, images=batch)
+        values = [-max(proxy(network), -1e9) for network in made]  # -inf is no number of a file
     elif name == "shared":
         supernet = Supernet(space, seed=seed)
         own = weights_alone(config, how, seed, supernet)
@@ -203,14 +254,14 @@ def score(
         values = list(_predicted(architectures, space, {n: r.test_error for n, r in of_seed.items()}, int(how), seed))
         charged = int(how) * fmean(row.cpu_seconds for row in of_seed.values())
     else:
-        raise InputError(f"networks are judged by {', '.join(WAYS)}; got {way!r}")
+        raise InputError(f"networks are ranked by {', '.join(WAYS)}; got {way!r}")
     return Score(way, seed, tuple(round(x, 6) for x in values), round(charged + time.process_time() - started, 2))
 
 
 def _predicted(
     architectures: Sequence[Architecture], space: SearchSpace, errors: Mapping[str, float], n: int, seed: int
 ) -> Iterator[float]:
-    """Each network's error by a Gaussian process that has seen `n` others, drawn anew for each."""
+    """Each network's error by a Gaussian process fitted to `n` others, drawn for each."""
     encode = lambda several: np.stack([space.encode(a).argmax(-1).numpy() for a in several])
     order = np.random.default_rng(seed)
     for architecture in architectures:
@@ -233,24 +284,34 @@ def _short(
 
 
 def agreements(
-    scores: Sequence[float], truth: Mapping[str, float], architectures: Sequence[Architecture], inside: set[str]
+    scores: Sequence[float], true_errors: Mapping[str, float], architectures: Sequence[Architecture], inside: set[str]
 ) -> dict[str, Agreement | None]:
-    """Kendall's tau with the true order, "all" and within the "band"; None of fewer than 3 trained networks."""
-    pairs = [(str(a), score) for a, score in zip(architectures, scores) if str(a) in truth]
-    told: dict[str, Agreement | None] = {}
+    """Return Kendall's tau with the errors of trained networks, over "all" and within the "band".
+
+    Args:
+        scores: (A,) values of a method.
+        true_errors: Error of each trained network, by the architecture as it prints.
+        architectures: (A,) the networks.
+        inside: Networks in the band, as they print.
+
+    Returns:
+        An agreement each; None where fewer than 3 networks are trained.
+    """
+    pairs = [(str(a), score) for a, score in zip(architectures, scores) if str(a) in true_errors]
+    taus: dict[str, Agreement | None] = {}
     for which, kept in (("all", pairs), ("band", [pair for pair in pairs if pair[0] in inside])):
         enough = len(kept) >= 3
-        told[which] = agreement([s for _, s in kept], [truth[name] for name, _ in kept]) if enough else None
-    return told
+        taus[which] = agreement([s for _, s in kept], [true_errors[name] for name, _ in kept]) if enough else None
+    return taus
 
 
 @dataclass(frozen=True)
 class RankingBench(Bench[Score]):
-    """Cheap judges of networks, compared with trainings in full, over a whole space and within a band of latency."""
+    """Cheap methods that rank networks, compared with full trainings, over a space and within a band of latency."""
 
     kind, schema, row, resumes = KIND, SCHEMA, Score, True
     trained: str = option("", "file of JSON lines that keeps every training; a later run resumes from it")
-    ways: tuple[str, ...] = option(FREE, f"judges: {', '.join(WAYS)}")
+    ways: tuple[str, ...] = option(FREE, f"methods: {', '.join(WAYS)}")
     space: str = option("mobile-tiny", "a name, or MODULE:FUNCTION of your own")
     data: str = option("glyphs-hard", "a name, folder:PATH, or MODULE:FUNCTION of your own")
     limit: int | None = option(None, "of a folder, at most so many images a class and part")
@@ -258,7 +319,7 @@ class RankingBench(Bench[Score]):
     deadline_ms: float = option(0.18, "the upper end of the band")
     share: float = option(0.93, "where the band begins, of the deadline")
     networks: int = option(60, "trained in full, every other one in the band")
-    seeds: int = option(2, "trainings of each network, and runs of each judge that has a seed")
+    seeds: int = option(2, "trainings of each network, and runs of each method that has a seed")
     epochs: int = option(10, "of a training in full")
     most: int | None = option(None, "trainings at most in this run")
 
@@ -305,7 +366,7 @@ class RankingBench(Bench[Score]):
         space, table, architectures = self.made
         left = itertools.count(1)
 
-        def told(row: Trained) -> None:
+        def print_row(row: Trained) -> None:
             n = next(left)
             text = f"{row.ops} seed {row.seed}: {100 * row.test_error:.1f} %, {row.cpu_seconds:.0f} CPU s"
             print(text, file=sys.stderr, flush=True)
@@ -313,7 +374,7 @@ class RankingBench(Bench[Score]):
                 raise KeyboardInterrupt
 
         trained = train_missing(
-            architectures, space, self.images, table, self.training, self.trained, seeds=self.seeds, on_row=told
+            architectures, space, self.images, table, self.training, self.trained, seeds=self.seeds, on_row=print_row
         )
         kept = {(score.way, score.seed): score for score in done}
         scores = []
@@ -341,14 +402,25 @@ def to_text(
     table: LatencyTable,
     band: Band,
 ) -> str:
-    """Agreement of each judge with the mean error of the trainings, a line each, and of one training with the next."""
+    """Describe the agreement of each method with the mean error of the trainings, and of one training with the others.
+
+    Args:
+        scores: The scores.
+        trained: All trainings.
+        architectures: (A,) the networks.
+        table: Of their space.
+        band: Of latency.
+
+    Returns:
+        Lines of text.
+    """
     inside = {str(a) for a in architectures if band.holds(table.table_ms(a))}
     by_seed: dict[int, dict[str, float]] = {}
     for row in trained:
         by_seed.setdefault(row.seed, {})[row.ops] = row.test_error
     names = set().union(*by_seed.values())
-    truth = {name: fmean(of[name] for of in by_seed.values() if name in of) for name in names}
-    lines = [f"{len(truth)} networks trained, {len(inside & names)} of them in the band", _HEAD]
+    true_errors = {name: fmean(of[name] for of in by_seed.values() if name in of) for name in names}
+    lines = [f"{len(true_errors)} networks trained, {len(inside & names)} of them in the band", _HEAD]
     for seed, errors in sorted(by_seed.items()):
         others = [of for other, of in by_seed.items() if other != seed]
         rest = {n: fmean(of[n] for of in others if n in of) for n in errors if any(n in of for of in others)}
@@ -358,25 +430,32 @@ def to_text(
             lines.append(_line("one training, by the others", seed, spent, values, rest, architectures, inside))
     scores = tuple(scores)
     for score in scores:
-        lines.append(_line(score.way, score.seed, score.cpu_seconds, score.values, truth, architectures, inside))
+        lines.append(_line(score.way, score.seed, score.cpu_seconds, score.values, true_errors, architectures, inside))
     for way in dict.fromkeys(score.way for score in scores):
         several = [score for score in scores if score.way == way]
         if len(several) > 1:  # what several cheap ones say together
             values = np.mean([score.values for score in several], 0).tolist()
             spent = sum(score.cpu_seconds for score in several)
-            lines.append(_line(f"{way}, mean of seeds", "", spent, values, truth, architectures, inside))
+            lines.append(_line(f"{way}, mean of seeds", "", spent, values, true_errors, architectures, inside))
     return "\n".join(lines)
 
 
-_HEAD = f"{'judge':32} seed {'CPU s':>8}   {'tau, all':24} tau, within the band"
+_HEAD = f"{'method':32} seed {'CPU s':>8}   {'tau, all':24} tau, within the band"
 
 
-def _line(way, seed, seconds, values, truth, architectures, inside) -> str:
-    told = agreements(values, truth, architectures, inside)
-    everywhere, band = (str(told[which] or "-") for which in ("all", "band"))
+def _line(way, seed, seconds, values, true_errors, architectures, inside) -> str:
+    taus = agreements(values, true_errors, architectures, inside)
+    everywhere, band = (str(taus[which] or "-") for which in ("all", "band"))
     return f"{way:32} {seed:4} {seconds:8.0f}   {everywhere:24} {band}"
 
 
 def load(source: str | Path = "ranking") -> tuple[Score, ...]:
-    """The scores of a bench that was saved: a file, or the name of a shipped one."""
+    """Read the scores of a saved bench.
+
+    Args:
+        source: A file, or the name of a shipped result.
+
+    Returns:
+        The scores.
+    """
     return record.load(RankingBench, source).rows

@@ -1,7 +1,7 @@
-"""How fast is a step of the search? Ours beside the same mathematics written the obvious way, and beside the floor.
+"""How fast is a step of the search, compared with the same mathematics written the obvious way, and with a lower bound?
 
 A full UNAS step: two one-hot passes forward, two relaxed passes forward and backward (a training and a validation
-batch), a step of the logits and a step of the weights.
+batch), an update of the logits and an update of the weights.
 """
 
 import copy
@@ -45,9 +45,9 @@ RECORDED_BY = 64  # steps, after which hardly a candidate has not been drawn: a 
 
 
 class ObviousStep:
-    """The oracle: the formula as it stands, every candidate run and added up in turn, in PyTorch's own layout.
+    """The oracle: the formula as it stands, every candidate run and added in turn, in PyTorch's own layout.
 
-    So both relaxed passes are held until L_gen is known, and the weights' gradient is a way back of its own.
+    So both relaxed passes are held until L_gen is known, and the gradient of the weights is a backward pass of its own.
     One call is one step; `architecture` and `weights` are the gradients that it followed.
     """
 
@@ -63,6 +63,7 @@ class ObviousStep:
         self.steps = 0
 
     def __call__(self) -> None:
+        """Take one step."""
         with seeded(self.config.seed + self.steps):
             train, valid = next(self.train_batches), next(self.valid_batches)
         self.gradients(train, valid)
@@ -78,14 +79,19 @@ class ObviousStep:
         self.steps += 1
 
     def gradients(self, train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor]) -> None:
-        """Set `architecture` (S, K), in nats, and `weights`, one a parameter, from two batches."""
+        """Set `architecture` (S, K), in nats, and `weights`, one a parameter, from two batches.
+
+        Args:
+            train: Images and labels of a training batch.
+            valid: Images and labels of a validation batch.
+        """
         self.supernet.train()
         sample = self.dist.sample(1, TEMPERATURE, self.generator)
         with torch.no_grad(), frozen_statistics(self.supernet):
             drawn = generalisation_loss(
                 self._loss(train, sample.hard), self._loss(valid, sample.hard), self.config.gap_weight
             )
-        # Equal in value to the relaxed sample; its slope is that of the estimator's two pathwise terms.
+        # Equal in value to the relaxed sample; its gradient is that of the estimator's two pathwise terms.
         at = sample.soft - sample.soft_given_hard + sample.soft_given_hard.detach()
         train_loss = self._loss(train, at)
         with frozen_statistics(self.supernet):
@@ -111,7 +117,14 @@ class ObviousStep:
 
 
 def plain(supernet: Supernet) -> Supernet:
-    """A copy with PyTorch's own convolutions in place of ours."""
+    """Copy a supernet with PyTorch's own convolutions in place of ours.
+
+    Args:
+        supernet: It is left as it is.
+
+    Returns:
+        The copy; it shares no parameter with the original.
+    """
     supernet = copy.deepcopy(supernet)
     for name, ours in list(supernet.named_modules()):
         if isinstance(ours, DepthwiseConv2d):
@@ -123,13 +136,14 @@ def plain(supernet: Supernet) -> Supernet:
 
 
 class OurStep:
-    """A joint step of `searching.search`, as it is: on a GPU from recordings of it."""
+    """A joint step of `searching.search`: on a GPU it is replayed from recordings."""
 
     def __init__(self, supernet: Supernet, data: ImageSet, config: SearchConfig, table: LatencyTable):
         endless = replace(config, mixture_steps=0, weight_steps=0, joint_steps=10**9)
         self.run = SearchRun(supernet, data, endless, table)
 
     def __call__(self) -> None:
+        """Take one step."""
         self.run.advance(self.run.step + 1)
 
 
@@ -138,11 +152,15 @@ class Row:
     """One comparison under one set of conditions.
 
     Attributes:
-        origin: The space that it is cut from, by `fewer` or `shorter`; itself where it is whole.
+        space: Name of the space.
+        origin: Name of the space that it is cut from, see `cuts`; its own where it is whole.
         candidates: Of a slot, at most.
-        obvious: Of a step, in ms.
-        obvious_bytes: Allocated at most at one time during a step, beyond what was there before.
-        floor_ms: The convolutions' arithmetic alone, at the rate of the machine's own best convolution.
+        slots: Layers with a choice.
+        batch_size: Images of a step.
+        threads: Of PyTorch.
+        obvious, ours: Milliseconds of a step.
+        obvious_bytes, our_bytes: Allocated at most at one time during a step, beyond what was there before.
+        floor_ms: The arithmetic of the convolutions alone, at the best rate of the machine.
     """
 
     space: str
@@ -169,6 +187,7 @@ class Row:
 
     @property
     def to_the_floor(self) -> float:
+        """Our time as a multiple of the floor."""
         return self.ours.best_ms / self.floor_ms
 
 
@@ -218,6 +237,9 @@ def measure(
         seconds: For each step timed.
         device: "cpu" or "cuda".
         on_row: Called with each new row.
+
+    Returns:
+        All rows.
 
     Raises:
         InputError: A batch is too small, or a space consists of cells.
@@ -273,17 +295,32 @@ class _Mixture(nn.Module):
 
 
 def step_macs(supernet: Supernet) -> float:
-    """Multiply-accumulates of a step, an image: two one-hot passes, and the relaxed ones with what they send back.
+    """Count the multiply-accumulates of a step for one image: two one-hot passes, and the relaxed ones with their
+    gradients.
 
-    Backward, a layer does its work again for the slope in its input, and again for the slope in its weights; the
-    validation pass needs only the first. A one-hot pass is counted as the share that it has of the candidates.
+    In the backward pass a layer does its work again for the gradient of its input, and again for that of its weights;
+    the validation pass needs only the first. A one-hot pass is counted as its share of the candidates.
+
+    Args:
+        supernet: It is left as it is.
+
+    Returns:
+        A number of multiply-accumulates.
     """
     mixed = count(_Mixture(copy.deepcopy(supernet).cpu()), supernet.space.image).macs
     return mixed * (3 + 2) + 2 * mixed / supernet.mixed_passes
 
 
 def peak_bytes(call: Callable[[], object], device: str | torch.device = "cpu") -> int:
-    """How far beyond where it began the memory of tensors on `device` rises during `call`."""
+    """Measure how far the memory of tensors rises during a call.
+
+    Args:
+        call: What is run.
+        device: "cpu" or "cuda".
+
+    Returns:
+        Bytes beyond what was allocated before.
+    """
     if torch.device(device).type == "cuda":
         before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
@@ -298,11 +335,14 @@ def peak_bytes(call: Callable[[], object], device: str | torch.device = "cpu") -
 
 @dataclass(frozen=True)
 class Growth:
-    """How our step's time grows along one axis, all else the same.
+    """The growth of our step's time along one axis, all else the same.
 
     Attributes:
-        along: A key of AXES.
-        at: Rising.
+        origin: Name of the space.
+        along: A key of `AXES`.
+        at: Rising values of the axis.
+        ms: A time each.
+        to_the_floor: Time as a multiple of the floor, each.
     """
 
     origin: str
@@ -313,7 +353,7 @@ class Growth:
 
     @property
     def power(self) -> float:
-        """Of a line through the logarithms: 1 is in proportion, below it there is a price that every step pays."""
+        """The gradient of a line through the logarithms: 1 is proportional, less has a constant cost."""
         return float(np.polyfit(np.log(self.at), np.log(self.ms), 1)[0])
 
     def __str__(self) -> str:
@@ -325,7 +365,14 @@ class Growth:
 
 
 def growth(rows: Sequence[Row]) -> tuple[Growth, ...]:
-    """A line for each space, axis and setting of the others where `rows` differ along that axis alone."""
+    """Find the rows that differ along one axis alone.
+
+    Args:
+        rows: Rows of the bench.
+
+    Returns:
+        One growth for each space, axis and setting of the other axes.
+    """
     found = []
     for along in AXES:
         fixed = [name for name in ("origin", "threads", *AXES) if name != along]
@@ -341,7 +388,14 @@ def growth(rows: Sequence[Row]) -> tuple[Growth, ...]:
 
 
 def to_text(rows: Sequence[Row]) -> str:
-    """A line a row, and one for each axis along which the rows show how the time grows."""
+    """Describe each row, and how the time grows along each axis.
+
+    Args:
+        rows: Rows of the bench.
+
+    Returns:
+        Lines of text.
+    """
     lines = [f"{'space':14} slots  most candidates  batch  obvious ms   ours ms  faster  memory  to the floor"]
     for r in rows:
         lines.append(
@@ -352,17 +406,38 @@ def to_text(rows: Sequence[Row]) -> str:
 
 
 def fewer(space: SearchSpace, candidates: int) -> SearchSpace:
-    """The same space with at most so many candidates a slot: how a step's time grows with them."""
+    """Return the same space with fewer candidates a slot.
+
+    Args:
+        space: The whole space.
+        candidates: Of a slot, at most.
+
+    Returns:
+        A space with a name of its own.
+
+    Raises:
+        InputError: No candidate is left.
+    """
     if candidates < 1:
         raise InputError(f"a slot keeps at least one candidate; got {candidates}")
     return replace(space, name=f"{space.name}-{candidates}", slots=tuple(slot[:candidates] for slot in space.slots))
 
 
 def shorter(space: SearchSpace, layers: int) -> SearchSpace:
-    """The same chain, its head after so many layers with a choice: how a step's time grows with them.
+    """Return the same chain with its head after fewer layers.
 
-    What it keeps are the first ones, which are narrower and see more pixels: of the floor that is part, so the ratio to
-    it compares better than the time.
+    It keeps the first layers, which are narrower and see more pixels: that is part of the floor, so the ratio to the
+    floor compares better than the time.
+
+    Args:
+        space: The whole space.
+        layers: With a choice.
+
+    Returns:
+        A space with a name of its own.
+
+    Raises:
+        InputError: The space does not have so many layers.
     """
     if not 1 <= layers <= len(space.slots):
         raise InputError(f"{space.name} has 1 to {len(space.slots)} layers to keep; got {layers}")
@@ -422,11 +497,25 @@ def _quick_table(space: SearchSpace) -> LatencyTable:
 
 
 def to_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    """The rows as JSON has them, with the ratios of each."""
+    """Return the rows as JSON has them, with the ratios of each.
+
+    Args:
+        rows: Rows of the bench.
+
+    Returns:
+        JSON objects.
+    """
     ratios = lambda row: {name: round(getattr(row, name), 3) for name in ("speedup", "memory", "to_the_floor")}
     return [asdict(row) | ratios(row) for row in rows]
 
 
 def load(source: str | Path = "step") -> tuple[Row, ...]:
-    """The rows of a bench that was saved: a file, or the name of a shipped one."""
+    """Read the rows of a saved bench.
+
+    Args:
+        source: A file, or the name of a shipped result.
+
+    Returns:
+        The rows.
+    """
     return record.load(StepBench, source).rows

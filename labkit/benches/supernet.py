@@ -116,7 +116,7 @@ def measure(
         InputError: An argument is not what is described here, or the images are others.
     """
     if seeds < 1 or not samples or not statistics:
-        raise InputError(f"a supernet bench needs a seed, a way to train and one to judge; got {seeds}")
+        raise InputError(f"a supernet bench needs a seed, a way to train and one to evaluate; got {seeds}")
     if data.digest != known.recipe["data"]["digest"]:
         raise InputError(f"the tabular benchmark was made on {known.recipe['data']['name']}: hand over the same images")
     if wrong := sorted(set(statistics) - set(STATISTICS)):
@@ -147,7 +147,21 @@ def measure(
 def weights_alone(
     config: SearchConfig, sample: str, seed: int, supernet: Supernet, equal_cost: bool = False
 ) -> SearchConfig:
-    """The config of one way, all of whose steps after the mixture are of the weights, such as "relaxed*3"."""
+    """Return the config of a way to train, with weight steps only after the mixture.
+
+    Args:
+        config: Of a search.
+        sample: Such as "relaxed", or "relaxed*3" for three times as many steps.
+        seed: Of the training.
+        supernet: Of the space.
+        equal_cost: As many steps as cost what those on relaxed samples do.
+
+    Returns:
+        A config without joint steps.
+
+    Raises:
+        InputError: `sample` is no way to train.
+    """
     name, _, times = sample.partition("*")
     if times and not times.isdecimal():
         raise InputError(f"a way to train is a name, or a name times whole steps such as relaxed*3; got {sample!r}")

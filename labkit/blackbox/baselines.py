@@ -164,7 +164,7 @@ class Library:
             return self.optuna.create_study(directions=["minimize"] * objectives, sampler=make[self.sampler]())
 
     def _values(self, cost: Array) -> Array:
-        """What the sampler is told: under a deadline one cost, in which whoever is late is beyond all others."""
+        """Return what the sampler minimises: under a deadline one cost, in which late trials cost the most."""
         if self.goal.deadline is None:
             return cost
         late = max(0.0, cost[1] - self.goal.deadline)

@@ -60,7 +60,7 @@ class Model:
     def _refit(self, at: int, rows: Rows, costs: Array, goal: Goal) -> None:
         """Correlations and noises by the trials before `at`, unless that is what they are."""
         if self._fitted_at != at:
-            clipped = np.minimum(costs[:at], goal.box(costs[:at]))
+            clipped = np.minimum(costs[:at], goal.reference(costs[:at]))
             models = [GaussianProcess.fit(rows[:at], column) for column in clipped.T]
             self._kernels, self._fitted_at = tuple((m.rho, m.noise) for m in models), at
 
@@ -108,9 +108,9 @@ class _Fitted:
 
     goal: Goal
     rows: Rows
-    costs: Array  # clipped to the box: how bad a bad one is says little about good ones
+    costs: Array  # clipped to the reference: how bad a bad one is says little about good ones
     models: tuple[GaussianProcess, ...]
-    box: Array  # (J,)
+    reference: Array  # (J,)
     policies: Array  # (P, S, K)
 
     @classmethod
@@ -123,25 +123,25 @@ class _Fitted:
         mask: NDArray[np.bool_],
         seed: tuple[int, int],
     ) -> "_Fitted":
-        rng, box = np.random.default_rng(seed), goal.box(costs)
-        clipped = np.minimum(costs, box)
+        rng, reference = np.random.default_rng(seed), goal.reference(costs)
+        clipped = np.minimum(costs, reference)
         models = tuple(GaussianProcess.given(rows, y, *kernel) for y, kernel in zip(clipped.T, kernels))
-        made = cls(goal, rows, clipped, models, box, np.empty(0))
+        made = cls(goal, rows, clipped, models, reference, np.empty(0))
         weights = made.weightings(POLICIES, rng)
-        return cls(goal, rows, clipped, models, box, anneal(models, weights / made.ranges, mask, rng))
+        return cls(goal, rows, clipped, models, reference, anneal(models, weights / made.ranges, mask, rng))
 
     def with_trials(self, rows: Rows, costs: Array) -> "_Fitted":
         """The same correlations and policies, with all trials seen."""
         if len(rows) == len(self.rows):
             return self
-        clipped = np.minimum(costs, self.box)
+        clipped = np.minimum(costs, self.reference)
         models = tuple(GaussianProcess.given(rows, y, m.rho, m.noise) for m, y in zip(self.models, clipped.T))
-        return _Fitted(self.goal, rows, clipped, models, self.box, self.policies)
+        return _Fitted(self.goal, rows, clipped, models, self.reference, self.policies)
 
     @property
     def ranges(self) -> Array:
-        """(J,) what each objective spans between the best trial and the box."""
-        return np.maximum(self.box - self.costs.min(0), 1e-12)
+        """(J,) what each objective spans between the best trial and the reference."""
+        return np.maximum(self.reference - self.costs.min(0), 1e-12)
 
     def weightings(self, n: int, rng: np.random.Generator) -> Array:
         """(n, J) that sum to 1, spread over all compromises."""
@@ -167,7 +167,7 @@ class _Fitted:
         if len(predicted) == 1:
             return _improvement(*predicted[0], self.costs.min())
         first, second = predicted
-        return expected_hypervolume_gain(first, second, self.costs[frontier_rows(self.costs)], self.box)
+        return expected_hypervolume_gain(first, second, self.costs[frontier_rows(self.costs)], self.reference)
 
     def promise(self, rows: Rows, rng: np.random.Generator) -> Array:
         """(M,) how good the posterior means are under one random weighting, or in time."""
@@ -214,7 +214,7 @@ def anneal(
 
 
 def expected_hypervolume_gain(
-    first: tuple[Array, Array], second: tuple[Array, Array], front: Array, box: Array
+    first: tuple[Array, Array], second: tuple[Array, Array], front: Array, reference: Array
 ) -> Array:
     """Return the expected growth of the area that the front dominates, for independent normal costs.
 
@@ -225,14 +225,14 @@ def expected_hypervolume_gain(
     Args:
         first, second: Means and standard deviations, (M,) each, of the two costs.
         front: (F, 2) costs in rising order of the first.
-        box: (2,) the reference point.
+        reference: (2,) the reference point.
 
     Returns:
         (M,) areas.
     """
-    inside = front[(front < box).all(1)]
-    edges = np.minimum(np.append(inside[:, 0], box[0]), box[0])  # right ends of the strips
-    bounds = np.append(box[1], inside[:, 1])
+    inside = front[(front < reference).all(1)]
+    edges = np.minimum(np.append(inside[:, 0], reference[0]), reference[0])  # right ends of the strips
+    bounds = np.append(reference[1], inside[:, 1])
     below = _improvement(first[0][:, None], first[1][:, None], edges)  # (M, strips), from minus infinity to each edge
     widths = np.diff(below, axis=1, prepend=0.0)
     return (widths * _improvement(second[0][:, None], second[1][:, None], bounds)).sum(1)

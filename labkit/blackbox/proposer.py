@@ -30,7 +30,7 @@ class Goal:
     worst: tuple[float | None, ...] = ()
     deadline: float | None = None
 
-    def box(self, costs: Array) -> Array:
+    def reference(self, costs: Array) -> Array:
         """Return the reference point: from these costs on, an architecture counts as worthless.
 
         Args:
@@ -70,12 +70,12 @@ def scalar(costs: Array, goal: Goal, weighting: Array) -> Array:
     Returns:
         (N,) costs.
     """
-    box = goal.box(costs)
-    spans = np.maximum(box - costs.min(0), 1e-12)
-    scaled = np.minimum(costs, box) / spans
+    reference = goal.reference(costs)
+    spans = np.maximum(reference - costs.min(0), 1e-12)
+    scaled = np.minimum(costs, reference) / spans
     if goal.deadline is None:
         return scaled @ weighting
-    return np.where(costs[:, 1] <= goal.deadline, scaled[:, 0], box[0] / spans[0])
+    return np.where(costs[:, 1] <= goal.deadline, scaled[:, 0], reference[0] / spans[0])
 
 
 def parents(rows: Rows, costs: Array, goal: Goal, most: int) -> Rows:

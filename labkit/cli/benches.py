@@ -37,7 +37,11 @@ BENCHES = {
     "deadlines": ("labkit.benches.deadlines", "DeadlineBench", "compare a hard deadline, the hinge and a sweep"),
     "ops": ("labkit.benches.ops", "OpsBench", "time the operations of a space in several runtimes"),
     "optimize": ("labkit.benches.optimize", "OptimizeBench", "compare black-box search with its baselines"),
-    "ranking": ("labkit.benches.ranking", "RankingBench", "compare cheap judges of networks with training in full"),
+    "ranking": (
+        "labkit.benches.ranking",
+        "RankingBench",
+        "compare cheap methods that rank networks with training in full",
+    ),
 }
 RESUME = ("estimators", "supernet", "sweep", "deadlines", "optimize", "ranking")
 
@@ -133,7 +137,17 @@ def _add_options(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def bench(arguments: argparse.Namespace) -> Outcome:
-    """Run the bench that was asked for, with a bar on a terminal or a line a row."""
+    """Run a bench, with a progress bar on a terminal or a line a row.
+
+    Args:
+        arguments: What was typed.
+
+    Returns:
+        JSON, text, and whether every verdict holds.
+
+    Raises:
+        InputError: An option is not what the bench takes.
+    """
     from tqdm.auto import tqdm
 
     from labkit.benches.record import record

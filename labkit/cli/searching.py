@@ -224,7 +224,7 @@ def compare(arguments: argparse.Namespace) -> Outcome:
         "comparisons": [asdict(verdict) for verdict in comparison.verdicts(found, known, latency)],
         "verdicts": [
             {"claim": sentence, "holds": holds}
-            for sentence, holds in (comparison.bars(found, known, latency) if known is not None else ())
+            for sentence, holds in (comparison.regret_thresholds(found, known, latency) if known is not None else ())
         ],
     }
     return value, comparison.to_text(found, known, latency), True

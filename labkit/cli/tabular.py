@@ -14,7 +14,7 @@ def add(verbs) -> None:
         verbs: the subparsers to add it to.
     """
     acts = add_acts(
-        verbs, "tabular", "the exact answer of a small space: train all of it, time all of it, judge the result"
+        verbs, "tabular", "the exact answer of a small space: train all of it, time all of it, evaluate the result"
     )
     of_all = lambda arguments: (resumes if arguments.sample is None else starts_over)(arguments)
     p = add_verb(acts, "build", build, "train every architecture; a stopped one resumes", stopped=of_all)
@@ -32,7 +32,7 @@ def add(verbs) -> None:
     p.add_argument("--device", default="cpu", help="cpu or cuda: the one that the table was measured on")
     p.add_argument("--out", required=True, help="file of the latencies")
 
-    p = add_verb(acts, "report", report, "say whether a tabular benchmark is good enough to judge by")
+    p = add_verb(acts, "report", report, "say whether a tabular benchmark is good enough to evaluate by")
     p.add_argument("tabular", nargs="?", default="five_layer", help="folder, or the name of a shipped one")
 
 

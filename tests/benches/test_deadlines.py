@@ -80,7 +80,7 @@ def test_every_method_of_a_seed_is_run_with_that_seed(known, monkeypatch):
         return known.space[generator.initial_seed()]
 
     monkeypatch.setattr(deadlines, "descend", fake)
-    box = deadlines._Box(known, None, 3, 2)
+    box = deadlines._BlackBoxes(known, None, 3, 2)
     corners = len(box.weights)
     rows = deadlines.measure(known, at=(0.2, 0.9), seeds=3, steps=3, draws=2)
     assert seeds == [seed for seed in range(3) for _ in range(corners)] + 2 * [0, 1, 2]

@@ -63,7 +63,7 @@ def test_verdicts_hold_the_method_to_its_bars_and_its_baselines():
     def told(own, baseline, table, regret=0.0):
         rows = [
             optimize.Row(table.name, m, b.calls, (share,))
-            for b in optimize.BARS
+            for b in optimize.THRESHOLDS
             for m, share in zip(("model", "random"), (own, baseline))
         ]
         within = [optimize.DeadlineRow(table.name, "model", 200, 1.0, (regret,))]

@@ -102,7 +102,7 @@ def test_judges_are_what_they_are_called(space, data, table, networks):
     assert of("naswot", 2) == pytest.approx([-naswot(derive(space, a, seed=2), batch) for a in networks])
     assert of("synflow") == pytest.approx([-synflow(derive(space, a), space.image) for a in networks])
     for wrong in ("magic", "short:0", "short:x", "surrogate:1"):
-        with pytest.raises(InputError, match="networks are judged by"):
+        with pytest.raises(InputError, match="networks are ranked by"):
             of(wrong)
     with pytest.raises(InputError, match="weights learn on"):
         of("shared:magic")

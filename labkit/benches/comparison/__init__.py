@@ -15,7 +15,7 @@ from labkit.benches.comparison.rows import save as save
 from labkit.benches.comparison.run import compare as compare
 from labkit.benches.comparison.text import drawn as drawn
 from labkit.benches.comparison.text import to_text as to_text
-from labkit.benches.comparison.verdicts import bars as bars
+from labkit.benches.comparison.verdicts import regret_thresholds as regret_thresholds
 from labkit.benches.comparison.verdicts import regrets as regrets
 from labkit.benches.comparison.verdicts import steering as steering
 from labkit.benches.comparison.verdicts import verdicts as verdicts

@@ -1,4 +1,4 @@
-"""What a comparison is made of: a line a method and seed, and what training made of what was chosen. As a file too."""
+"""The rows of a comparison: a line for each method and seed, and the training of what was chosen. As a file too."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,11 +23,15 @@ SCRATCH, SCAN = "random from scratch", "exhaustive scan"
 
 @dataclass(frozen=True)
 class Row:
-    """What a method chose with one seed, an architecture a latency weight, and what all of that cost.
+    """The choices of a method with one seed, and their cost.
 
     Attributes:
+        method: Name of the method.
+        seed: Of the search.
+        ops: An architecture for each latency weight.
         evaluated: Architectures that it evaluated.
         passes: Image passes.
+        seconds: Of the search.
     """
 
     method: str
@@ -40,10 +44,17 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """The rows of all methods and seeds, and what training made of what they chose.
+    """The rows of all methods and seeds, and the training of what they chose.
 
     Attributes:
-        asked: Data and configs: what a later run must repeat to go on.
+        space: The space.
+        table: Its latency table.
+        latency_weights: Error fraction per millisecond.
+        asked: Data and configs: what a later run must repeat to resume.
+        made: Provenance.
+        rows: One for each method and seed.
+        trained: Without a tabular benchmark, rows like its own; the seed is that of the search. Chosen networks have a
+            test accuracy.
     """
 
     space: SearchSpace
@@ -68,16 +79,26 @@ class Comparison:
         return own | {name: f"{SWEEP}, {name}" for name in others}
 
     def costs(self, method: str, tabular: TabularBenchmark | None = None, latency: str | None = None) -> np.ndarray:
-        """(seeds, weights) test error + weight * ms of what `method` chose, as fractions, in the order of the seeds.
+        """Return test error + weight * ms of what a method chose, as fractions.
 
-        Milliseconds are measured ones where the tabular benchmark is known, else the table's. Without one the networks
-        must have been trained: InputError where some are `missing`.
+        Milliseconds are measured ones where the tabular benchmark is known, else those of the table.
+
+        Args:
+            method: Name of the method.
+            tabular: Of the same space and images.
+            latency: Name of its latencies; by default the course's.
+
+        Returns:
+            (seeds, weights) costs in the order of the seeds.
+
+        Raises:
+            InputError: Without a tabular benchmark some networks are `missing`.
         """
         rows = sorted((row for row in self.rows if row.method == method), key=lambda row: row.seed)
         if tabular is None and (lacking := replace(self, rows=tuple(rows)).missing()):
             raise InputError(
                 f"{len(lacking)} networks that {method!r} chose are not trained yet: resume the comparison, or "
-                "look at its `whole_seeds`"
+                "take its `whole_seeds`"
             )
         if tabular is not None:
             error, ms = tabular.error.tolist(), tabular.ms(latency).tolist()
@@ -90,13 +111,13 @@ class Comparison:
         return np.array([[e + w * t for (e, t), w in zip(line, self.latency_weights)] for line in pairs])
 
     def missing(self) -> list[Job]:
-        """Chosen networks that were not tested yet: once for each seed that chose them."""
+        """Return the chosen networks that were not tested yet, once for each seed that chose them."""
         done = self._tested()
         wanted = dict.fromkeys((ops, row.seed) for row in self.rows for ops in row.ops)
         return [Job(self.space.architecture(ops), seed) for ops, seed in wanted if (ops, seed) not in done]
 
     def whole_seeds(self) -> "Comparison":
-        """The rows of those seeds alone whose chosen networks were all trained."""
+        """Return the rows of those seeds alone whose chosen networks were all trained."""
         lacking = {job.seed for job in self.missing()}
         return replace(self, rows=tuple(row for row in self.rows if row.seed not in lacking))
 
@@ -142,6 +163,9 @@ def load(path: str | Path) -> Comparison:
 
     Args:
         path: A file, or the name of a shipped result.
+
+    Returns:
+        The comparison.
 
     Raises:
         InputError: There is no such file, it is damaged, or its space is another one now.

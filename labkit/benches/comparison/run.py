@@ -1,4 +1,4 @@
-"""The rows of a comparison, made: a sweep a seed, its second stage, and baselines that pay for what they use."""
+"""Runs a comparison: a sweep a seed, its second stage, and baselines that are charged for what they use."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -49,14 +49,32 @@ def compare(
     workers: int | None = None,
     on_row: Callable[[Row], None] = lambda row: None,
 ) -> Comparison:
-    """Every method with every seed. `out` is written after each; a later call resumes from there.
+    """Run every method with every seed. `out` is written after each; a later call with the same arguments resumes
+    there.
 
     Args:
-        training: how chosen networks, and those of the search from scratch, are trained.
-        baselines: methods of `blackbox.METHODS` that search on the sweep's shared weights, and "random-selected".
-        estimators: names in `estimators.ESTIMATORS`: sweeps of the same first weights that follow these, with as many
-            joint steps as come to the same image passes.
-        tabular: of the same images; without one every chosen network is trained, `workers` at once.
+        space: The space.
+        data: The images.
+        table: Of the space.
+        latency_weights: Error fraction per millisecond; all of a sweep.
+        out: The file of the comparison.
+        config: Of the sweeps.
+        selection: Of the second stage.
+        training: Of chosen networks, and of the search from scratch.
+        seeds: Runs of each method, at least 2.
+        baselines: Methods of `blackbox.METHODS` that search on the sweep's shared weights, and "random-selected".
+        estimators: Names in `estimators.ESTIMATORS`: sweeps of the same first weights that follow these, with as many
+            joint steps as cost the same image passes.
+        tabular: Of the same images; without one every chosen network is trained.
+        made: Provenance.
+        workers: Networks trained at once; by default one a core.
+        on_row: Called with each new row.
+
+    Returns:
+        The comparison.
+
+    Raises:
+        InputError: An argument is not what is described here, or `out` is of another comparison.
     """
     if seeds < 2 or not latency_weights:
         raise InputError(f"a comparison needs two seeds and a latency weight; got {seeds} and {len(latency_weights)}")
@@ -116,7 +134,7 @@ class _Notes:
 
 
 def _one_seed(seed, notes, data, config, selection, baselines, estimators, tabular, trainer) -> None:
-    """The rows of one seed that are not noted yet. Its sweep is made, or resumes, only if one of them needs it."""
+    """The rows of one seed that are not noted yet. Its sweep is made, or resumed, only if one of them needs it."""
     found = notes.found
     done = {row.method: row for row in found.rows if row.seed == seed}
     wanted = [SWEEP, OURS, *baselines, SCRATCH, *[SCAN] * (found.space.size <= LARGEST)]
@@ -178,7 +196,7 @@ def _row(method: str, seed: int, results: Sequence[SearchResult]) -> Row:
 def _from_scratch(notes, supernet, config, tabular, trainer, seconds) -> tuple[SearchResult, ...]:
     """Random architectures trained from scratch for `seconds`, in as many processes as there are cores.
 
-    One sample serves all weights, judged on validation images. Where the same training is on record it is looked up.
+    One sample serves all weights, evaluated on validation images. Where the same training is on record it is looked up.
     The chosen are trained once more to be tested: the same networks, by the same seed, whose weights nobody kept.
     """
     space, table = notes.found.space, notes.found.table
@@ -220,11 +238,20 @@ def _in_time(jobs, notes, trainer, seconds) -> list[TrainedNetwork]:
 
 
 def affordable(tabular: TabularBenchmark, seconds: float, cores: int) -> int:
-    """How many networks can be trained in `seconds`, one a core, by the median of the tabular benchmark."""
+    """Return how many networks can be trained from scratch in a time, one a core.
+
+    Args:
+        tabular: Its median training time counts.
+        seconds: The time.
+        cores: Networks trained at once.
+
+    Returns:
+        At least 1, at most the size of the space.
+    """
     return min(tabular.space.size, max(1, int(cores * seconds / tabular.seconds.median().item())))
 
 
-# --- going on ----------------------------------------------------------------------------------------------
+# --- resuming ----------------------------------------------------------------------------------------------
 
 
 def _resumed(out: Path, fresh: Comparison) -> Comparison:
@@ -243,7 +270,7 @@ def _resumed(out: Path, fresh: Comparison) -> Comparison:
 
 
 def _plain(value: Any) -> Any:
-    """As it comes back from JSON."""
+    """Convert to what comes back from JSON."""
     if isinstance(value, dict):
         return {key: _plain(v) for key, v in value.items()}
     return [_plain(v) for v in value] if isinstance(value, list | tuple) else value

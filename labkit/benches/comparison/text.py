@@ -6,7 +6,7 @@ from statistics import fmean
 import numpy as np
 
 from labkit.benches.comparison.rows import OURS, SCRATCH, SWEEP, Comparison
-from labkit.benches.comparison.verdicts import bars, regrets, steering, verdicts
+from labkit.benches.comparison.verdicts import regret_thresholds, regrets, steering, verdicts
 from labkit.benches.tabular.table import TabularBenchmark
 from labkit.stats import expected_best
 
@@ -14,25 +14,38 @@ from labkit.stats import expected_best
 def drawn(
     found: Comparison, tabular: TabularBenchmark | None = None, latency: str | None = None, *, estimators: bool = False
 ) -> tuple[dict[str, np.ndarray], tuple[float, ...], str, str, tuple[str, ...]]:
-    """What `plots.comparison` takes: regrets where a tabular benchmark is given, else costs, in points.
+    """Return the arguments of `plots.comparison`: regrets where a tabular benchmark is given, else costs, in points.
 
-    Of the ways to search; with `estimators`, of sweeps that differ in the estimator alone.
+    Args:
+        found: The comparison.
+        tabular: Of the same space and images.
+        latency: Name of its latencies; by default the course's.
+        estimators: Of sweeps that differ in the estimator alone, instead of the methods.
+
+    Returns:
+        (seeds, weights) values by method, the weights, our method, the label of the values, and verdicts.
     """
     of = found.costs if tabular is None else partial(regrets, found, tabular=tabular, latency=latency)
     what = "test error + weight x ms (points)" if tabular is None else "true regret (points)"
     if estimators:
         costs = {name: 100 * of(method) for name, method in found.estimators.items()}
         return costs, found.latency_weights, found.asked["search"]["estimator"], what, ()
-    told = [v for v in verdicts(found, tabular, latency) if v.baseline == "random"]
-    says = tuple(f"ours beats random at equal\ncost: {v.answer}, p = {v.p:.3f}, n = {v.n}" for v in told)
+    against_random = [v for v in verdicts(found, tabular, latency) if v.baseline == "random"]
+    says = tuple(f"ours beats random at equal\ncost: {v.answer}, p = {v.p:.3f}, n = {v.n}" for v in against_random)
     other = set(found.estimators.values()) - {SWEEP}
     return {m: 100 * of(m) for m in found.methods if m not in other}, found.latency_weights, OURS, what, says
 
 
 def to_text(found: Comparison, tabular: TabularBenchmark | None = None, latency: str | None = None) -> str:
-    """What was made when, with what; cost of every method at every weight, what it was charged; bars and verdicts.
+    """Describe provenance, the cost of every method at every weight, what it was charged, and the verdicts.
 
-    Of a comparison that is under way what there is, and what it lacks.
+    Args:
+        found: The comparison; of one that is under way what there is, and what it lacks.
+        tabular: Of the same space and images.
+        latency: Name of its latencies; by default the course's.
+
+    Returns:
+        Lines of text.
     """
     lacking = []
     if tabular is None and (untrained := found.missing()):
@@ -70,7 +83,10 @@ def to_text(found: Comparison, tabular: TabularBenchmark | None = None, latency:
             chosen = [(found.latency_weights, row.ops) for row in found.rows if row.method == method]
             if (followed := steering(tabular, chosen, latency)) is not None:
                 lines.append(f"{method}: {followed}")
-        lines += [f"{'ok  ' if holds else 'FAIL'} {sentence}" for sentence, holds in bars(found, tabular, latency)]
+        lines += [
+            f"{'ok  ' if holds else 'FAIL'} {sentence}"
+            for sentence, holds in regret_thresholds(found, tabular, latency)
+        ]
     lines += map(str, verdicts(found, tabular, latency))
     return "\n".join([*lines, *lacking])
 

@@ -1,4 +1,4 @@
-"""What the rows of a comparison show: verdicts in pairs of seeds, regrets, bands, and whether the weight steers."""
+"""What the rows of a comparison show: verdicts in pairs of seeds, regrets, and whether the weight steers the choice."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +15,12 @@ class Verdict:
     """Whether `ours` is better than `baseline` at one latency weight, in pairs of the same seed.
 
     Attributes:
+        latency_weight: Error fraction per millisecond.
+        baseline, ours: Names of methods.
         gain: Mean of (baseline's cost - ours), as a fraction.
-        low: Of the 95 % bootstrap interval of that mean.
-        p: Two-sided, sign flips.
+        low, high: The 95 % bootstrap interval of that mean.
+        p: Two-sided, by sign flips.
+        n: Pairs.
     """
 
     latency_weight: float
@@ -36,6 +39,7 @@ class Verdict:
 
     @property
     def answer(self) -> str:
+        """ "yes", "no, it is worse" or "not shown"."""
         return "yes" if self.better else "no, it is worse" if self.gain < 0 and self.p < 0.05 else "not shown"
 
     def __str__(self) -> str:
@@ -49,9 +53,19 @@ class Verdict:
 def verdicts(
     found: Comparison, tabular: TabularBenchmark | None = None, latency: str | None = None, ours: str = OURS
 ) -> tuple[Verdict, ...]:
-    """`ours` against every other method at every weight; none against a baseline of fewer seeds, nor on one seed."""
+    """Compare a method with every other method at every weight.
+
+    Args:
+        found: The comparison.
+        tabular: Of the same space and images.
+        latency: Name of its latencies; by default the course's.
+        ours: The method.
+
+    Returns:
+        One verdict for each weight and baseline; none for a baseline with fewer seeds, nor on one seed.
+    """
     own = found.costs(ours, tabular, latency)
-    told = []
+    claims = []
     for baseline in found.methods:
         if baseline == ours:
             continue
@@ -60,12 +74,22 @@ def verdicts(
             continue
         for w, gains in zip(found.latency_weights, (other - own).T):
             low, high = mean_interval(gains)
-            told.append(Verdict(w, baseline, ours, float(gains.mean()), low, high, sign_flips(gains), len(gains)))
-    return tuple(told)
+            claims.append(Verdict(w, baseline, ours, float(gains.mean()), low, high, sign_flips(gains), len(gains)))
+    return tuple(claims)
 
 
 def regrets(found: Comparison, method: str, tabular: TabularBenchmark, latency: str | None = None) -> np.ndarray:
-    """(seeds, weights) how much more what `method` chose costs than the best architecture there is, as fractions."""
+    """Return how much more the choices of a method cost than the best architecture there is.
+
+    Args:
+        found: The comparison.
+        method: The method.
+        tabular: Of the same space and images.
+        latency: Name of its latencies; by default the course's.
+
+    Returns:
+        (seeds, weights) fractions.
+    """
     best = [tabular.as_cost(latency_weight=w, latency=latency).values.min().item() for w in found.latency_weights]
     return found.costs(method, tabular, latency) - np.array(best)
 
@@ -73,16 +97,23 @@ def regrets(found: Comparison, method: str, tabular: TabularBenchmark, latency: 
 MEDIAN, NINETIETH = 0.01, 0.025  # true regret, as fractions: what a search may lose, and at its worst but a tenth
 
 
-def bars(
+def regret_thresholds(
     found: Comparison, tabular: TabularBenchmark, latency: str | None = None, method: str = OURS
 ) -> tuple[tuple[str, bool], ...]:
-    """What is asked of the true regret of `method`, a sentence a weight and one of all, and whether it holds.
+    """Compare the true regret of a method with its thresholds, at each weight and over all.
 
-    () where no seed has it.
+    Args:
+        found: The comparison.
+        tabular: Of the same space and images.
+        latency: Name of its latencies; by default the course's.
+        method: The method.
+
+    Returns:
+        Pairs of a claim and whether it holds; () where no seed has the method.
     """
     if method not in found.methods:
         return ()
-    lost, told = regrets(found, method, tabular, latency), []
+    lost, claims = regrets(found, method, tabular, latency), []
     by_weight = {f"weight {w:g}": values for w, values in zip(found.latency_weights, lost.T)}
     for where, values in (by_weight | {"all weights": lost}).items():
         median, ninetieth = np.quantile(values, (0.5, 0.9))
@@ -90,17 +121,17 @@ def bars(
             f"{where}, {method}: true regret {100 * median:.2f} points in the median, at most {100 * MEDIAN:g}; "
             f"{100 * ninetieth:.2f} at the 90th percentile, at most {100 * NINETIETH:g}"
         )
-        told.append((sentence, bool(median <= MEDIAN and ninetieth <= NINETIETH)))
-    return tuple(told)
+        claims.append((sentence, bool(median <= MEDIAN and ninetieth <= NINETIETH)))
+    return tuple(claims)
 
 
 @dataclass(frozen=True)
 class Steering:
-    """How the weight that a choice realises follows the one that was asked for.
+    """How the weight that a choice realises follows the requested one.
 
     Attributes:
-        slope: Of the logarithms: 1 follows it one to one, 0 not at all.
-        low: Of the 95 % bootstrap interval over seeds.
+        slope: Of a line through the logarithms: 1 follows one to one, 0 not at all.
+        low, high: The 95 % bootstrap interval over seeds.
         n: Seeds.
     """
 
@@ -122,9 +153,18 @@ def steering(
     latency: str | None = None,
     resamples: int = 500,
 ) -> Steering | None:
-    """Of latency weights and what was chosen for them, a pair a seed; None where no choice tells its weight.
+    """Fit how realised latency weights follow the requested ones.
 
-    Weights of 0, and choices at the ends of the front, say nothing and are left out.
+    Weights of 0, and choices at the ends of the front, determine no weight and are left out.
+
+    Args:
+        tabular: The tabular benchmark.
+        chosen: Latency weights and what was chosen for them, a pair a seed.
+        latency: Name of the latencies; by default the course's.
+        resamples: Of the bootstrap.
+
+    Returns:
+        The fit; None where no choice determines its weight.
     """
     worth: dict[str, float | None] = {}
     for ops in {ops for _, several in chosen for ops in several}:

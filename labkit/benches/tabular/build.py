@@ -1,4 +1,4 @@
-"""Train every architecture of a space, several seeds each; what was done before is not done again."""
+"""Train every architecture of a space with several seeds; a stopped build resumes."""
 
 import random
 from contextlib import closing
@@ -31,9 +31,24 @@ def build(
     command: str = "",
     progress: bool = False,
 ) -> int:
-    """Train what `folder` lacks of `space`, `seeds` times each; how many networks were trained now.
+    """Train what a folder lacks of a tabular benchmark. A row is on the disk as soon as it is made.
 
-    A row is on the disk as soon as it is done; a later call trains the others.
+    Args:
+        folder: Of the benchmark; made if need be.
+        space: At most `LARGEST` architectures.
+        data_name: Name of the images.
+        data_seed: Of the images.
+        seeds: Trainings of each architecture.
+        config: Of each training; its seed is not used.
+        workers: Networks trained at once; by default one a core.
+        command: What was typed, for the provenance.
+        progress: Show a progress bar.
+
+    Returns:
+        How many networks were trained by this call.
+
+    Raises:
+        InputError: The space is too large, or the folder holds another benchmark.
     """
     if space.size > LARGEST:
         raise InputError(f"{space.name} has {space.size:,} architectures; at most {LARGEST:,} can all be trained")
@@ -61,7 +76,21 @@ def build(
 def retrain(
     tabular: TabularBenchmark, n: int, *, seed: int = 0, workers: int | None = None, progress: bool = False
 ) -> list[dict]:
-    """Train `n` random rows of `truth` again; each row with its `recorded_test_accuracy` beside the new one."""
+    """Train random networks of a tabular benchmark again.
+
+    Args:
+        tabular: The benchmark.
+        n: Networks.
+        seed: Of the sample.
+        workers: Networks trained at once; by default one a core.
+        progress: Show a progress bar.
+
+    Returns:
+        Rows of `train_row`, each with its `recorded_test_accuracy`.
+
+    Raises:
+        InputError: There are fewer networks, or the images are made differently here.
+    """
     total = tabular.space.size * tabular.seeds
     if not 1 <= n <= total:
         raise InputError(f"{tabular.space.name} has {total} trained networks to sample from; got {n}")

@@ -1,4 +1,4 @@
-"""Is a tabular benchmark good enough to judge by? Agreement of the seeds, ties, and what a latency weight can reach."""
+"""Is a tabular benchmark good enough to evaluate by? Agreement of seeds, ties, and what a latency weight can reach."""
 
 import itertools
 import math
@@ -17,7 +17,15 @@ from labkit.stats import Agreement, agreement
 
 @dataclass(frozen=True)
 class Threshold:
-    """One demand on the table."""
+    """One requirement of a tabular benchmark.
+
+    Attributes:
+        name: What is measured.
+        value: Its value; NaN fails.
+        threshold: The limit.
+        at_least: Whether the value must be at least the threshold, else at most.
+        unit: Such as " points".
+    """
 
     name: str
     value: float
@@ -27,6 +35,7 @@ class Threshold:
 
     @property
     def passed(self) -> bool:
+        """Whether the value is on the right side of the threshold."""
         return bool(self.value >= self.threshold if self.at_least else self.value <= self.threshold)
 
     def __str__(self) -> str:
@@ -37,12 +46,13 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Ranked:
-    """An architecture with the uncertainty of its place.
+    """An architecture with the uncertainty of its rank.
 
     Attributes:
-        error: Mean over the seeds.
+        architecture: As it prints.
+        error: Mean test error over the seeds.
         half_width: Of the 95 % interval of that mean.
-        tied_with_best: Whether the best one's lead is within the 95 % interval of their difference.
+        tied_with_best: Whether the lead of the best one is within the 95 % interval of their difference.
     """
 
     architecture: str
@@ -53,13 +63,16 @@ class Ranked:
 
 @dataclass(frozen=True)
 class FrontReport:
-    """The exact Pareto front under one card, and the share of it that each way of asking can reach.
+    """The exact Pareto front for one set of latencies, and how much of it each kind of request can reach.
 
     Attributes:
-        by_weight: Reached by some latency weight: the corners of the lower convex hull.
-        by_hinge: By some target at the steepest weight that any corner of the hull needs.
+        latency: Name of the latencies.
+        card: Their card as text.
+        size: Points of the front.
+        by_weight: Points that some latency weight reaches: the corners of the lower convex hull.
+        by_hinge: By some latency target, at the steepest weight that any corner of the hull needs.
         by_deadline: By some deadline.
-        pooling_first: Whether pooling < 3x3 < 5x5 holds, in the mean over all architectures, in every slot.
+        pooling_first: Whether pooling < 3x3 < 5x5 holds in every slot, in the mean over all architectures.
     """
 
     latency: str
@@ -72,17 +85,38 @@ class FrontReport:
 
 
 def top_quarter(tabular: TabularBenchmark) -> Tensor:
-    """Indices of the best quarter by mean test error, best first."""
+    """Return the best quarter by mean test error.
+
+    Args:
+        tabular: The benchmark.
+
+    Returns:
+        Indices, best first.
+    """
     return tabular.error.argsort()[: math.ceil(tabular.space.size / 4)]
 
 
 def quartiles(tabular: TabularBenchmark) -> list[float]:
-    """Accuracy of the worst, the three quartiles and the best architecture, as fractions."""
+    """Return the accuracy of the worst, the three quartiles and the best architecture.
+
+    Args:
+        tabular: The benchmark.
+
+    Returns:
+        Five fractions.
+    """
     return (1 - tabular.error).quantile(torch.linspace(0, 1, 5, dtype=torch.float64)).tolist()
 
 
 def thresholds(tabular: TabularBenchmark) -> tuple[Threshold, ...]:
-    """What a table must reach before anything is judged by it. Accuracies in points, hundredths of the images."""
+    """Return what a benchmark must reach before anything is evaluated by it.
+
+    Args:
+        tabular: The benchmark.
+
+    Returns:
+        Five requirements; accuracies in points, hundredths of the images.
+    """
     top, error = top_quarter(tabular), tabular.error
     pairs = list(itertools.combinations(range(tabular.seeds), 2))
     between = lambda rows: [_tau(tabular.test_error[rows, a], tabular.test_error[rows, b]).tau for a, b in pairs]
@@ -100,10 +134,17 @@ def thresholds(tabular: TabularBenchmark) -> tuple[Threshold, ...]:
 
 
 def repeat_threshold(tabular: TabularBenchmark, rows: Sequence[dict[str, Any]]) -> Threshold:
-    """How far networks trained again (`tabular.retrain`) are from the table, against twice the noise of a seed.
+    """Compare networks that were trained again with the record; the threshold is twice the noise of a seed.
 
-    On the machine and versions that made the table they agree to the bit; elsewhere rounding leads to another of the
-    results that a seed could have had.
+    On the machine and versions that made the benchmark they agree to the bit; elsewhere rounding leads to another
+    result that a seed could have had.
+
+    Args:
+        tabular: The benchmark.
+        rows: Rows of `build.retrain`.
+
+    Returns:
+        The root mean square difference, in points.
     """
     apart = [100 * (row["test_accuracy"] - row["recorded_test_accuracy"]) for row in rows]
     places = [tabular.space.index(tabular.space.architecture(row["ops"])) for row in rows]
@@ -113,7 +154,14 @@ def repeat_threshold(tabular: TabularBenchmark, rows: Sequence[dict[str, Any]]) 
 
 
 def ranked(tabular: TabularBenchmark) -> tuple[Ranked, ...]:
-    """All architectures, best first, with their ties. The noise of a seed is pooled over the top quarter."""
+    """Rank all architectures with their ties. The noise of a seed is pooled over the top quarter.
+
+    Args:
+        tabular: The benchmark.
+
+    Returns:
+        Best first.
+    """
     noise = tabular.test_error[top_quarter(tabular)].var(1).mean().sqrt().item() if tabular.seeds > 1 else math.nan
     of_mean = noise / tabular.seeds**0.5
     best = tabular.error.min().item()
@@ -126,7 +174,14 @@ def ranked(tabular: TabularBenchmark) -> tuple[Ranked, ...]:
 
 
 def fronts(tabular: TabularBenchmark) -> tuple[FrontReport, ...]:
-    """One report a card."""
+    """Describe the exact front for each set of latencies.
+
+    Args:
+        tabular: The benchmark.
+
+    Returns:
+        One report for each.
+    """
     return tuple(_front(tabular, timed) for timed in tabular.latencies)
 
 
@@ -168,6 +223,14 @@ def _in_order(tabular: TabularBenchmark, timed: Timed) -> bool:
 
 
 def to_json(tabular: TabularBenchmark) -> dict[str, Any]:
+    """Return the whole report as JSON has it.
+
+    Args:
+        tabular: The benchmark.
+
+    Returns:
+        Thresholds, ranking, fronts, and "passed".
+    """
     every, order, cards = thresholds(tabular), ranked(tabular), fronts(tabular)
     return {
         "schema": 1,
@@ -185,6 +248,14 @@ def to_json(tabular: TabularBenchmark) -> dict[str, Any]:
 
 
 def to_text(tabular: TabularBenchmark) -> str:
+    """Describe the quality of the benchmark, its best architectures and its fronts.
+
+    Args:
+        tabular: The benchmark.
+
+    Returns:
+        Lines of text.
+    """
     order, cards = ranked(tabular), fronts(tabular)
     tied = [row for row in order if row.tied_with_best]
     lines = [

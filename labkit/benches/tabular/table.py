@@ -1,13 +1,13 @@
-"""The exact answer: every architecture of a small space, trained from scratch with several seeds and timed whole.
+"""The tabular benchmark: every architecture of a small space, trained with several seeds and timed end to end.
 
-A search can then be judged by true regret against the true frontier, and an estimator by an enumerated gradient.
+A search is then evaluated by its true regret against the true frontier, and an estimator by an enumerated gradient.
 `data/tabular/five_layer` ships. On disk:
 
 manifest.json                      the recipe: space, data, training, and what computed it
 trained.jsonl                      a line a trained network: accuracies, complexity, seconds
 latency/<device>/<runtime>-b<batch>.json   all architectures timed end to end under one card
 
-In shapes: A architectures in the order in which the space is iterated, R seeds.
+Shapes: A architectures in the order in which the space is iterated, R seeds.
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ class TrainedNetwork:
         ops: The architecture, as it prints.
         seed: Of the training.
         valid_accuracy: Fraction of the validation images.
-        test_accuracy: Fraction of the test images; None while these may not be looked at.
+        test_accuracy: Fraction of the test images; None while these may not be used.
         epochs: Of the training.
         parameters, macs, activations: As `Complexity` has them.
         seconds: Of the training, on one core.
@@ -64,12 +64,13 @@ class TrainedNetwork:
 
 @dataclass(frozen=True, eq=False)
 class Timed:
-    """Every architecture's end-to-end latency under one card, beside the sum of its parts.
+    """Every architecture's end-to-end latency under one card, with the sum of its parts.
 
     Attributes:
         name: Such as "cpu-amd-epyc-2-cores/onnxruntime-b1".
-        timings: A.
-        table_ms: A.
+        card: Of the timings.
+        timings: (A,) timings.
+        table_ms: (A,) milliseconds by the latency table.
     """
 
     name: str
@@ -79,19 +80,21 @@ class Timed:
 
     @cached_property
     def measured_ms(self) -> Tensor:
-        """(A,) float64."""
+        """(A,) float64 milliseconds."""
         return torch.tensor([timing.ms(self.card.statistic) for timing in self.timings], dtype=torch.float64)
 
 
 @dataclass(frozen=True, eq=False)
 class TabularBenchmark:
-    """What is known about every architecture of a space.
+    """Errors, latencies and complexity of every architecture of a space.
 
     Attributes:
+        space: A architectures.
         valid_error: (A, R) float64, fraction of the validation images misclassified.
-        test_error: (A, R) float64, of the test images.
-        complexity: A.
+        test_error: (A, R) float64, fraction of the test images misclassified.
+        complexity: (A,) counts.
         seconds: (A, R) of training.
+        latencies: Under one card each.
         recipe: Data and training.
         made: Command, versions, device, date.
     """
@@ -112,13 +115,21 @@ class TabularBenchmark:
 
     @cached_property
     def error(self) -> Tensor:
-        """(A,) test error, mean over the seeds: what regret is judged on."""
+        """(A,) test error, mean over the seeds: regret is computed from it."""
         return self.test_error.mean(1)
 
     def latency(self, name: str | None = None) -> Timed:
-        """The end-to-end latencies called `name`, such as "torch-b32"; by default those that the course uses.
+        """Return end-to-end latencies by name.
 
-        Of several devices the first by name, or the one that is named: "cpu-intel-xeon-2-cores/torch-b32".
+        Args:
+            name: Such as "torch-b32": of several devices the first by name; "cpu-intel-xeon-2-cores/torch-b32" names
+                the device too. By default those that the course uses.
+
+        Returns:
+            The latencies.
+
+        Raises:
+            InputError: There are none of this name.
         """
         known = {timed.name: timed for timed in self.latencies}
         found = storage.find_for_device(known, name or DEFAULT_LATENCY) or (None if name else next(iter(known), None))
@@ -130,7 +141,17 @@ class TabularBenchmark:
         return known[found]
 
     def latency_like(self, card: Card) -> Timed:
-        """The end-to-end latencies measured under the same conditions as `card`."""
+        """Return the end-to-end latencies that were measured under the same conditions.
+
+        Args:
+            card: The conditions.
+
+        Returns:
+            The latencies.
+
+        Raises:
+            InputError: There are none.
+        """
         for timed in self.latencies:
             if not timed.card.differences(card):
                 return timed
@@ -140,19 +161,46 @@ class TabularBenchmark:
         )
 
     def ms(self, latency: str | None = None, by: str = "measured") -> Tensor:
-        """(A,) milliseconds: "measured" end to end, or the "table" sum of parts."""
+        """Return milliseconds of every architecture.
+
+        Args:
+            latency: Name of the latencies, see `latency`.
+            by: "measured" end to end, or the "table" sum of parts.
+
+        Returns:
+            (A,) float64.
+
+        Raises:
+            InputError: An unknown name.
+        """
         timed = self.latency(latency)
         if by not in ("measured", "table"):
             raise InputError(f"latencies are 'measured' or by the 'table'; got {by!r}")
         return timed.measured_ms if by == "measured" else torch.tensor(timed.table_ms, dtype=torch.float64)
 
     def points(self, latency: str | None = None, by: str = "measured") -> tuple[Point, ...]:
-        """Every architecture: mean test error, and milliseconds."""
+        """Return every architecture with its mean test error and milliseconds.
+
+        Args:
+            latency: Name of the latencies, see `latency`.
+            by: "measured" or "table", see `ms`.
+
+        Returns:
+            (A,) points.
+        """
         rows = zip(self.space, self.error.tolist(), self.ms(latency, by).tolist())
         return tuple(Point(a, e, t, error_from="trained", latency_from=by) for a, e, t in rows)
 
     def frontier(self, latency: str | None = None, by: str = "measured") -> Frontier:
-        """The exact Pareto front."""
+        """Return the exact Pareto front.
+
+        Args:
+            latency: Name of the latencies, see `latency`.
+            by: "measured" or "table", see `ms`.
+
+        Returns:
+            The front.
+        """
         return Frontier.of(self.points(latency, by))
 
     def as_cost(
@@ -165,14 +213,21 @@ class TabularBenchmark:
         by: str = "measured",
         part: str = "test",
     ) -> TabularCost:
-        """The table as a cost to search: error + latency_weight * ms, in error fraction.
+        """Return the benchmark as a cost to search: error + latency_weight * ms, in error fraction.
 
         Args:
-            latency_weight: error fraction per millisecond.
-            target_ms: with one, only milliseconds beyond it cost (the hinge).
-            deadline_ms: an architecture that takes longer is worth nothing: it counts as wrong on every image.
-            latency: which latencies, see `latency`.
-            part: "test", or "valid" for what a search may look at.
+            latency_weight: Error fraction per millisecond.
+            target_ms: Only milliseconds beyond it cost (the hinge).
+            deadline_ms: An architecture that takes longer is worth nothing: it counts as wrong on every image.
+            latency: Name of the latencies, see `latency`.
+            by: "measured" or "table", see `ms`.
+            part: "test", or "valid" for what a search may use.
+
+        Returns:
+            A cost of every architecture.
+
+        Raises:
+            InputError: An unknown name, or a deadline that no architecture meets.
         """
         cost = LatencyCost(latency_weight, target_ms)
         if part not in ("test", "valid"):
@@ -188,11 +243,18 @@ class TabularBenchmark:
         return TabularCost(self.space, errors + cost(ms))
 
     def realised_weight(self, architecture: Architecture, latency: str | None = None) -> float | None:
-        """The latency weight under which an architecture comes nearest to the least true error + weight x ms.
+        """Return the latency weight at which an architecture is nearest to the optimum of true error + weight x ms.
 
-        Error fraction per millisecond. Where it does so under a range of weights, the geometric middle. The most
-        accurate and the fastest architecture do under any weight that is small or large enough, which says nothing:
-        None. Who chooses as if errors were six times as large realises a sixth of the weight that was asked for.
+        If errors are overestimated sixfold, the realised weight is a sixth of the requested one.
+
+        Args:
+            architecture: Of the space.
+            latency: Name of the latencies, see `latency`.
+
+        Returns:
+            Error fraction per millisecond: the geometric middle of the range where it is nearest. None for the most
+                accurate and
+            the fastest architecture, which are optimal at any weight that is small or large enough.
         """
         error, ms, place = self.error.numpy(), self.ms(latency).numpy(), self.space.index(architecture)
         weights = np.ptp(error) / np.ptp(ms) * np.logspace(-3, 3, 1201)
@@ -232,6 +294,9 @@ def load(source: str | Path = "five_layer") -> TabularBenchmark:
     Args:
         source: A folder that `build` filled, or the name of a shipped one.
 
+    Returns:
+        The benchmark.
+
     Raises:
         InputError: There is none, it is damaged or lacks networks, or its space is another one now.
     """
@@ -255,7 +320,13 @@ def load(source: str | Path = "five_layer") -> TabularBenchmark:
 
 
 def read_trained(path: str | Path) -> tuple[TrainedNetwork, ...]:
-    """Read the rows of `trained.jsonl`; () when there is no file.
+    """Read the rows of `trained.jsonl`.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The rows; () when there is no file.
 
     Raises:
         InputError: A row is damaged: the file and the place in it, such as "at `$[3].seed`".
@@ -330,11 +401,14 @@ def save_timed(timed: Timed, space: SearchSpace, path: str | Path) -> Path:
 
 
 def load_timed(path: str | Path, space: SearchSpace) -> Timed:
-    """Read latencies that `save_timed` wrote; their card says that they are recorded.
+    """Read latencies that `save_timed` wrote.
 
     Args:
         path: The file.
         space: The space that was timed.
+
+    Returns:
+        The latencies; their card says that they are recorded.
 
     Raises:
         InputError: The file is damaged, lacks an architecture, or is of another space.

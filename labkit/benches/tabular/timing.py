@@ -20,7 +20,21 @@ def time_all(
     rounds: int = 15,
     device: str = "cpu",
 ) -> Timed:
-    """Every architecture end to end under the conditions of `table`, in turn with each other."""
+    """Time every architecture end to end under the conditions of a latency table, in turn with each other.
+
+    Args:
+        space: The space of the table.
+        table: Its card gives runtime, batch size, precision and threads.
+        seconds: For each architecture.
+        rounds: Blocks that these seconds are cut into.
+        device: "cpu" or "cuda".
+
+    Returns:
+        The latencies, with the sums of the table.
+
+    Raises:
+        InputError: The table is of another space.
+    """
     table.check(space)
     card = table.card
     with threads(card.threads):
@@ -40,14 +54,35 @@ def time_all(
 
 
 def table_of(space: SearchSpace, timed: Timed) -> LatencyTable:
-    """The shipped table whose sums stand beside these latencies."""
+    """Return the shipped table whose sums are stored with these latencies.
+
+    Args:
+        space: The space that was timed.
+        timed: The latencies.
+
+    Returns:
+        The table.
+
+    Raises:
+        InputError: It is not shipped.
+    """
     device, _, kind = timed.name.rpartition("/")
     name = f"{space.name}-{kind}"
     return LatencyTable.load(f"{device}/{name}" if device else name)
 
 
 def space_of(table: LatencyTable) -> SearchSpace:
-    """The space that `table` was measured for, with as many classes as it has here by default."""
+    """Return the space that a table was measured for.
+
+    Args:
+        table: The table.
+
+    Returns:
+        The space, with the default number of classes.
+
+    Raises:
+        InputError: The space is another one now, or has more than `LARGEST` architectures.
+    """
     space = spaces.by_name(table.space)
     table.check(space)
     if space.size > LARGEST:

@@ -129,7 +129,7 @@ def test_without_a_truth_what_was_chosen_is_trained(space, table, tmp_path, monk
     with pytest.raises(KeyboardInterrupt):
         again(on_row=stop)
     begun = comparison.load(out)
-    with pytest.raises(lk.InputError, match="networks that 'sweep' chose are not trained yet: go on"):
+    with pytest.raises(lk.InputError, match="networks that 'sweep' chose are not trained yet: resume"):
         begun.costs("sweep")
     text = comparison.to_text(begun)
     assert "chosen networks are not trained yet: what is of seed 0 is left out" in text

@@ -57,7 +57,7 @@ def test_the_bars_on_true_regret_are_judged_weight_by_weight_and_over_all(space,
     error = torch.full((243,), 0.9, dtype=torch.float64)
     error[:4] = torch.tensor([0.1, 0.105, 0.12, 0.13], dtype=torch.float64)
     sure = replace(known, test_error=error[:, None].expand(-1, 3))
-    held = lambda ranks: [holds for _, holds in comparison.bars(made_up(ranks, [0], sure), sure)]
+    held = lambda ranks: [holds for _, holds in comparison.regret_thresholds(made_up(ranks, [0], sure), sure)]
     assert held([1] * 9 + [2]) == [True, True]
     assert held([0, 0, 2, 2, 2]) == [False, False], "a median of two points"
     assert held([0] * 8 + [3] * 2) == [False, False], "a 90th percentile of three"
@@ -65,7 +65,7 @@ def test_the_bars_on_true_regret_are_judged_weight_by_weight_and_over_all(space,
     rows = tuple(Row(OURS, seed, (good, good, bad), 1, 1, 1.0) for seed in range(3))
     several = comparison.Comparison(space, table, (0.0, 1e-9, 2e-9), {}, {}, rows)
     text = comparison.to_text(several, sure)
-    assert [holds for _, holds in comparison.bars(several, sure)] == [True, True, False, True]
+    assert [holds for _, holds in comparison.regret_thresholds(several, sure)] == [True, True, False, True]
     assert "FAIL weight 2e-09, sweep, selected: true regret 2.00 points in the median, at most 1; 2.00 at the" in text
     assert "ok   all weights, sweep, selected: true regret 0.50 points" in text
-    assert comparison.bars(replace(several, rows=()), sure) == ()
+    assert comparison.regret_thresholds(replace(several, rows=()), sure) == ()
