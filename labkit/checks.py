@@ -1,6 +1,6 @@
-"""Checks for a part of your own: each raises `CheckFailed`, which names the rule that the part breaks.
+"""Checks for a user's own parts: each raises `CheckFailed`, which names the rule that the part breaks.
 
-In the manner of scikit-learn's `check_estimator`. The library's own parts pass them in its tests.
+They follow scikit-learn's `check_estimator`. The built-in parts pass them in the tests.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from labkit.runtimes import Runtime, prepare
 from labkit.spaces import OPS, Choices, Edge, SearchSpace
 from labkit.system.errors import InputError
 
-SHAPES = ((8, 8, 1), (8, 16, 1), (8, 8, 2), (8, 16, 2))  # in_channels, out_channels, stride that an operation may meet
-MAPS = ((8, 8), (12, 8))  # height and width of what it reads
+SHAPES = ((8, 8, 1), (8, 16, 1), (8, 8, 2), (8, 16, 2))  # in_channels, out_channels, stride of an operation
+MAPS = ((8, 8), (12, 8))  # height and width of its input in pixels
 TOLERANCE = 1e-5  # relative, of logits that should be equal
-STANDARD_ERRORS = 5.0  # that the mean of an unbiased estimator may be off: one chance in a million
-REPEATS = 600  # estimates of which a mean is taken
+STANDARD_ERRORS = 5.0  # largest deviation of the mean of an unbiased estimator: exceeded once in a million
+REPEATS = 600  # estimates in a mean
 
 
 class CheckFailed(AssertionError):
-    """A part breaks a rule that the library relies on. The message names the rule."""
+    """A part breaks a rule on which the library relies. The message names the rule."""
 
 
 def check_op(op: str | Callable[[int, int, int], nn.Module]) -> None:
     """Check an operation of a search space.
 
-    It must build a module for some widths and strides (others it may refuse by `InputError`), whose output has the
+    It must build a module for some widths and strides (it may refuse others by `InputError`), whose output has the
     promised shape. In eval mode the module must be deterministic and treat images independently. In train mode all
-    its parameters must receive gradients. It must leave its input as it is, and survive a deep copy.
+    its parameters must receive gradients. It must not change its input, and must allow a deep copy.
 
     Args:
         op: a registered name, or (in_channels, out_channels, stride) -> module.
@@ -86,7 +86,7 @@ def _check_module(module: nn.Module, shape: tuple[int, int, int], size: tuple[in
 
 
 def check_space(space: str | SearchSpace) -> None:
-    """Check a search space: every candidate of every slot fits where it stands, and the space reads back.
+    """Check a search space: every candidate of every slot fits its edges, and the space can be written and read.
 
     Args:
         space: a registered name, `module:function`, or a space.
@@ -104,8 +104,10 @@ def check_space(space: str | SearchSpace) -> None:
     images = torch.randn(2, *space.image, generator=generator)
     supernet = _built(lambda: Supernet(space), "its supernet").eval()
     for architecture in dealt:
-        _require(space.decode(space.encode(architecture)) == architecture, f"{architecture} survives its encoding")
-        _require(space.architecture(str(architecture)) == architecture, f"{architecture} survives its text")
+        _require(
+            space.decode(space.encode(architecture)) == architecture, f"{architecture} is the same after its encoding"
+        )
+        _require(space.architecture(str(architecture)) == architecture, f"{architecture} is the same after its text")
         network = _built(partial(derive, supernet, architecture), f"the network of {architecture}").eval()
         with torch.no_grad():
             logits = _built(partial(network, images), f"a pass of {architecture}")
@@ -122,9 +124,9 @@ def check_estimator(estimator: str | Callable[[], Estimator]) -> None:
     """Check a gradient estimator on a small space whose exact gradient is known.
 
     It must return a finite gradient of the shape of the logits, repeat itself for the same draws, leave `.grad` alone,
-    save and load its state, and be what its class attributes say: a `relaxes` estimator asks relaxed weights, others
-    do not; one that does not need a gradient takes a cost without one; an `unbiased` one agrees with the exact
-    gradient within five standard errors, also under a control that misleads.
+    save and load its state, and be what its class attributes say: only a `relaxes` estimator evaluates relaxed
+    weights; one that does not need a gradient takes a cost without one; the mean of an `unbiased` one agrees with the
+    exact gradient within five standard errors, also with a control that misleads.
 
     Args:
         estimator: a registered name, or a function without arguments that makes one, such as its class.
@@ -147,10 +149,10 @@ def check_estimator(estimator: str | Callable[[], Estimator]) -> None:
     _require(problem.dist.logits.grad is None, "an estimator leaves the `.grad` of the logits alone")
     again = problem.estimate(make(), n, 0, control)
     _require(torch.equal(first.gradient, again.gradient), "a fresh estimator repeats itself for the same generator")
-    problem.asked.clear()
+    problem.queried.clear()
     problem.estimate(make(), n, 1, control)
-    relaxed = any(not bool(((weights == 0) | (weights == 1)).all()) for weights in problem.asked)
-    rule = "asks about relaxed weights" if made.relaxes else "does not ask about relaxed weights"
+    relaxed = any(not bool(((weights == 0) | (weights == 1)).all()) for weights in problem.queried)
+    rule = "evaluates relaxed weights" if made.relaxes else "does not evaluate relaxed weights"
     _require(relaxed == made.relaxes, f"an estimator with relaxes={made.relaxes} {rule}")
     _check_state(make, problem, n, control)
     if made.unbiased:
@@ -163,7 +165,7 @@ class _Problem:
     """A table of costs over three slots with interactions, and controls of it that are linear in each slot."""
 
     def __init__(self, blind: bool):
-        self.blind, self.asked = blind, []  # type: tuple[bool, list[Tensor]]
+        self.blind, self.queried = blind, []  # type: tuple[bool, list[Tensor]]
         slots = (("skip", "conv3x3"), ("skip", "conv3x3", "conv5x5"), ("conv3x3", "conv5x5"))
         edges = tuple(Edge(3, 3, slot=s) for s in range(3))
         space = SearchSpace("three slots", slots, edges, (3, 8, 8), 2, "average")
@@ -178,14 +180,14 @@ class _Problem:
             self.dist.logits.copy_(0.7 * torch.randn(self.dist.logits.shape, generator=draw))
 
     def _recording(self, control: TabularCost) -> Callable[[Tensor], Tensor]:
-        def asked(weights: Tensor) -> Tensor:
-            self.asked.append(weights.detach().clone())
+        def queried(weights: Tensor) -> Tensor:
+            self.queried.append(weights.detach().clone())
             return control(weights)
 
-        return asked
+        return queried
 
     def cost(self, weights: Tensor) -> Tensor:
-        self.asked.append(weights.detach().clone())
+        self.queried.append(weights.detach().clone())
         return self.table(weights.detach() if self.blind else weights)
 
     def estimate(self, estimator: Estimator, n: int, seed: int, control: Callable[[Tensor], Tensor] | None) -> Estimate:
@@ -199,7 +201,7 @@ def _check_state(make: Callable[[], Estimator], problem: _Problem, n: int, contr
     try:
         other.load_state(json.loads(json.dumps(one.state())))
     except (TypeError, ValueError, KeyError) as failed:
-        raise CheckFailed(f"the state of an estimator survives JSON, and a fresh one loads it; got {failed}") from None
+        raise CheckFailed(f"the state of an estimator is JSON, which a fresh one loads; got {failed}") from None
     a, b = (problem.estimate(estimator, n, 2, control).gradient for estimator in (one, other))
     _require(torch.equal(a, b), "an estimator with the state of another one estimates what that one estimates")
 
@@ -265,7 +267,7 @@ def check_data(images: str | Callable[..., Any] | data.ImageSet) -> None:
 
 
 def check_runtime(runtime: str | Runtime) -> None:
-    """Check a runtime: the logits of eager PyTorch, for any number of images, and the same ones when asked again.
+    """Check a runtime: it computes the logits of eager PyTorch for any number of images, and the same ones again.
 
     Args:
         runtime: a registered name, or a runtime.
@@ -355,7 +357,7 @@ def _near(found: Tensor, wanted: Tensor, tolerance: float = TOLERANCE) -> bool:
 
 
 def _built(make: Callable[[], Any], what: str) -> Any:
-    """What `make` makes; whatever it raises is a failed check that names `what`."""
+    """The result of `make`; an error in it is a failed check that names `what`."""
     try:
         return make()
     except (RuntimeError, ValueError, TypeError, IndexError, KeyError) as problem:

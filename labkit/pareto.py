@@ -206,12 +206,12 @@ class Frontier:
 
         With fewer than three frontier points it is the one with the least sum of the two scaled costs.
         """
-        front = list(self)
-        first, last = front[0], front[-1]
+        points = list(self)
+        first, last = points[0], points[-1]
         ms, error = last.latency_ms - first.latency_ms, first.error - last.error
         if ms == 0 or error == 0:
             return first
-        return min(front, key=lambda p: (p.latency_ms - first.latency_ms) / ms + (p.error - last.error) / error)
+        return min(points, key=lambda p: (p.latency_ms - first.latency_ms) / ms + (p.error - last.error) / error)
 
     def hypervolume(self, reference: tuple[float, float]) -> float:
         """Compute the area that the points dominate below a reference point.
@@ -228,14 +228,14 @@ class Frontier:
         return hypervolume(np.array([[p.error, p.latency_ms] for p in self]), reference)  # iterating refuses a NaN
 
 
-def supported(front: Frontier) -> tuple[Point, ...]:
+def supported(frontier: Frontier) -> tuple[Point, ...]:
     """Find the frontier points that some latency weight >= 0 chooses. A deadline may choose the others, too.
 
     Args:
-        front: the frontier.
+        frontier: the frontier.
 
     Returns:
         The points, fastest first.
     """
-    points = tuple(front)
+    points = tuple(frontier)
     return tuple(points[i] for i in supported_rows(np.array([[p.latency_ms, p.error] for p in points])))

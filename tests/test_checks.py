@@ -166,7 +166,7 @@ class OwnRandomness(Unas):
     [
         (Biased, "agrees with the exact gradient"),
         (CallsItselfUnbiased, "agrees with the exact gradient|takes a cost"),
-        (WithoutControl, "asks about relaxed weights"),
+        (WithoutControl, "evaluates relaxed weights"),
         (Forgetful, "with the state of another one"),
         (WrongShape, "has the shape"),
         (TouchesGrad, "leaves the `.grad`"),

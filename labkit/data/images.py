@@ -71,7 +71,7 @@ class Images:
 
 
 class ShuffledBatches:
-    """Training batches without end. Each pass over the images is shuffled anew, and its last short batch is dropped.
+    """Training batches without end. Each pass over the images is shuffled again, and its last short batch is dropped.
 
     `order`, `used` and the state of the generator determine the next batches, except for random augmentation.
 

@@ -192,7 +192,7 @@ def _torchvision_set(name: str, kind: str, root: str | Path | None, download: bo
         train, test = (getattr(datasets, kind)(root, train=part, download=download) for part in (True, False))
     except RuntimeError as problem:
         raise InputError(
-            f"{name} is not in {root} and nothing is downloaded unless asked: "
+            f"{name} is not in {root} and nothing is downloaded without a request: "
             f"pass download=True (--download), set LABKIT_DATA to where it is, or use folder:PATH ({problem})"
         ) from None
     except OSError as problem:

@@ -1,4 +1,4 @@
-"""Blocks that operations are made of: plain, fused and inverted residual blocks, with or without squeeze-excite.
+"""Building blocks of operations: plain, fused and inverted residual blocks, with or without squeeze-excite.
 
 Each maps images (B, in_channels, H, W) to (B, out_channels, H / stride, W / stride).
 """
@@ -21,12 +21,32 @@ def conv_bn(
     kernel: int,
     activation: Callable[[], nn.Module] | None = RELU,
 ) -> nn.Sequential:
-    """Convolution without bias, batch norm, activation."""
+    """Make a convolution without bias, batch norm and an activation.
+
+    Args:
+        in_channels: width of the input.
+        out_channels: width of the output.
+        stride: in pixels.
+        kernel: height and width of the filters in pixels, odd.
+        activation: makes the activation; None for none.
+
+    Returns:
+        The three modules in a row.
+    """
     return _normed(nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, bias=False), activation)
 
 
 def depthwise_bn(channels: int, stride: int = 1, *, kernel: int) -> nn.Sequential:
-    """Convolution of every channel by itself, batch norm, activation."""
+    """Make a depthwise convolution, batch norm and ReLU6.
+
+    Args:
+        channels: width of input and output.
+        stride: in pixels.
+        kernel: height and width of the filters in pixels, odd.
+
+    Returns:
+        The three modules in a row.
+    """
     return _normed(DepthwiseConv2d(channels, kernel, stride), RELU6)
 
 
@@ -36,9 +56,12 @@ def _normed(conv: nn.Conv2d, activation: Callable[[], nn.Module] | None) -> nn.S
 
 
 class SqueezeExcite(nn.Module):
-    """Multiply each channel by a factor from 0 to 1, which two layers make of all channels' means (Hu et al. 2018).
+    """Multiply each channel by a factor from 0 to 1, computed by two layers from the channels' means (Hu et al. 2018).
 
     The factor is a hard sigmoid, as in MobileNetV3: a runtime needs no exponential for it.
+
+    Args:
+        channels: width of input and output.
     """
 
     def __init__(self, channels: int):
@@ -53,11 +76,19 @@ class SqueezeExcite(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Scale the channels.
+
+        Args:
+            x: (B, channels, H, W).
+
+        Returns:
+            (B, channels, H, W).
+        """
         return x * self.factor(x)
 
 
 class _Inverted(nn.Module):
-    """A body, to which the identity is added where width and resolution stay."""
+    """A body, to whose output the input is added where width and resolution stay."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, *body: nn.Module):
         super().__init__()
@@ -65,13 +96,29 @@ class _Inverted(nn.Module):
         self.residual = stride == 1 and in_channels == out_channels
 
     def forward(self, x: Tensor) -> Tensor:
+        """Run the block.
+
+        Args:
+            x: (B, in_channels, H, W).
+
+        Returns:
+            (B, out_channels, H / stride, W / stride).
+        """
         return x + self.body(x) if self.residual else self.body(x)
 
 
 class MBConv(_Inverted):
     """Inverted residual block (Sandler et al., MobileNetV2, 2018): expand, depthwise, project.
 
-    The identity is added when the block changes neither width nor resolution. Without expansion there is no first part.
+    The input is added where the block changes neither width nor resolution. Without expansion there is no first part.
+
+    Args:
+        in_channels: width of the input.
+        out_channels: width of the output.
+        stride: of the depthwise convolution, in pixels.
+        kernel: height and width of its filters in pixels, odd.
+        expansion: width inside the block, as a multiple of `in_channels`.
+        squeeze: squeeze and excite after the depthwise convolution.
     """
 
     def __init__(
@@ -92,7 +139,15 @@ class MBConv(_Inverted):
 class FusedMBConv(_Inverted):
     """Inverted residual block whose expansion and depthwise convolution are one plain convolution (EfficientNetV2).
 
-    More multiplications than `MBConv` has, in fewer and denser layers (Tan, Le, ICML 2021).
+    It has more multiplications than `MBConv`, in fewer and denser layers (Tan, Le, ICML 2021).
+
+    Args:
+        in_channels: width of the input.
+        out_channels: width of the output.
+        stride: of the first convolution, in pixels.
+        kernel: height and width of its filters in pixels, odd.
+        expansion: width inside the block, as a multiple of `in_channels`.
+        squeeze: squeeze and excite after the first convolution.
     """
 
     def __init__(
@@ -110,9 +165,9 @@ class FusedMBConv(_Inverted):
 
 
 class _Shortcut(nn.Module):
-    """A body and a shortcut around it, added up, then ReLU. The shortcut is a 1x1 convolution where the shape changes.
+    """A body and a shortcut around it, added up, then ReLU, which inverted bottlenecks do not have at their end.
 
-    The ReLU after the sum is what a chain of such blocks is made of, where inverted bottlenecks end without one.
+    The shortcut is a 1x1 convolution where the shape changes.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, *body: nn.Module):
@@ -125,6 +180,14 @@ class _Shortcut(nn.Module):
         self.activation = RELU()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Run the block.
+
+        Args:
+            x: (B, in_channels, H, W).
+
+        Returns:
+            (B, out_channels, H / stride, W / stride).
+        """
         return self.activation(self.body(x) + self.shortcut(x))
 
 
@@ -132,6 +195,9 @@ class Residual(_Shortcut):
     """Plain residual block (He et al., ResNet, 2016): two 3x3 convolutions.
 
     Args:
+        in_channels: width of the input.
+        out_channels: width of the output.
+        stride: of the block, in pixels.
         inner: channels between the two, as a multiple of `out_channels`.
         late: the second convolution has the stride, so that the first one sees the larger map.
         squeeze: squeeze and excite before the sum.
@@ -160,7 +226,13 @@ class Residual(_Shortcut):
 
 
 class Bottleneck(_Shortcut):
-    """Residual bottleneck (He et al., 2016): 1x1 to half of the width, a 3x3 convolution, 1x1 back."""
+    """Residual bottleneck (He et al., 2016): 1x1 to half of the width, a 3x3 convolution, 1x1 back.
+
+    Args:
+        in_channels: width of the input.
+        out_channels: width of the output.
+        stride: of the 3x3 convolution, in pixels.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int):
         middle = out_channels // 2
@@ -175,7 +247,16 @@ class Bottleneck(_Shortcut):
 
 
 def two_convolutions(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
-    """A 3x3 convolution of half the width on the whole map, and a second one that has the stride."""
+    """Make a 3x3 convolution of half the width on the whole map, and a second one with the stride.
+
+    Args:
+        in_channels: width of the input.
+        out_channels: width of the output, even.
+        stride: of the second convolution, in pixels.
+
+    Returns:
+        The two convolutions, each with batch norm and ReLU.
+    """
     return nn.Sequential(
         *conv_bn(in_channels, out_channels // 2, kernel=3), *conv_bn(out_channels // 2, out_channels, stride, kernel=3)
     )

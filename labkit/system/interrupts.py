@@ -31,18 +31,18 @@ def interrupts_wait() -> Iterator[Callable[[], bool]]:
     Yields:
         A function that returns whether an interrupt is waiting.
     """
-    asked = threading.Event()
+    requested = threading.Event()
     if not _handled_here(signal.SIGINT):
-        yield asked.is_set
+        yield requested.is_set
         return
 
     def note(*_: object) -> None:
-        asked.set()
+        requested.set()
         signal.signal(signal.SIGINT, before)
 
     before = signal.signal(signal.SIGINT, note)
     try:
-        yield asked.is_set
+        yield requested.is_set
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -56,13 +56,13 @@ def termination_interrupts() -> Iterator[Callable[[], bool]]:
     Yields:
         A function that returns whether SIGTERM came.
     """
-    asked = threading.Event()
+    requested = threading.Event()
     if not _handled_here(signal.SIGTERM):
-        yield asked.is_set
+        yield requested.is_set
         return
 
     def interrupt(_: int, frame: FrameType | None) -> None:
-        asked.set()
+        requested.set()
         on_interrupt = signal.getsignal(signal.SIGINT)
         if callable(on_interrupt):
             on_interrupt(signal.SIGINT, frame)
@@ -71,7 +71,7 @@ def termination_interrupts() -> Iterator[Callable[[], bool]]:
 
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
-        yield asked.is_set
+        yield requested.is_set
     finally:
         signal.signal(signal.SIGTERM, before)
 

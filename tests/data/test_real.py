@@ -80,7 +80,7 @@ def test_a_picture_that_cannot_be_read_is_named(pictures):
 def test_missing_data_is_refused_with_a_remedy(tmp_path, monkeypatch):
     monkeypatch.setenv("LABKIT_DATA", str(tmp_path))
     for name in ("cifar10", "cifar100", "fashion-mnist"):
-        with pytest.raises(lk.InputError, match=f"{name} is not in .* nothing is downloaded unless asked"):
+        with pytest.raises(lk.InputError, match=f"{name} is not in .* nothing is downloaded without a request"):
             by_name(name)
     with pytest.raises(lk.InputError, match="no images at"):
         by_name("folder:" + str(tmp_path / "none"))
