@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, reduce
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -603,13 +602,5 @@ class EstimatorBench(Bench[Row]):
         return to_text(rows)
 
 
-def load(source: str | Path = "estimators") -> tuple[Row, ...]:
-    """Read the rows of a saved bench.
-
-    Args:
-        source: A file, or the name of a shipped result.
-
-    Returns:
-        The rows.
-    """
-    return record.load(EstimatorBench, source).rows
+load = record.loader(EstimatorBench, "estimators")
+"""Read the rows of a saved bench: a file, or the name of a shipped result."""

@@ -277,13 +277,8 @@ def bench_deadlines(
     """Run every method for the least error under the median latency of each table.
 
     Args:
-        tables: The tables.
-        methods: Names in `blackbox.METHODS`.
-        seeds: Runs of each method on each table.
+        tables, methods, seeds, done, on_row, workers: As in `bench`.
         calls: Of the black box.
-        done: Rows of an earlier run, which are kept.
-        on_row: Called with each new row.
-        workers: As `bench` has them.
 
     Returns:
         All rows.

@@ -449,13 +449,5 @@ def _line(way, seed, seconds, values, true_errors, architectures, inside) -> str
     return f"{way:32} {seed:4} {seconds:8.0f}   {everywhere:24} {band}"
 
 
-def load(source: str | Path = "ranking") -> tuple[Score, ...]:
-    """Read the scores of a saved bench.
-
-    Args:
-        source: A file, or the name of a shipped result.
-
-    Returns:
-        The scores.
-    """
-    return record.load(RankingBench, source).rows
+load = record.loader(RankingBench, "ranking")
+"""Read the rows of a saved bench: a file, or the name of a shipped result."""

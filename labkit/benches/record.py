@@ -208,6 +208,35 @@ def load(bench: type[Bench[R]], path: str | Path) -> Saved[R]:
     return storage.as_record(value, wanted, f"{path} is a damaged {bench.kind}")
 
 
+def loader(bench: type[Bench[R]], shipped: str) -> Callable[..., tuple[R, ...]]:
+    """Make the function that reads the rows of a saved bench.
+
+    Args:
+        bench: The class of the bench.
+        shipped: Name of the shipped result that is read by default.
+
+    Returns:
+        A function of one argument, a file or the name of a shipped result, that returns the rows.
+    """
+
+    def read(source: str | Path = shipped) -> tuple[R, ...]:
+        return load(bench, source).rows
+
+    read.__name__, read.__qualname__, read.__module__ = "load", "load", bench.__module__
+    read.__doc__ = f"""Read the rows of a saved {bench.kind}.
+
+    Args:
+        source: A file, or the name of a shipped result.
+
+    Returns:
+        The rows.
+
+    Raises:
+        InputError: There is no such file, or it is damaged.
+    """
+    return read
+
+
 class WithTable(Protocol):
     """A record of something that was computed for one space and one latency table."""
 

@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial, reduce
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -509,13 +508,5 @@ def to_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
     return [asdict(row) | ratios(row) for row in rows]
 
 
-def load(source: str | Path = "step") -> tuple[Row, ...]:
-    """Read the rows of a saved bench.
-
-    Args:
-        source: A file, or the name of a shipped result.
-
-    Returns:
-        The rows.
-    """
-    return record.load(StepBench, source).rows
+load = record.loader(StepBench, "step")
+"""Read the rows of a saved bench: a file, or the name of a shipped result."""

@@ -6,7 +6,6 @@ Shapes: A architectures in the order in which the space is iterated.
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -247,13 +246,5 @@ class SupernetBench(TabularBench[Scan]):
         return to_text(self.known, rows)
 
 
-def load(source: str | Path = "supernet") -> tuple[Scan, ...]:
-    """Read the scans of a saved bench.
-
-    Args:
-        source: A file, or the name of a shipped result.
-
-    Returns:
-        The scans.
-    """
-    return record.load(SupernetBench, source).rows
+load = record.loader(SupernetBench, "supernet")
+"""Read the rows of a saved bench: a file, or the name of a shipped result."""

@@ -8,7 +8,6 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from statistics import mean
 from typing import Any
 
@@ -203,13 +202,5 @@ class SweepBench(TabularBench[Row]):
         return to_text(self.known, rows, self.latencies)
 
 
-def load(source: str | Path = "sweep") -> tuple[Row, ...]:
-    """Read the rows of a saved bench.
-
-    Args:
-        source: A file, or the name of a shipped result.
-
-    Returns:
-        The rows.
-    """
-    return record.load(SweepBench, source).rows
+load = record.loader(SweepBench, "sweep")
+"""Read the rows of a saved bench: a file, or the name of a shipped result."""

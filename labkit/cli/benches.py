@@ -29,19 +29,11 @@ BENCHES = {
     "step": ("labkit.benches.step", "StepBench", "compare a step of the search with the same one written obviously"),
     "sweep": ("labkit.benches.sweep", "SweepBench", "compare one sweep of latency weights with a search for each"),
     "deploy": ("labkit.cli.bench_runs", "DeployRun", "time a run's network in all that can run it here"),
-    "engines": (
-        "labkit.cli.bench_runs",
-        "EnginesOfRuns",
-        "build TensorRT engines in each precision",
-    ),
+    "engines": ("labkit.cli.bench_runs", "EnginesOfRuns", "build TensorRT engines in each precision"),
     "deadlines": ("labkit.benches.deadlines", "DeadlineBench", "compare a hard deadline, the hinge and a sweep"),
     "ops": ("labkit.benches.ops", "OpsBench", "time the operations of a space in several runtimes"),
     "optimize": ("labkit.benches.optimize", "OptimizeBench", "compare black-box search with its baselines"),
-    "ranking": (
-        "labkit.benches.ranking",
-        "RankingBench",
-        "compare cheap methods that rank networks with training in full",
-    ),
+    "ranking": ("labkit.benches.ranking", "RankingBench", "compare cheap ways to rank networks with full training"),
 }
 RESUME = ("estimators", "supernet", "sweep", "deadlines", "optimize", "ranking")
 

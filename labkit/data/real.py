@@ -58,16 +58,13 @@ def cifar10(root: str | Path | None = None, *, download: bool = False, seed: int
 def cifar100(root: str | Path | None = None, *, download: bool = False, seed: int = 0) -> ImageSet:
     """Load CIFAR-100 (Krizhevsky 2009) through torchvision.
 
+    The classes are its hundred fine labels.
+
     Args:
-        root: folder of the files, as in `cifar10`.
-        download: whether missing files are downloaded.
-        seed: of the split into training and validation.
+        root, download, seed: as in `cifar10`, with the same errors.
 
     Returns:
         45,000 / 5,000 / 10,000 images, cropped and mirrored at random in training.
-
-    Raises:
-        InputError: files are missing and not to be downloaded, or the download failed.
     """
     return _torchvision_set("cifar100", "CIFAR100", root, download, seed)
 
@@ -76,15 +73,13 @@ def fashion_mnist(root: str | Path | None = None, *, download: bool = False, see
     """Load Fashion-MNIST (Xiao, Rasul, Vollgraf 2017) through torchvision, as 32x32 RGB.
 
     Args:
-        root: folder of the files, as in `cifar10`.
-        download: whether missing files are downloaded.
-        seed: of the split into training and validation.
+        root, download, seed: as in `cifar10`.
 
     Returns:
         54,000 / 6,000 / 10,000 images, cropped and mirrored at random in training.
 
     Raises:
-        InputError: files are missing and not to be downloaded, or the download failed.
+        InputError: as in `cifar10`.
     """
     return _torchvision_set("fashion-mnist", "FashionMNIST", root, download, seed)
 

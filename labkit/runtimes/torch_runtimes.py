@@ -92,16 +92,10 @@ class Compiled(ChannelsLast):
         return compiled
 
 
-class AheadOfTime(ChannelsLast):
+class AheadOfTime(Compiled):
     """Compiled to a library of its own by AOTInductor: half a minute, once; then no Python between the kernels."""
 
     name = "torch-aot"
-    needs_trial: ClassVar[bool] = True
-    preference = None
-
-    @property
-    def reason(self) -> str | None:
-        return _no_compiler()
 
     def prepare(self, network: nn.Module, how: Preparation) -> Run:
         import_torchvision()  # the compiler imports it if it is installed, and a CPU-only torch needs our guard

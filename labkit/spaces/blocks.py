@@ -125,15 +125,11 @@ class MBConv(_Inverted):
         self, in_channels: int, out_channels: int, stride: int, *, kernel: int, expansion: int, squeeze: bool = False
     ):
         middle = in_channels * expansion
-        super().__init__(
-            in_channels,
-            out_channels,
-            stride,
-            *([conv_bn(in_channels, middle, kernel=1, activation=RELU6)] if expansion > 1 else []),
-            depthwise_bn(middle, stride, kernel=kernel),
-            *([SqueezeExcite(middle)] if squeeze else []),
-            conv_bn(middle, out_channels, kernel=1, activation=None),
-        )
+        parts: list[nn.Module] = [conv_bn(in_channels, middle, kernel=1, activation=RELU6)] if expansion > 1 else []
+        parts.append(depthwise_bn(middle, stride, kernel=kernel))
+        parts += [SqueezeExcite(middle)] if squeeze else []
+        parts.append(conv_bn(middle, out_channels, kernel=1, activation=None))
+        super().__init__(in_channels, out_channels, stride, *parts)
 
 
 class FusedMBConv(_Inverted):

@@ -129,3 +129,25 @@ def test_the_shipped_files_hold_what_they_held(module, bench, name):
     assert written.get("within") == raw.get("within")
     damaged = replace(saved, rows=saved.rows[1:])
     assert json.loads(json.dumps(to_json(damaged.every)))["rows"] != raw["rows"]
+
+
+def test_a_loader_reads_the_rows_of_its_bench(tmp_path):
+    load = record.loader(Squares, "squares")
+    outcome = record.record(Squares(), tmp_path / "s.json")
+    assert load(tmp_path / "s.json") == outcome.rows
+    assert load.__name__ == "load" and load.__module__ == __name__ and "squares bench" in load.__doc__
+    with pytest.raises(InputError, match=r"no squares bench can be read at .*results/squares.json"):
+        load()
+    assert supernet.load() == record.load(supernet.SupernetBench, "supernet").rows
+
+
+def test_rows_of_several_kinds_are_all_of_a_record():
+    saved = record.load(optimize.OptimizeBench, "optimize")
+    assert saved.every == (*saved.rows, *saved.within) and saved.within
+
+
+@pytest.mark.parametrize("bench", [deadlines.DeadlineBench, supernet.SupernetBench, sweep.SweepBench])
+def test_a_bench_on_the_tabular_benchmark_reads_the_one_that_is_named(bench):
+    assert bench().known.space.name == "five_layer"
+    with pytest.raises(InputError, match="no tabular benchmark can be read"):
+        _ = bench(tabular="nope").known

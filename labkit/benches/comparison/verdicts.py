@@ -103,10 +103,7 @@ def regret_thresholds(
     """Compare the true regret of a method with its thresholds, at each weight and over all.
 
     Args:
-        found: The comparison.
-        tabular: Of the same space and images.
-        latency: Name of its latencies; by default the course's.
-        method: The method.
+        found, tabular, latency, method: As in `regrets`.
 
     Returns:
         Pairs of a claim and whether it holds; () where no seed has the method.

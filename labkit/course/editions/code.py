@@ -50,6 +50,8 @@ def code_problems(place: str, cell: NotebookNode) -> Iterator[str]:
 def alt_problems(place: str, text: str) -> Iterator[str]:
     """Find images in Markdown or HTML without a text that stands for them.
 
+    It stands in `alt`, or in the brackets of Markdown.
+
     Args:
         place: of the cell, as `headless.where` names it.
         text: Markdown or HTML.
