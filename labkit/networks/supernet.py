@@ -244,7 +244,7 @@ class Supernet(_EdgeNetwork):
         """
         return round(sum(1 - (1 - chance) ** n for chance in self.space.chances()) / self._operations, 9)
 
-    def work(self, weights: Tensor) -> float:
+    def weighted_passes(self, weights: Tensor) -> float:
         """Return the cost of a pass under given op weights, which runs the operations that any row uses.
 
         Args:

@@ -81,7 +81,7 @@ class TaskCost:
             read = torch.stack([self._gen(losses), *(loss.mean(-1) for loss in losses)]).to(weights.device)  # at once
         self.sampled, (self.costs, *means) = weights.argmax(-1).tolist(), read.tolist()
         self.drawn_losses = [list(row) for row in zip(*means)]
-        self.passes += self.supernet.work(weights) * self._images()
+        self.passes += self.supernet.weighted_passes(weights) * self._images()
         return read[0]
 
     def _run(self, module: nn.Module, x: Tensor) -> Tensor:
@@ -145,9 +145,9 @@ class TaskCost:
         loss, *gradients = launch(("learn", teacher is None), learn, *tensors, changes=self.supernet.buffers)
         self.loss = loss.item()
         images = len(self.train[1])
-        self.passes += 3 * self.supernet.work(weights) * images
+        self.passes += 3 * self.supernet.weighted_passes(weights) * images
         if teacher is not None:
-            self.passes += self.supernet.work(teacher) * images
+            self.passes += self.supernet.weighted_passes(teacher) * images
         return gradients
 
     def _learn(self, everything: bool, images: Tensor, labels: Tensor, weights: Tensor, teacher: Tensor | None = None):

@@ -116,8 +116,10 @@ def test_the_work_of_several_draws_is_the_mean_of_what_they_use(n, name):
     """Against the candidates that many draws of n architectures used."""
     supernet = lk.Supernet(lk.spaces.by_name(name))
     space, draw = supernet.space, torch.Generator().manual_seed(0)
-    used = [supernet.work(torch.stack([space.encode(a) for a in space.sample(n, draw)])) for _ in range(2_000)]
+    used = [
+        supernet.weighted_passes(torch.stack([space.encode(a) for a in space.sample(n, draw)])) for _ in range(2_000)
+    ]
     assert supernet.drawn_passes(n) == pytest.approx(sum(used) / len(used), abs=0.02)
     if name == "mobile-tiny":
         rows = torch.stack([space.encode(a) for a in space.sample(n, draw)])
-        assert supernet.work(rows) == pytest.approx((rows != 0).any(0).sum().item() / len(space.slots))
+        assert supernet.weighted_passes(rows) == pytest.approx((rows != 0).any(0).sum().item() / len(space.slots))
