@@ -323,6 +323,7 @@ HEADS: Registry[OpMaker] = Registry("head", "labkit.spaces.HEADS.register")  # c
 _BUILT_IN_HEADS: dict[str, OpMaker] = {
     "flat": flat_head,
     "pooled": pooled_head,
+    "pooled-256": partial(pooled_head, width=256),
     "pooled-wide": partial(pooled_head, width=1728),
     "average": average_head,
 }
