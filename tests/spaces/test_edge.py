@@ -58,9 +58,9 @@ def test_it_comes_through_the_same_door(name):
     space = lk.spaces.by_name(name, 7)
     assert space.name == name and space.classes == 7 and space.is_chain
     kept = lk.spaces.record(space)
-    assert "definition" not in kept and lk.spaces.of_record(kept) == space
+    assert "definition" not in kept and lk.spaces.from_record(kept) == space
     odd = lk.spaces.edge("small", side=96)
-    assert odd.name == "edge-small-96px" and lk.spaces.of_record(lk.spaces.record(odd)) == odd
+    assert odd.name == "edge-small-96px" and lk.spaces.from_record(lk.spaces.record(odd)) == odd
 
 
 def test_stages_halve_the_map_and_widen():
