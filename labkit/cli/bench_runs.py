@@ -42,7 +42,7 @@ class DeployRun(DeployBench):
         """The trained network of the run.
 
         Returns:
-            The network.
+            The network, and the images of the search.
         """
         network, images, _ = self.trained
         return network, images
@@ -65,10 +65,10 @@ class EnginesOfRuns(EngineBench):
     )
 
     def networks(self) -> Sequence[tuple[Network, Images]]:
-        """The trained networks of the runs.
+        """The chosen networks of the runs, with the shared weights.
 
         Returns:
-            Networks by name.
+            Each network with training images to calibrate it on.
         """
         if not self.runs:
             return super().networks()
