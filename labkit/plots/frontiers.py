@@ -6,6 +6,8 @@ import matplotlib as mpl
 import matplotlib.ticker
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation
 
 from labkit.benches.study import Study
 from labkit.oneshot.searching import SearchResult
@@ -55,21 +57,31 @@ def frontier(
     ringed: dict[tuple[float, float], list[str]] = {}
     for name, point in (chosen or {}).items():
         ringed.setdefault((point.latency_ms, 100 * point.error), []).append(name)
-    if ringed:  # below the stairs there are no points, so the names go there, in two rows
+    if ringed:  # below the stairs there are no points, so the names of its points go there
         bottom, top = ax.get_ylim()
         ax.set_ylim(bottom - 0.16 * (top - bottom), top)
     stairs = {(p.latency_ms, 100 * p.error) for p in best}
-    placed = {True: 0, False: 0}  # names below the stairs and above them, each in two rows
+    if isinstance(figure := ax.get_figure(root=True), Figure):
+        figure.draw_without_rendering()  # so that the places of the names are known
+    names_drawn: list[Annotation] = []
     for place, names in sorted(ringed.items()):
         ax.plot(*place, "o", ms=12, mfc="none", mec=ORANGE, mew=2)
-        below = place in stairs
-        away = (10 if below else 8) + 11 * (placed[below] % 2)
-        placed[below] += 1
-        lift, va = (-away, "top") if below else (away, "bottom")
-        ax.annotate(" = ".join(names), place, xytext=(0, lift), textcoords="offset points", fontsize=8, ha="center",
-                    va=va, bbox={"fc": "white", "ec": "none", "pad": 0.5, "alpha": 0.8})  # fmt: skip
+        names_drawn.append(_named(ax, " = ".join(names), place, place in stairs, names_drawn))
     ax.set(xlabel=f"latency (ms, {best[0].latency_from})", ylabel=f"error (%, {best[0].error_from})")
     return ax
+
+
+def _named(ax: Axes, name: str, place: tuple[float, float], below: bool, others: Sequence[Annotation]) -> Annotation:
+    """Write a name below its place or above it, in the first row in which it covers none of the others."""
+    text = ax.annotate(name, place, xytext=(0, 0), textcoords="offset points", fontsize=8, ha="center",
+                       va="top" if below else "bottom",
+                       bbox={"fc": "white", "ec": "none", "pad": 0.5, "alpha": 0.8})  # fmt: skip
+    taken = [other.get_window_extent() for other in others]
+    for row in range(1 + len(others)):
+        text.set_position((0, -10 - 11 * row if below else 8 + 11 * row))
+        if not any(text.get_window_extent().overlaps(box) for box in taken):
+            break
+    return text
 
 
 def _points_of(given: Given) -> list[Point]:

@@ -103,7 +103,7 @@ def test_a_study_shows_random_search_and_says_who_is_cheaper():
 def test_names_of_near_points_above_the_stairs_lie_in_two_rows():
     spots = ((0.1, 1.0), (0.3, 2.0), (0.31, 2.05))
     points = [lk.Point(a, *spot) for a, spot in zip(lk.spaces.five_layer(), spots)]
-    ax = plots.frontier(points, chosen={"one": points[1], "two": points[2]})
+    ax = plots.frontier(points, chosen={"weight 0.1": points[1], "weight 0.2": points[2]})
     assert len({text.get_position()[1] for text in ax.texts}) == 2
 
 
@@ -124,6 +124,17 @@ def test_a_cloud_draws_its_numbers_and_names_the_marked_places_towards_the_middl
         ("right", (4.0, 7.0), "right"),
     ]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("x (ms)", "y (%)")
+
+
+def test_no_name_covers_another(space):
+    """Two above the stairs of which the slower is the lower: rows that only alternate would meet."""
+    spots = ((0.9, 0.01), (0.1, 0.05), (0.20, 0.047), (0.16, 0.058))
+    points = [lk.Point(a, *spot) for a, spot in zip(space, spots)]
+    chosen = {"the search's pick": points[3], "best by scan": points[2], "best of all": points[1]}
+    ax = plots.frontier(points, chosen=chosen)
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert sorted(text.get_text() for text in ax.texts) == sorted(chosen)
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
 
 
 def area_of(polygon):
