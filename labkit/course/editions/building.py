@@ -11,8 +11,8 @@ import nbformat
 from nbformat import NotebookNode
 
 from labkit.course import headless
+from labkit.course.editions.authoring import first_line, read_source, sources, stub_and_answer
 from labkit.course.editions.outputs import static_output
-from labkit.course.editions.sources import first_line, read_source, sources, stub_and_answer
 from labkit.course.headless import sections, tags
 from labkit.system.errors import InputError
 from labkit.system.storage import write_text

@@ -7,10 +7,10 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from labkit.course import headless
+from labkit.course.editions.authoring import exercises, first_line, is_exercise, read_source, stub_and_answer
 from labkit.course.editions.building import edition
 from labkit.course.editions.code import alt_problems, code_problems
 from labkit.course.editions.outputs import static_output
-from labkit.course.editions.sources import exercises, first_line, is_exercise, read_source, stub_and_answer
 from labkit.course.headless import heading, sections, tags, where
 from labkit.system.errors import InputError
 
