@@ -10,8 +10,8 @@ from labkit.runtimes import Runtime
 class TorchScript(Runtime):
     name = "torchscript"
 
-    def prepare(self, network, how):
-        traced = torch.jit.trace(network.eval(), how.example)
+    def prepare(self, network, example, how):
+        traced = torch.jit.trace(network.eval(), example)
         frozen = torch.jit.optimize_for_inference(torch.jit.freeze(traced))
 
         @torch.inference_mode()

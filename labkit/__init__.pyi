@@ -28,6 +28,7 @@ from .latency import Card as Card
 from .latency import LatencyTable as LatencyTable
 from .latency import Measurement as Measurement
 from .latency import Timing as Timing
+from .latency import TimingConditions as TimingConditions
 from .latency import measure as measure
 from .networks import Network as Network
 from .networks import Supernet as Supernet

@@ -255,7 +255,7 @@ class Wrong(Runtime):
     def __init__(self, fault):
         self.fault = fault
 
-    def prepare(self, network, how):
+    def prepare(self, network, example, how):
         held = torch.zeros(8, 10)
 
         @torch.inference_mode()

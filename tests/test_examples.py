@@ -34,7 +34,7 @@ import own_space, own_estimator
 
 space = lk.spaces.by_name("three-layers")
 data = lk.data.glyphs(600, 200, 200, seed=0)
-table = lk.LatencyTable.measure(space, seconds=0.01, rounds=3)
+table = lk.LatencyTable.measure(space, lk.TimingConditions(seconds=0.01, rounds=3))
 short = dict(mixture_steps=3, weight_steps=2, joint_steps=4, batch_size=32)
 short |= dict(evaluation_images=100, calibration_images=64)
 config = lk.SearchConfig(estimator="two-draws", architectures=2, latency_weight=0.1, **short)
@@ -112,14 +112,17 @@ def test_nothing_is_overwritten_in_silence(tmp_path):
 RUNTIME = """
 import warnings
 warnings.simplefilter("ignore")
+from dataclasses import replace
+
 import labkit as lk
 import own_runtime
 
 space, data = lk.spaces.five_layer(), lk.data.glyphs(300, 100, 100)
 network = lk.derive(space, space[7])
-(measured,) = lk.measure([network], runtime="torchscript", seconds=0.02, rounds=3)
-table = lk.LatencyTable.measure(space, runtime="torchscript", seconds=0.005, rounds=2)
-rows = lk.deploy.benchmark(network, data.test, runtimes=("torchscript",), seconds=0.05)
+conditions = lk.TimingConditions(runtime="torchscript", seconds=0.02, rounds=3)
+(measured,) = lk.measure([network], conditions)
+table = lk.LatencyTable.measure(space, replace(conditions, seconds=0.005, rounds=2))
+rows = lk.deploy.benchmark(network, data.test, lk.TimingConditions(seconds=0.05), runtimes=("torchscript",))
 print(measured.card.runtime, table.card.runtime, rows[-1].name, rows[-1].computes_the_same)
 """
 

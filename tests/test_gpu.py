@@ -130,11 +130,11 @@ def test_the_second_stage_trains_there(space, data):
 @pytest.mark.parametrize("name", ["five_layer", "mobile-tiny"])
 def test_the_parts_of_a_cuda_graph_add_up(name):
     space, before = lk.spaces.by_name(name), rounds_float32()
-    condition = {"runtime": "torch-cuda-graph", "batch_size": 16, "device": "cuda"}
-    table = lk.LatencyTable.measure(space, **condition, seconds=0.03)
+    conditions = lk.TimingConditions(runtime="torch-cuda-graph", batch_size=16, device="cuda", seconds=0.03)
+    table = lk.LatencyTable.measure(space, conditions)
     assert table.card.tf32 is False and rounds_float32() == before
     chosen = space.sample(8, torch.Generator().manual_seed(0))
-    measured = lk.measure([lk.derive(space, a) for a in chosen], **condition, seconds=0.03)
+    measured = lk.measure([lk.derive(space, a) for a in chosen], conditions)
     for architecture, whole in zip(chosen, measured):
         assert table.table_ms(architecture) == pytest.approx(whole.measured_ms, rel=0.25)
 

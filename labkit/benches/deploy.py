@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -13,9 +13,11 @@ import torch
 from labkit.benches.record import Bench, Saved, Verdicts, option
 from labkit.data import ImageSet
 from labkit.deploy.export import RuntimeRow, benchmark, speedup_text
+from labkit.latency.conditions import TimingConditions
 from labkit.latency.measuring import macs_per_ms
 from labkit.networks.complexity import count
 from labkit.networks.supernet import Network
+from labkit.runtimes.base import Preparation
 from labkit.runtimes.onnx_export import onnx_bytes
 from labkit.runtimes.registry import runtime, runtimes
 from labkit.system import storage
@@ -71,10 +73,9 @@ class Race:
 def race(
     network: Network,
     data: ImageSet,
+    conditions: TimingConditions = TimingConditions(seconds=0.5),
     *,
     batch_sizes: Sequence[int] = BATCH_SIZES,
-    device: str | torch.device = "cpu",
-    seconds: float = 0.5,
     engines: str | Path | None = None,
     on_race: Callable[[Race], None] | None = None,
 ) -> tuple[Race, ...]:
@@ -102,19 +103,17 @@ def race(
     channels, height, width = data.test.pixels.shape[1:]
     image = (channels, height, width)
     model = onnx_bytes(network, torch.zeros(2, *image))
+    device = conditions.device
     macs, rates, races = count(network, image).macs, [macs_per_ms(device)], []
+    preparation = Preparation(onnx_model=model, calibration=data.train, engines=engines)
     for batch_size in batch_sizes:
         rows = benchmark(
             network,
             data.test,
+            replace(conditions, batch_size=batch_size),
             runtimes=_for(torch.device(device).type),
             precisions=None,
-            batch_size=batch_size,
-            seconds=seconds,
-            device=device,
-            onnx_model=model,
-            calibration=data.train,
-            engines=engines,
+            preparation=preparation,
         )
         rates.append(macs_per_ms(device))  # what disturbs the machine makes it slower only: the best moment counts
         floor_ms = batch_size * macs / max(rates)
@@ -190,14 +189,8 @@ class DeployBench(Bench[Race]):
     def run(self, done: Sequence[Race], on_row: Callable[[Race], None]) -> Sequence[Race]:
         network, images = self.network()
         with threads(self.threads):
-            return race(
-                network,
-                images,
-                batch_sizes=self.batch_sizes,
-                device=self.device,
-                seconds=self.seconds,
-                on_race=on_row,
-            )
+            conditions = TimingConditions(device=self.device, seconds=self.seconds)
+            return race(network, images, conditions, batch_sizes=self.batch_sizes, on_race=on_row)
 
     def verdicts(self, rows: Sequence[Race]) -> Verdicts:
         same = all(row.computes_the_same for one in rows for row in one.rows if row.available)

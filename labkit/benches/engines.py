@@ -14,10 +14,9 @@ import torch
 from labkit.benches import record
 from labkit.benches.record import Bench, Verdicts, option
 from labkit.data import Images, glyphs, standardise
-from labkit.deploy.export import CALIBRATION
 from labkit.networks.supernet import Network, derive
 from labkit.runtimes.onnx_export import onnx_bytes
-from labkit.runtimes.quantisation import RECIPES, quantised
+from labkit.runtimes.quantisation import CALIBRATION, RECIPES, quantised
 from labkit.runtimes.tensorrt_engines import Settings, build, module
 from labkit.spaces import five_layer, mobile
 from labkit.system.errors import InputError

@@ -25,6 +25,7 @@ from labkit.data import ImageSet, ShuffledBatches, glyphs
 from labkit.estimators.costs import generalisation_loss
 from labkit.estimators.distributions import ArchDistribution
 from labkit.latency.cards import Timing
+from labkit.latency.conditions import TimingConditions
 from labkit.latency.measuring import macs_per_ms
 from labkit.latency.stopwatch import time_interleaved
 from labkit.latency.table import LatencyTable
@@ -492,7 +493,7 @@ def _quick_table(space: SearchSpace) -> LatencyTable:
     """Any table will do for a step, so a machine that is not quiet is no reason for a warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return LatencyTable.measure(space, seconds=0.002)
+        return LatencyTable.measure(space, TimingConditions(seconds=0.002))
 
 
 def to_json(rows: Iterable[Row]) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from labkit.cli.arguments import Outcome, add_acts, add_verb, check_timing, on_terminal, resumes, usable_device
+from labkit.cli.arguments import Outcome, add_acts, add_verb, on_terminal, resumes, usable_device
 from labkit.cli.records import typed
 from labkit.system.errors import InputError
 
@@ -42,30 +42,21 @@ def build(arguments: argparse.Namespace) -> Outcome:
         JSON, text, and whether the table passed.
     """
     from labkit import spaces
-    from labkit.latency import additivity
+    from labkit.latency import TimingConditions, additivity
     from labkit.latency import build as latency_build
 
     space = spaces.by_name(arguments.space, arguments.classes)
-    if arguments.batch_size < 1:
-        raise InputError(f"a batch has at least one image; got {arguments.batch_size}")
-    check_timing(arguments)
-    if arguments.threads < 1:
-        raise InputError(f"a network runs on at least one thread; got {arguments.threads}")
+    device = usable_device(arguments)
+    asked = ("runtime", "batch_size", "dtype", "threads", "seconds", "rounds")
+    conditions = TimingConditions(device=device, **{name: getattr(arguments, name) for name in asked})
     if arguments.networks < 20:
         raise InputError(
             f"at least 20 whole networks are timed, half to fit and half to test; got {arguments.networks}"
         )
-    device = usable_device(arguments)
     built = latency_build.build(
         arguments.out,
         space,
-        runtime=arguments.runtime,
-        batch_size=arguments.batch_size,
-        dtype=arguments.dtype,
-        device=device,
-        threads=arguments.threads,
-        seconds=arguments.seconds,
-        rounds=arguments.rounds,
+        conditions,
         fit=arguments.networks // 2,
         held_out=arguments.networks - arguments.networks // 2,
         command=typed(),

@@ -1,6 +1,6 @@
 from .closed_loop import ClosedLoop as ClosedLoop
 from .closed_loop import along_the_frontier as along_the_frontier
-from .closed_loop import close as close
+from .closed_loop import validate as validate
 from .compiling import compile as compile
 from .compiling import first_usable as first_usable
 from .export import RuntimeRow as RuntimeRow

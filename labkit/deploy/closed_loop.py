@@ -4,7 +4,7 @@ In shapes: N architectures.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from labkit.data import ImageSet
 from labkit.latency.cards import Card, Measurement
+from labkit.latency.conditions import TimingConditions
 from labkit.latency.measuring import measure
 from labkit.latency.table import LatencyTable
 from labkit.networks.supernet import Network, Supernet, derive
@@ -152,35 +153,41 @@ def along_the_frontier(
     return tuple(sorted(kept, key=lambda p: (p.latency_ms, p.error)))
 
 
-def close(
+def validate(
     space: SearchSpace,
     points: Sequence[Point],
     table: LatencyTable,
+    conditions: TimingConditions | None = None,
     *,
     chosen: Architecture | None = None,
-    runtime: str = "onnxruntime",
-    batch_size: int | None = None,
-    seconds: float = 0.2,
-    device: str = "cpu",
 ) -> ClosedLoop:
-    """Time the architectures of `points` whole, in eager PyTorch and in `runtime`, each clock in turn with itself.
+    """Time whole networks in eager PyTorch and in the deployed runtime, to validate what the table predicts.
 
     Args:
-        chosen: the architecture whose layers are followed into the compiled graph.
-        batch_size: that of the table where none is given.
+        space: of the architectures.
+        points: architectures with their error and their milliseconds by the table, N of them; at least three.
+        table: the latency table of the search.
+        conditions: of the deployed runtime; eager PyTorch is timed under the same ones. None for ONNX Runtime with
+            the batch size of the table.
+        chosen: the architecture whose layers are followed into the compiled graph; None for no architecture.
+
+    Returns:
+        The same architectures by three clocks.
+
+    Raises:
+        InputError: there are fewer than three points, or the runtime cannot be used here.
     """
     if len(points) < LEAST:
         raise InputError(f"a rank agreement needs at least {LEAST} architectures; got {len(points)}")
     networks = [derive(space, point.architecture).eval() for point in points]
-    batch_size = table.card.batch_size if batch_size is None else batch_size
-    timed = lambda name: tuple(
-        measure(networks, space.image, runtime=name, batch_size=batch_size, device=device, seconds=seconds)
-    )
-    clocks = timed("torch"), timed(runtime)
+    if conditions is None:
+        conditions = TimingConditions(runtime="onnxruntime", batch_size=table.card.batch_size)
+    timed = lambda under: tuple(measure(networks, under, image=space.image))
+    clocks = timed(replace(conditions, runtime="torch")), timed(conditions)
     if chosen is None:
         return ClosedLoop(tuple(points), *clocks, table.card)
     network, example = derive(space, chosen).eval(), torch.zeros(2, *space.image)
-    layers = _engine_layers(network, example, runtime_called(runtime), device)
+    layers = _engine_layers(network, example, runtime_called(conditions.runtime), conditions.device)
     return ClosedLoop(tuple(points), *clocks, table.card, fusions(network, example), layers)
 
 
@@ -216,7 +223,7 @@ def to_text(loop: ClosedLoop) -> str:
     return "\n".join(lines)
 
 
-def _engine_layers(network: Network, example: Tensor, runtime: Runtime, device: str) -> tuple[str, ...]:
+def _engine_layers(network: Network, example: Tensor, runtime: Runtime, device: str | torch.device) -> tuple[str, ...]:
     """Names of what `network` becomes in TensorRT; () for another runtime."""
     if not isinstance(runtime, TensorRT):
         return ()

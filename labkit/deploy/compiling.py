@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from labkit.data import Images, standardise
-from labkit.deploy.precisions import CALIBRATION, PRECISIONS
+from labkit.data import Images
+from labkit.deploy.precisions import PRECISIONS
 from labkit.networks.supernet import Network
 from labkit.runtimes.base import Preparation, Run, Runtime
 from labkit.runtimes.registry import loaded, preferred, prepare
@@ -47,15 +47,13 @@ def compile(
         example = torch.zeros(1, *network.space.image, device=next(network.parameters()).device)
     dtype = PRECISIONS[precision]
     name = first_usable(dtype, example.device) if runtime == "auto" else runtime
-    ranges = None if calibration is None else standardise(calibration.pixels[:CALIBRATION])
-    return prepare(network, name, example, dtype=dtype, calibration=ranges, engines=engines)
+    return prepare(network, name, example, Preparation(dtype, calibration=calibration, engines=engines))
 
 
 def model_for(network: Network, runtime: str | Runtime, precision: str, calibration: Images) -> bytes:
     """`network` in ONNX as `runtime` takes it in `precision`: what its engine is built from, here or elsewhere."""
-    dtype = PRECISIONS[precision]
-    example, ranges = torch.zeros(2, *network.space.image), standardise(calibration.pixels[:CALIBRATION])
-    return runtime_called(runtime).model(network, Preparation(example, dtype, calibration=ranges))
+    example = torch.zeros(2, *network.space.image)
+    return runtime_called(runtime).model(network, example, Preparation(PRECISIONS[precision], calibration=calibration))
 
 
 def first_usable(dtype: str, device: str | torch.device) -> str:

@@ -4,7 +4,7 @@ import copy
 import math
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from labkit.data import Images, standardise
-from labkit.deploy.precisions import CALIBRATION, EIGHT_BIT, PRECISIONS, TOLERANCES
+from labkit.deploy.precisions import EIGHT_BIT, PRECISIONS, TOLERANCES
 from labkit.latency.cards import Card, Measurement, Timing
+from labkit.latency.conditions import TimingConditions
 from labkit.latency.measuring import card_of, rotating
 from labkit.latency.stopwatch import time_interleaved
 from labkit.networks.supernet import Network
-from labkit.runtimes.base import Run, Runtime
+from labkit.runtimes.base import Preparation, Run, Runtime
 from labkit.runtimes.onnx_export import onnx_bytes
 from labkit.runtimes.registry import prepare, usable
 from labkit.runtimes.registry import runtime as runtime_called
@@ -138,49 +139,83 @@ def accuracy_drop(network: Network, run: Run, images: Images) -> float:
 def benchmark(
     network: Network,
     images: Images,
+    conditions: TimingConditions = TimingConditions(seconds=0.5),
     *,
     runtimes: Sequence[str | Runtime] = ("torch", "torch-channels-last", "onnxruntime", "tensorrt"),
     precisions: Sequence[str] | None = ("fp32",),
-    beside: Sequence[str] = (),
-    batch_size: int = 1,
-    seconds: float = 0.5,
-    device: str | torch.device = "cpu",
-    onnx_model: bytes | None = None,
-    calibration: Images | None = None,
-    engines: str | Path | None = None,
+    baselines: Sequence[str] = (),
+    preparation: Preparation = Preparation(),
 ) -> tuple[RuntimeRow, ...]:
-    """Every runtime in every precision, in turn with the others on the same real images, so all meet like disturbances.
+    """Time a network in every runtime and precision, in turn on the same real images, and check what it computes.
 
-    The baseline, eager PyTorch in NCHW and float32, is always timed and is the first row. What is not available here,
-    not in that precision or not for this network is a row with the reason. What eight bits cost in accuracy is counted
-    on the first `ACCURACY_IMAGES` images.
+    The baseline, eager PyTorch in NCHW and float32, is always timed and is the first row. A runtime that is not
+    available here, not in that precision or not for this network gives a row with the reason. For eight bits the
+    accuracy drop is counted on the first `ACCURACY_IMAGES` images.
 
     Args:
-        precisions: None for all that each runtime takes.
-        beside: runtimes that are timed in float32 whatever the precisions, such as "torch-channels-last": what a
-            compiled runtime owes to another layout alone.
-        calibration: real images, other than `images`, that int8 and fp8 take their ranges from.
-        engines: a folder that keeps TensorRT engines for the next time.
+        network: the network, in any mode.
+        images: test images; at least as many as a batch has.
+        conditions: under what, and for how long each. The runtime and the dtype are those of each row.
+        runtimes: names of runtimes, or runtimes.
+        precisions: of each runtime, such as "fp32" and "int8"; None for all that the runtime takes.
+        baselines: runtimes that are timed in float32 whatever the precisions, such as "torch-channels-last": they show
+            what a compiled runtime gains by the layout alone.
+        preparation: the ONNX model, calibration images other than `images`, and folder of engines, if there are any.
+
+    Returns:
+        The baseline, then a row for each pair of runtime and precision.
+
+    Raises:
+        InputError: a runtime or a precision is unknown, or there are too few images.
     """
-    if batch_size < 1 or batch_size > len(images):
+    device, batch_size = torch.device(conditions.device), conditions.batch_size
+    if batch_size > len(images):
         raise InputError(f"a batch of 1 to {len(images)} images (all there are) can be timed; got {batch_size}")
+    wanted = _wanted(runtimes, precisions, baselines)
+    batches = _batches(images, batch_size).to(device)
+    with conditions.threads_set():
+        runs, reasons = _prepared(network, wanted, batches[0], preparation, images)
+        calls = [rotating(run, batches) for run in runs.values()]
+        timings = time_interleaved(calls, device=device, seconds=conditions.seconds, rounds=conditions.rounds)
+        measured = {key: _measured(timing, key, conditions, images) for key, timing in zip(runs, timings)}
+        eager = measured[BASELINE, "fp32"]
+        rows = []
+        for name, precision in wanted:
+            if (run := runs.get((name, precision))) is None:
+                rows.append(RuntimeRow(name, False, reasons[name, precision], precision=precision))
+                continue
+            measurement = measured[name, precision]
+            row = RuntimeRow(name, True, None, None, measurement, measurement.speedup_over(eager), precision)
+            rows.append(_checked(row, network, _on_host(run, device), images))
+    return tuple(rows)
+
+
+def _wanted(
+    runtimes: Sequence[str | Runtime], precisions: Sequence[str] | None, baselines: Sequence[str]
+) -> list[tuple[str, str]]:
+    """Pairs of runtime and precision, each once, the baselines first."""
     for precision in precisions or ():
         if precision not in PRECISIONS:
             raise InputError(f"precisions are {', '.join(PRECISIONS)}; got {precision!r}")
     names = [runtime_called(entry).name for entry in runtimes]
     pairs = [(name, p) for name in names for p in (_precisions(name) if precisions is None else precisions)]
-    wanted = dict.fromkeys([*((name, "fp32") for name in (BASELINE, *beside)), *pairs])
-    batches = _batches(images, batch_size).to(device)
-    x = standardise(images.pixels[: max(PARITY_BATCHES)])
-    ranges = None if calibration is None else standardise(calibration.pixels[:CALIBRATION])
+    return list(dict.fromkeys([*((name, "fp32") for name in (BASELINE, *baselines)), *pairs]))
+
+
+def _prepared(
+    network: Network, wanted: Sequence[tuple[str, str]], example: Tensor, preparation: Preparation, images: Images
+) -> tuple[dict[tuple[str, str], Run], dict[tuple[str, str], str]]:
+    """The network in each runtime and precision that takes it, and the reason for each that does not."""
     runs: dict[tuple[str, str], Run] = {}
     reasons: dict[tuple[str, str], str] = {}
-    lost = _lost_on_gpu(network, wanted, x) if torch.device(device).type == "cuda" else {}
+    tried = standardise(images.pixels[: max(PARITY_BATCHES)])
+    lost = _lost_on_gpu(network, wanted, tried) if example.device.type == "cuda" else {}
     for name, precision in wanted:
+        how = replace(preparation, dtype=PRECISIONS[precision])
         try:
-            usable(name, PRECISIONS[precision], device)
+            usable(name, how.dtype, example.device)
         except InputError as problem:
-            entry, kind = runtime_called(name), torch.device(device).type
+            entry, kind = runtime_called(name), example.device.type
             elsewhere = f"runs on {' or '.join(entry.devices)}, not on {kind}" if kind not in entry.devices else None
             reasons[name, precision] = entry.reason or elsewhere or str(problem)
             continue
@@ -188,38 +223,30 @@ def benchmark(
             reasons[name, precision] = reason
             continue
         try:
-            runs[name, precision] = prepare(
-                network,
-                name,
-                batches[0],
-                dtype=PRECISIONS[precision],
-                onnx_model=onnx_model,
-                calibration=ranges,
-                engines=engines,
-            )
+            runs[name, precision] = prepare(network, name, example, how)
         except InputError as problem:  # the others are timed all the same
             reasons[name, precision] = str(problem)
-    timings = time_interleaved([rotating(run, batches) for run in runs.values()], device=device, seconds=seconds)
-    # Of what was timed: a network that pools takes other sizes than its space's.
+    return runs, reasons
+
+
+def _measured(timing: Timing, key: tuple[str, str], conditions: TimingConditions, images: Images) -> Measurement:
+    """The timing with its card."""
+    # The shape is that of the images: a network that pools takes other sizes than those of its space.
     channels, height, width = images.pixels.shape[1:]
-    card = lambda name, precision: card_of(
-        name, batch_size, (channels, height, width), device, dtype=PRECISIONS[precision]
-    )
-    measured = {key: Measurement(timing, card(*key)) for key, timing in zip(runs, timings)}
-    rows = []
-    for name, precision in wanted:
-        if (name, precision) not in runs:
-            rows.append(RuntimeRow(name, False, reasons[name, precision], precision=precision))
-            continue
-        measurement = measured[name, precision]
-        speedup = measurement.speedup_over(measured[BASELINE, "fp32"])
-        on_device = lambda x, run=runs[name, precision]: run(x.to(device)).cpu()
-        difference = parity(network, on_device, images)
-        reason = "its logits are not finite" if difference == math.inf else None
-        counted = images[:ACCURACY_IMAGES]
-        drop = accuracy_drop(network, on_device, counted) if precision in EIGHT_BIT else None
-        rows.append(RuntimeRow(name, True, reason, difference, measurement, speedup, precision, drop))
-    return tuple(rows)
+    own = replace(conditions, runtime=key[0], dtype=PRECISIONS[key[1]], transfers=False)
+    return Measurement(timing, card_of(own, (channels, height, width)))
+
+
+def _checked(row: RuntimeRow, network: Network, run: Run, images: Images) -> RuntimeRow:
+    """The row with its parity, and with its accuracy drop where it has eight bits."""
+    difference = parity(network, run, images)
+    reason = "its logits are not finite" if difference == math.inf else None
+    drop = accuracy_drop(network, run, images[:ACCURACY_IMAGES]) if row.precision in EIGHT_BIT else None
+    return replace(row, reason=reason, parity_error=difference, accuracy_drop=drop)
+
+
+def _on_host(run: Run, device: torch.device) -> Run:
+    return lambda images: run(images.to(device)).cpu()
 
 
 def _lost_on_gpu(
@@ -252,7 +279,7 @@ def _lost(network: Network, name: str, precision: str, images: Tensor) -> str | 
 def _trial(network: Network, name: str, precision: str, images: Tensor) -> None:
     """Compile and run at every batch size that parity looks at."""
     images = images.cuda()
-    run = prepare(network, name, images, dtype=PRECISIONS[precision])
+    run = prepare(network, name, images, Preparation(PRECISIONS[precision]))
     for size in PARITY_BATCHES:
         run(images[:size])
     torch.cuda.synchronize()

@@ -4,4 +4,3 @@ PRECISIONS = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "int8": 
 TOLERANCES = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 1e-2, "int8": 5e-2, "fp8": 5e-2}  # relative, see `parity`
 TOLERANCE = TOLERANCES["fp32"]
 EIGHT_BIT = ("int8", "fp8")  # of which accuracy is asked as well: a logit may be off by much
-CALIBRATION = 256  # images that eight bits take their ranges from

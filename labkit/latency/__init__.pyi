@@ -4,6 +4,7 @@ from . import predictors as predictors
 from .cards import Card as Card
 from .cards import Measurement as Measurement
 from .cards import Timing as Timing
+from .conditions import TimingConditions as TimingConditions
 from .distribution import LatencyDistribution as LatencyDistribution
 from .distribution import LatencyModel as LatencyModel
 from .flips import Flips as Flips

@@ -9,7 +9,7 @@ import os
 import statistics
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +17,22 @@ from tqdm.auto import tqdm
 
 from labkit.latency import additivity, stopwatch
 from labkit.latency.additivity import Report, Timed
-from labkit.latency.cards import Card
+from labkit.latency.conditions import ROUNDS, TimingConditions
 from labkit.latency.measuring import card_of, measure
-from labkit.latency.table import ROUNDS, LatencyTable
+from labkit.latency.table import LatencyTable
 from labkit.networks.supernet import derive
 from labkit.runtimes.registry import usable
 from labkit.spaces import Architecture, SearchSpace
 from labkit.system import storage
 from labkit.system.device import ieee_float32
-from labkit.system.device import threads as at_threads
 from labkit.system.errors import InputError
 
 CHUNK = 24  # networks timed in turn with each other, and with the anchors
 DRIFT = 0.03  # of the anchor: what lies within it is the anchor's own noise and is left alone
+
+
+# With one thread other programs and other networks disturb least.
+CONDITIONS = TimingConditions(threads=1, seconds=0.25, rounds=3 * ROUNDS)
 
 
 @dataclass(frozen=True)
@@ -46,14 +49,8 @@ class Built:
 def build(
     out: str | Path,
     space: SearchSpace,
+    conditions: TimingConditions = CONDITIONS,
     *,
-    runtime: str = "torch",
-    batch_size: int = 1,
-    dtype: str = "float32",
-    device: str = "cpu",
-    threads: int = 1,
-    seconds: float = 0.25,
-    rounds: int = 3 * ROUNDS,
     fit: int = 60,
     held_out: int = 60,
     command: str = "",
@@ -65,23 +62,20 @@ def build(
 
     Args:
         out: file of the table, ending in .json.
-        threads: cores that a network may use; with one, other programs and other networks disturb least.
-        seconds: of timing a part, or a network each time.
-        rounds: blocks that its seconds are cut into.
+        conditions: under what, and for how long each part, and each network each time.
     """
     out = Path(out)
     if out.suffix != ".json":
         raise InputError(f"a latency table is a .json file; got {out.name}")
     storage.writable_folder(out.parent)
-    usable(runtime, dtype, device)
-    timing = {"runtime": runtime, "batch_size": batch_size, "dtype": dtype, "device": device, "seconds": seconds}
+    usable(conditions.runtime, conditions.dtype, conditions.device)
     chosen, waiting = additivity.choose(space, fit + held_out), out.with_suffix(".networks.jsonl")
     measuring = out.with_suffix(".measuring.json")
-    with at_threads(threads), warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", stopwatch.NoisyMachine)
-        card = card_of(runtime, batch_size, space.image, device, dtype=dtype)
-        table = _table(measuring, waiting, space, card, rounds=rounds, **timing)
-        rows = _whole(waiting, space, chosen, timing, progress)
+        table = _table(measuring, waiting, space, conditions)
+        # The rounds are of a part: whole networks are timed in the usual number.
+        rows = _whole(waiting, space, chosen, replace(conditions, rounds=ROUNDS), progress)
     timed, drift = _joined(chosen, rows)
     report = additivity.report(space, table, timed, min(held_out, len(timed) // 2))
     value = {
@@ -114,18 +108,18 @@ def load_networks(path: str | Path, space: SearchSpace) -> tuple[Timed, ...]:
         raise InputError(f"{path} is a damaged additivity report: {type(problem).__name__} {problem}") from None
 
 
-def _table(measuring: Path, waiting: Path, space: SearchSpace, card: Card, **timing: Any) -> LatencyTable:
+def _table(measuring: Path, waiting: Path, space: SearchSpace, conditions: TimingConditions) -> LatencyTable:
     """The parts that wait in `measuring`, when they were measured under the same conditions; else new ones."""
     if measuring.exists():
         table = LatencyTable.load(measuring)
         table.check(space)
-        if unlike := table.card.differences(card):
+        if unlike := table.card.differences(card_of(conditions, space.image)):
             raise InputError(
                 f"{measuring} was begun under other conditions ({', '.join(unlike)} differ): name another file, or "
                 f"delete it and {waiting.name}"
             )
         return table
-    table = LatencyTable.measure(space, **timing)
+    table = LatencyTable.measure(space, conditions)
     waiting.unlink(missing_ok=True)  # of a build whose parts are gone
     table.save(measuring)
     return table
@@ -135,7 +129,7 @@ def _whole(
     waiting: Path,
     space: SearchSpace,
     chosen: Sequence[Architecture],
-    timing: dict[str, Any],
+    conditions: TimingConditions,
     progress: bool,
 ) -> list[dict[str, Any]]:
     """A row a chunk and pass: milliseconds of the chunk's networks and of two anchors. Finished rows are read."""
@@ -149,7 +143,7 @@ def _whole(
                 raise InputError(f"{waiting} is of another build: delete it")
             continue
         networks = [derive(space, a) for a in (chosen[0], *chunks[i], chosen[0])]
-        first, *ms, last = (m.measured_ms for m in measure(networks, space.image, **timing))
+        first, *ms, last = (m.measured_ms for m in measure(networks, conditions, image=space.image))
         row = {"again": again, "chunk": i, "ops": names, "anchors_ms": [first, last], "ms": ms}
         storage.append_line(waiting, row)
         rows[again, i] = row

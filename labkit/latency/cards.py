@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from labkit.latency.conditions import TimingConditions
 from labkit.system.errors import InputError
 
 ORIGINS = ("measured", "recorded", "predicted")  # here and now; on another machine or day; by a model
@@ -54,6 +55,18 @@ class Card:
         """Names of the conditions in which the two cards differ; () when their numbers compare."""
         names = [f.name for f in fields(self) if f.name not in NOT_CONDITIONS]
         return tuple(name for name in names if getattr(self, name) != getattr(other, name))
+
+    def conditions(self, **changes: Any) -> TimingConditions:
+        """The timing conditions that repeat this measurement, on a CPU for as long as is usual.
+
+        Args:
+            changes: fields of `TimingConditions` that differ, such as `device` and `seconds`.
+
+        Returns:
+            The runtime, dtype, batch size, threads and transfers of this card, with `changes`.
+        """
+        same = {name: getattr(self, name) for name in ("runtime", "dtype", "batch_size", "threads", "transfers")}
+        return TimingConditions(**(same | changes))
 
     def recorded(self) -> "Card":
         """The same card, read back from a file: no longer measured here and now."""

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 import torch
 
 from labkit.latency.cards import Timing, statistic_of
+from labkit.latency.conditions import ROUNDS
 from labkit.system.errors import InputError
 
-ROUNDS = 15  # blocks a call gets: on a shared machine the best of 15 repeats within 2-3 %, a median within 5-58 %
 SETTLED = 0.02  # relative width of a figure's 95 % interval
 WINDOW = 0.01  # seconds of warm-up, at least, that are compared with the next; a fifth of the timing is the usual
 WINDOWS = 20  # of warm-up at most

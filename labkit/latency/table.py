@@ -5,6 +5,7 @@ A number is either `measured_ms`, the whole network timed end to end, or `table_
 
 import difflib
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import zip_longest
@@ -15,17 +16,16 @@ import torch
 from torch import Tensor, nn
 
 from labkit.latency.cards import PROTOCOL, Card, Timing, statistic_of
-from labkit.latency.measuring import _batches, card_of, rotating
-from labkit.latency.stopwatch import ROUNDS, time_interleaved
+from labkit.latency.conditions import TimingConditions
+from labkit.latency.measuring import card_of, random_batches, rotating
+from labkit.latency.stopwatch import time_interleaved
 from labkit.networks.supernet import operation
-from labkit.runtimes.base import Runtime
+from labkit.runtimes.base import Preparation
 from labkit.runtimes.registry import prepare, usable
 from labkit.spaces import Architecture, Edge, SearchSpace, Term, gated
 from labkit.spaces.ops import HEADS
 from labkit.system import storage
-from labkit.system.device import (
-    ieee_float32,
-)
+from labkit.system.device import ieee_float32
 from labkit.system.errors import InputError, damaged, meant
 
 REPEATS = 32  # of a part in a CUDA graph: kernels of 2 us then take longer than the 20 us of launching a graph
@@ -63,25 +63,27 @@ class LatencyTable:
     def measure(
         cls,
         space: SearchSpace,
+        conditions: TimingConditions = TimingConditions(seconds=0.1),
         *,
-        runtime: str | Runtime = "torch",
-        batch_size: int = 1,
-        dtype: str = "float32",
-        device: str | torch.device = "cpu",
-        seconds: float = 0.1,
-        rounds: int = ROUNDS,
         engines: str | Path | None = None,
     ) -> "LatencyTable":
-        """Time every distinct part of `space` here and now, about `seconds` each in `rounds` blocks.
+        """Time every distinct part of `space` here and now.
 
-        Calls of a CUDA graph follow each other without a pause, and a part's kernels would be over before the next call
-        is launched: what was timed would be the launching. So a graph holds its part `REPEATS` times over.
+        The kernels of a single part take less time than the launch of a CUDA graph, so only the launches would be
+        timed. A graph therefore holds its part `REPEATS` times.
 
         Args:
+            space: whose parts are timed.
+            conditions: under what, and for how long each part.
             engines: a folder that keeps TensorRT engines for the next time.
+
+        Returns:
+            A table with the card of this machine.
+
+        Raises:
+            InputError: the runtime cannot be used here under these conditions.
         """
-        chosen = usable(runtime, dtype, device)
-        runtime = chosen.name
+        chosen = usable(conditions.runtime, conditions.dtype, conditions.device)
         parts: dict[str, tuple[nn.Module, tuple[int, int, int]]] = {}
         sides = space.sides()
         for edge, side in zip(space.edges, sides):
@@ -96,17 +98,18 @@ class LatencyTable:
         else:
             parts["floor"] = (nn.Identity(), (space.edges[0].out_channels, sides[1], sides[1]))
 
-        calls = []
-        for key, (module, shape) in parts.items():
-            batches = _batches(batch_size, shape, runtime, dtype, device)
-            repeats = (2 * REPEATS if key == "floor" else REPEATS) if repeated else 1
-            run = prepare(
-                module, runtime, batches[0], dtype=dtype, exporter="torchscript", engines=engines, repeats=repeats
+        with conditions.threads_set():
+            calls = []
+            for key, (module, shape) in parts.items():
+                repeats = (2 * REPEATS if key == "floor" else REPEATS) if repeated else 1
+                calls.append(_call(module, random_batches(conditions, shape), conditions, engines, repeats))
+            timings = time_interleaved(
+                calls, device=conditions.device, seconds=conditions.seconds, rounds=conditions.rounds
             )
-            calls.append(rotating(run, batches))
-        timed = dict(zip(parts, time_interleaved(calls, device=device, seconds=seconds, rounds=rounds)))
+            card = card_of(conditions, space.image)
+        timed = dict(zip(parts, timings))
         if repeated:
-            timed = _of_one(timed, first, statistic_of(device))
+            timed = _of_one(timed, first, statistic_of(conditions.device))
 
         each = list(zip(space.edges, sides))
         fixed = [(e.fixed, timed[_key(e.fixed, e, side)]) for e, side in each if e.fixed]
@@ -115,7 +118,6 @@ class LatencyTable:
         slots = {s: tuple((name, None) for name in slot) for s, slot in enumerate(space.slots)}
         slots |= {e.slot: of_ops(e, side) for e, side in each if e.slot is not None}
         edges = tuple(EdgeTimings(e.terms, of_ops(e, side)) for e, side in each if e.terms)
-        card = card_of(runtime, batch_size, space.image, device, dtype=dtype)
         fixed.append(("head", timed["head"]))
         return cls(space.name, space.digest, card, timed["floor"], tuple(fixed), tuple(slots.values()), edges)
 
@@ -300,6 +302,14 @@ def shipped_table(name: str) -> Path:
             f"{meant(name, sorted(short | set(tables)))}"
         )
     return tables[found]
+
+
+def _call(
+    part: nn.Module, batches: Tensor, conditions: TimingConditions, engines: str | Path | None, repeats: int
+) -> Callable[[], Tensor]:
+    """A call of one part on its batches, as it is timed."""
+    how = Preparation(conditions.dtype, "torchscript", engines=engines, repeats=repeats)
+    return rotating(prepare(part, conditions.runtime, batches[0], how), batches)
 
 
 def _of_one(timed: dict[str, Timing], first: str, statistic: str) -> dict[str, Timing]:

@@ -268,18 +268,10 @@ class Milliseconds(Statement):
         space, architecture = _architecture(self.space, self.ops)
         card = Card.from_json(self.card)
         device = "cuda" if torch.cuda.is_available() and device_name("cuda") == card.device else "cpu"
-        with threads(card.threads):
-            here = card_of(card.runtime, card.batch_size, card.input_shape, device, dtype=card.dtype)
-            if unlike := here.differences(card):
-                return NOT_CHECKED, f"this is another measurement: {', '.join(unlike)} differ"
-            (found,) = measure(
-                [derive(space, architecture)],
-                space.image,
-                runtime=card.runtime,
-                batch_size=card.batch_size,
-                dtype=card.dtype,
-                device=device,
-            )
+        conditions = card.conditions(device=device)
+        if unlike := card_of(conditions, card.input_shape).differences(card):
+            return NOT_CHECKED, f"this is another measurement: {', '.join(unlike)} differ"
+        (found,) = measure([derive(space, architecture)], conditions, image=space.image)
         spread = min(self.spread_ms, MOST_SPREAD * self.ms)  # else a report could allow itself anything
         within = max(LATENCY_WITHIN * self.ms, spread, found.timing.spread_ms)
         near = abs(found.measured_ms - self.ms) <= within

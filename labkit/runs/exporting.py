@@ -10,10 +10,12 @@ from labkit.deploy import closed_loop
 from labkit.deploy.compiling import first_usable, model_for
 from labkit.deploy.export import BASELINE, LAYOUT, RuntimeRow, benchmark, to_onnx
 from labkit.deploy.precisions import PRECISIONS
+from labkit.latency.conditions import TimingConditions
 from labkit.networks.supernet import Network
 from labkit.networks.training import TrainConfig
 from labkit.runs.run import CLOSED_LOOP, CLOSED_LOOP_PICTURE, ENGINES, EXPORT, ONNX, Run, train_chosen
 from labkit.runtimes import tensorrt_engines
+from labkit.runtimes.base import Preparation
 from labkit.runtimes.registry import loaded, runtime
 from labkit.system import storage
 from labkit.system.errors import InputError, unknown
@@ -157,13 +159,11 @@ def export(
     rows = benchmark(
         network,
         data.test,
+        TimingConditions(device=request.device, batch_size=request.batch_size or 1, seconds=0.5),
         runtimes=request.runtimes,
         precisions=request.precisions,
-        beside=compared,
-        batch_size=request.batch_size or 1,
-        device=request.device,
-        onnx_model=path.read_bytes(),
-        calibration=data.train,
+        baselines=compared,
+        preparation=Preparation(onnx_model=path.read_bytes(), calibration=data.train),
     )
     untimed = ("compiled eager, torch-compile: not timed",) if "torch-compile" not in request.runtimes else ()
     asked = lambda row: row.name in request.runtimes and row.precision in request.precisions
@@ -205,15 +205,9 @@ def close_the_loop(
     points = closed_loop.along_the_frontier(
         result.supernet, data, run.table, result.config, result.architecture, request.architectures
     )
-    loop = closed_loop.close(
-        run.space,
-        points,
-        run.table,
-        chosen=result.architecture,
-        runtime=request.deployed_in,
-        batch_size=request.batch_size,
-        device=request.device,
-    )
+    batch_size = request.batch_size or run.table.card.batch_size
+    conditions = TimingConditions(runtime=request.deployed_in, device=request.device, batch_size=batch_size)
+    loop = closed_loop.validate(run.space, points, run.table, conditions, chosen=result.architecture)
     storage.write_json(run.folder / CLOSED_LOOP, {"kind": LOOP_KIND, "schema": LOOP_SCHEMA, **loop.to_json()})
     drawn = plots.picture(plots.closed_loop(loop), closed_loop.to_text(loop))
     storage.write_atomically(run.folder / CLOSED_LOOP_PICTURE, lambda file: file.write_bytes(drawn.png))

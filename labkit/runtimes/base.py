@@ -11,8 +11,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from labkit.data import Images, standardise
 from labkit.runtimes.onnx_export import onnx_bytes
-from labkit.runtimes.quantisation import quantised
+from labkit.runtimes.quantisation import CALIBRATION, quantised
 from labkit.system.errors import InputError
 
 Run = Callable[[Tensor], Tensor]  # images (B, C, H, W) -> class logits (B, classes) in float32
@@ -24,21 +25,19 @@ REFUSED = "export the network again, or take another runtime"
 class Preparation:
     """How a network is prepared for a runtime.
 
-    Args:
-        example: images (B, C, H, W) like those it will see, on the device it will run on.
-        dtype: of weights and arithmetic. Images may come in any, logits leave in float32.
-        exporter: how runtimes that need ONNX get it; see `onnx_export.onnx_bytes`.
-        onnx_model: the network exported in float32, where there already is one.
-        calibration: real images (N, C, H, W), as the network sees them: eight bits take their ranges from them.
+    Attributes:
+        dtype: of weights and arithmetic. Images may have any dtype; logits are float32.
+        exporter: how runtimes that read ONNX get the network; see `onnx_export.onnx_bytes`.
+        onnx_model: the network exported in float32, where such a model exists already.
+        calibration: real images, from which eight bits take their ranges; the first `quantisation.CALIBRATION` count.
         engines: a folder that keeps compiled engines for the next time.
         repeats: how often a call does the work, in runtimes that can launch it so; others do it once.
     """
 
-    example: Tensor
     dtype: str = "float32"
     exporter: str = "dynamo"
     onnx_model: bytes | None = None
-    calibration: Tensor | None = None
+    calibration: Images | None = None
     engines: str | Path | None = None
     repeats: int = 1
 
@@ -75,25 +74,41 @@ class Runtime:
     def load(self) -> None:
         """Import its package. InputError, with the remedy, for one that is installed and does not load."""
 
-    def prepare(self, network: nn.Module, how: Preparation) -> Run:
-        """`network` in eval mode as a function of images. The network itself is left alone.
+    def prepare(self, network: nn.Module, example: Tensor, how: Preparation) -> Run:
+        """Prepare a network to run here, in eval mode. The network itself is not changed.
+
+        Args:
+            network: images (B, C, H, W) to class logits (B, classes).
+            example: images (B, C, H, W) like those that it will see, on the device where it will run.
+            how: the dtype, and what is at hand for the preparation.
+
+        Returns:
+            A function of images (B, C, H, W) that gives logits (B, classes) in float32.
 
         Raises:
             InputError: the runtime refuses the network.
         """
         raise NotImplementedError
 
-    def model(self, network: nn.Module, how: Preparation) -> bytes:
-        """`network` in ONNX with the precision in the model itself, as this runtime reads it.
+    def model(self, network: nn.Module, example: Tensor, how: Preparation) -> bytes:
+        """Export a network to ONNX as this runtime reads it, with the precision in the model itself.
+
+        Args:
+            network: images (B, C, H, W) to class logits (B, classes).
+            example: images (B, C, H, W) like those that it will see.
+            how: the dtype, the exporter, the float32 model and the calibration images.
+
+        Returns:
+            The serialised model.
 
         Raises:
-            InputError: it does not take the dtype, or eight bits have no images to take their ranges from.
+            InputError: the runtime does not take the dtype, or eight bits have no images to take their ranges from.
         """
         if how.dtype not in self.dtypes:
             raise InputError(f"{self.name} takes {', '.join(self.dtypes)}; got {how.dtype!r}")
         if how.dtype == "float16":
-            return onnx_bytes(network, how.example, exporter=how.exporter, dtype=how.dtype)
-        model = how.onnx_model or onnx_bytes(network, how.example, exporter=how.exporter)
+            return onnx_bytes(network, example, exporter=how.exporter, dtype=how.dtype)
+        model = how.onnx_model or onnx_bytes(network, example, exporter=how.exporter)
         recipe = self.eight_bits.get(how.dtype)
         if recipe is None:
             return model
@@ -101,7 +116,8 @@ class Runtime:
             raise InputError(
                 f"{how.dtype} takes its ranges from real images: pass calibration=, such as 256 training images"
             )
-        return quantised(model, how.calibration, recipe, seven_bit_weights="cpu" in self.devices)
+        images = standardise(how.calibration.pixels[:CALIBRATION])
+        return quantised(model, images, recipe, seven_bit_weights="cpu" in self.devices)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"

@@ -2,7 +2,6 @@
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -31,8 +30,8 @@ class _OnnxEngine(Runtime):
         with in_one_line(f"{self.name} is installed and does not load", f"pip install --force-reinstall {self.name}"):
             importlib.import_module(self.name)
 
-    def prepare(self, network: nn.Module, how: Preparation) -> Run:
-        return self._run(self.model(network, replace(how, example=how.example.float())), how.dtype)
+    def prepare(self, network: nn.Module, example: Tensor, how: Preparation) -> Run:
+        return self._run(self.model(network, example.float(), how), how.dtype)
 
     def _run(self, model: bytes, dtype: str) -> Run:
         raise NotImplementedError

@@ -25,6 +25,7 @@ from labkit.system.errors import InputError, in_one_line
 
 RECIPES = ("u8s8", "s8s8", "fp8")
 LEAST_IMAGES = 32
+CALIBRATION = 256  # images that eight bits take their ranges from
 
 
 def quantised(model: bytes, images: Tensor, recipe: str, *, seven_bit_weights: bool = False) -> bytes:

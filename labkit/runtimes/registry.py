@@ -3,7 +3,6 @@
 Nothing heavy is imported until a runtime is asked for by name.
 """
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -104,24 +103,20 @@ def prepare(
     network: nn.Module,
     name: str | Runtime,
     example: Tensor,
-    *,
-    dtype: str = "float32",
-    exporter: str = "dynamo",
-    onnx_model: bytes | None = None,
-    calibration: Tensor | None = None,
-    engines: str | Path | None = None,
-    repeats: int = 1,
+    how: Preparation = Preparation(),
 ) -> Run:
-    """`network` in eval mode, ready to run under the runtime `name`. The network itself is left alone.
+    """Prepare a network to run in a runtime, in eval mode. The network itself is not changed.
 
     Args:
-        network: (B, C, H, W) images to (B, classes) logits.
+        network: images (B, C, H, W) to class logits (B, classes).
         name: of a runtime, or the runtime itself.
-        example: images like those it will see, on the device it will run on.
-        dtype, exporter, onnx_model, calibration, engines, repeats: see `Preparation`.
+        example: images (B, C, H, W) like those that it will see, on the device where it will run.
+        how: the dtype, and what is at hand for the preparation.
+
+    Returns:
+        A function of images (B, C, H, W) that gives logits (B, classes) in float32.
 
     Raises:
         InputError: the runtime cannot be used here, or refuses the network.
     """
-    how = Preparation(example, dtype, exporter, onnx_model, calibration, engines, repeats)
-    return loaded(name, dtype, example.device).prepare(network, how)
+    return loaded(name, how.dtype, example.device).prepare(network, example, how)

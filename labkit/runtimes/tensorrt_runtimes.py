@@ -44,10 +44,10 @@ class TensorRT(Runtime):
     def load(self) -> None:
         tensorrt_engines.module(self.flavour)
 
-    def prepare(self, network: nn.Module, how: Preparation) -> Run:
-        model, batch = self.model(network, how), how.example.shape[0]
+    def prepare(self, network: nn.Module, example: Tensor, how: Preparation) -> Run:
+        model, batch = self.model(network, example, how), example.shape[0]
         settings = tensorrt_engines.Settings(tensorrt_engines.Profile(1, batch, max(64, batch)))
-        device = how.example.device
+        device = example.device
         run: Run
         if how.engines is None:
             run = tensorrt_engines.EngineRun(tensorrt_engines.build(model, settings, flavour=self.flavour), device)

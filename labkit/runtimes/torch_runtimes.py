@@ -27,8 +27,8 @@ class Eager(Runtime):
     dtypes = tuple(DTYPES)
     devices: tuple[str, ...] = ("cpu", "cuda")
 
-    def prepare(self, network: nn.Module, how: Preparation) -> Run:
-        network, place = self._placed(network, how), self._placing(how)
+    def prepare(self, network: nn.Module, example: Tensor, how: Preparation) -> Run:
+        network, place = self._placed(network, example.device, how), self._placing(how)
 
         @torch.inference_mode()
         def eager(images: Tensor) -> Tensor:
@@ -41,14 +41,14 @@ class Eager(Runtime):
         dtype, memory_format = DTYPES[how.dtype], _FORMATS[self.layout]
         return lambda images: images.to(dtype=dtype, memory_format=memory_format)
 
-    def _placed(self, network: nn.Module, how: Preparation) -> nn.Module:
+    def _placed(self, network: nn.Module, device: torch.device, how: Preparation) -> nn.Module:
         """A copy in eval mode, there and so. Below float32, batch norm and the head keep float32.
 
         They cost next to nothing, and bfloat16 has eight bits: statistics and logits rounded to them cost a third to
         two thirds of a small network's parity.
         """
         dtype = DTYPES[how.dtype]
-        ours = copy.deepcopy(network).eval().to(how.example.device, dtype)
+        ours = copy.deepcopy(network).eval().to(device, dtype)
         ours = ours.to(memory_format=_FORMATS[self.layout])  # type: ignore[call-overload]
         if dtype == torch.float32:
             return ours
@@ -79,11 +79,11 @@ class Compiled(ChannelsLast):
     def reason(self) -> str | None:
         return _no_compiler()
 
-    def prepare(self, network: nn.Module, how: Preparation) -> Run:
+    def prepare(self, network: nn.Module, example: Tensor, how: Preparation) -> Run:
         place = self._placing(how)
         # Weights become constants, so convolution and batch norm are folded into one as the other compilers do.
         torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MOST_COMPILED)
-        run = torch.compile(self._placed(network, how), options={"freezing": True})
+        run = torch.compile(self._placed(network, example.device, how), options={"freezing": True})
 
         @torch.no_grad()  # not inference mode: `freezing` asks for this one
         def compiled(images: Tensor) -> Tensor:
@@ -97,10 +97,10 @@ class AheadOfTime(Compiled):
 
     name = "torch-aot"
 
-    def prepare(self, network: nn.Module, how: Preparation) -> Run:
+    def prepare(self, network: nn.Module, example: Tensor, how: Preparation) -> Run:
         import_torchvision()  # the compiler imports it if it is installed, and a CPU-only torch needs our guard
-        placed, place = self._placed(network, how), self._placing(how)
-        example = place(how.example)
+        placed, place = self._placed(network, example.device, how), self._placing(how)
+        example = place(example)
         if len(example) < 2:  # a batch of one would be taken for a constant
             pair = example.expand(2, *example.shape[1:])
             example = pair.contiguous(memory_format=_FORMATS[self.layout])
@@ -130,8 +130,8 @@ class CudaGraph(ChannelsLast):
     def reason(self) -> str | None:
         return None if torch.cuda.is_available() else "a CUDA graph needs an NVIDIA GPU that torch can use"
 
-    def prepare(self, network: nn.Module, how: Preparation) -> Run:
-        return graph_run(self._placed(network, how), self._placing(how), how.repeats)
+    def prepare(self, network: nn.Module, example: Tensor, how: Preparation) -> Run:
+        return graph_run(self._placed(network, example.device, how), self._placing(how), how.repeats)
 
 
 class _Widen(nn.Module):

@@ -256,7 +256,7 @@ print(f"test error {lk.error(network, data.test):.1%} (measured, {len(data.test)
 
 # %%
 card = study.table.card
-(stopwatch,) = lk.measure([network], runtime=card.runtime, batch_size=card.batch_size)
+(stopwatch,) = lk.measure([network], lk.TimingConditions(runtime=card.runtime, batch_size=card.batch_size))
 print(f"believed {choice.latency_ms:.3f} ms   {card}")
 print(f"measured {stopwatch.measured_ms:.3f} ms   {stopwatch.card}")
 print("conditions that differ:", ", ".join(card.differences(stopwatch.card)) or "none")

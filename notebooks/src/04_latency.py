@@ -313,7 +313,8 @@ print(f"3x3 everywhere by hand: {truth:.3f} ms, {difference:+.0f} % from the one
 # read from a file, so from another day and perhaps another machine; **predicted** comes out of a model.
 
 # %%
-here = lk.measure([network], batch_size=1, seconds=SECONDS)[0]
+one = lk.TimingConditions(batch_size=1, seconds=SECONDS)
+here = lk.measure([network], one)[0]
 print(f"{here.measured_ms:.3f} ms, measured here, end to end")
 for name, value in here.card.to_json().items():
     print(f"  {name:12} {value}")
@@ -323,7 +324,7 @@ for name, value in here.card.to_json().items():
 # takes longer than one image: that is no slow-down, it is another question. (The `try` keeps the notebook going.)
 
 # %%
-crowd = lk.measure([network], batch_size=32, seconds=SECONDS)[0]
+crowd = lk.measure([network], lk.TimingConditions(batch_size=32, seconds=SECONDS))[0]
 try:
     print(crowd.speedup_over(here))
 except lk.InputError as refusal:
@@ -339,7 +340,7 @@ print(f"a batch of 32 takes {crowd.measured_ms:.2f} ms, so an image in it {crowd
 # together with stem, pooling and head.
 
 # %% tags=["keep_output"]
-table = lk.LatencyTable.measure(space, runtime="torch", batch_size=1, seconds=SECONDS)
+table = lk.LatencyTable.measure(space, lk.TimingConditions(runtime="torch", batch_size=1, seconds=SECONDS))
 ax = lk.plots.latency_table(table)
 lk.plots.picture(ax, "Milliseconds that each of three candidates adds in each of five layers.")
 
@@ -398,7 +399,7 @@ print(f"a random architecture takes {table(uniform).item():.3f} ms on average")
 
 # %% tags=["keep_output"]
 some = space.sample(NETWORKS, torch.Generator().manual_seed(SEED))
-whole = lk.measure([lk.derive(space, a) for a in some], batch_size=1, seconds=SECONDS)
+whole = lk.measure([lk.derive(space, a) for a in some], one)
 sums = [table.table_ms(a) for a in some]
 ax = lk.plots.parts_against_whole(sums, whole)
 lk.plots.picture(ax, "Table against measured milliseconds of random architectures: they rise together.")

@@ -163,8 +163,8 @@ lk.course.check("e7.1", parity_error)
 # accident works at one of these and fails at the next.
 
 # %%
-content = path.read_bytes()
-run = lk.runtimes.prepare(network, "onnxruntime", torch.zeros(1, 3, 32, 32), onnx_model=content)
+exported = lk.runtimes.Preparation(onnx_model=path.read_bytes(), calibration=data.train)
+run = lk.runtimes.prepare(network, "onnxruntime", torch.zeros(1, 3, 32, 32), exported)
 for size in (1, 2, 5):
     images = lk.data.standardise(data.test.pixels[:size])
     with torch.no_grad():
@@ -218,10 +218,8 @@ lk.course.predict(
 
 # %%
 torch.set_num_threads(THREADS)
-races = {
-    size: lk.deploy.benchmark(network, data.test, batch_size=size, seconds=SECONDS, onnx_model=content)
-    for size in (1, 32)
-}
+conditions = {size: lk.TimingConditions(batch_size=size, seconds=SECONDS) for size in (1, 32)}
+races = {size: lk.deploy.benchmark(network, data.test, conditions[size], preparation=exported) for size in (1, 32)}
 for row in races[1]:
     print(row)
 engine = {row.name: row for row in races[1]}["onnxruntime"]
@@ -268,8 +266,7 @@ lk.course.predict(
 
 # %%
 bits = lk.deploy.benchmark(
-    network, data.test, runtimes=("onnxruntime",), precisions=("fp32", "int8"), batch_size=32, seconds=SECONDS,
-    onnx_model=content, calibration=data.train,
+    network, data.test, conditions[32], runtimes=("onnxruntime",), precisions=("fp32", "int8"), preparation=exported
 )  # fmt: skip
 for row in bits:
     print(row)
@@ -392,7 +389,7 @@ lk.course.check("e7.2", decision)
 
 # %% tags=["keep_output"]
 kind = study.table.card.runtime
-here = lk.LatencyTable.measure(study.space, runtime=kind, batch_size=1, seconds=SECONDS / 4)
+here = lk.LatencyTable.measure(study.space, lk.TimingConditions(runtime=kind, seconds=SECONDS / 4))
 whole = {row.name: row.measurement for row in races[1] if row.measurement}
 rows = {
     f"the search's table, {kind}": (chosen.latency_ms, "recorded"),
@@ -426,7 +423,7 @@ folder.cleanup()
 
 # %% [markdown]
 # If it is not within, go back with a table made in the runtime you deploy on, `LatencyTable.measure(space,
-# runtime="onnxruntime")`, and choose again. That is the loop.
+# TimingConditions(runtime="onnxruntime"))`, and choose again. That is the loop.
 #
 # ## A common wrong idea
 #

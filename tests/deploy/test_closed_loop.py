@@ -10,7 +10,7 @@ import torch
 import labkit as lk
 from labkit import plots
 from labkit.deploy import closed_loop
-from labkit.deploy.closed_loop import ClosedLoop, along_the_frontier, close
+from labkit.deploy.closed_loop import ClosedLoop, along_the_frontier, validate
 from labkit.pareto import Point
 from labkit.runtimes.fusion import fusions
 
@@ -19,7 +19,9 @@ CONFIG = lk.SearchConfig(evaluation_images=100, calibration_images=64)
 
 def measured(ms: float, spread: float = 0.0, runtime: str = "onnxruntime", batch_size: int = 1) -> lk.Measurement:
     timing = lk.Timing(best_ms=ms, median_ms=ms, spread_ms=spread, n=10)
-    return lk.Measurement(timing, lk.latency.card_of(runtime, batch_size, (3, 32, 32)))
+    return lk.Measurement(
+        timing, lk.latency.card_of(lk.TimingConditions(runtime=runtime, batch_size=batch_size), (3, 32, 32))
+    )
 
 
 def a_loop(space, table, compiled, spread=0.0, errors=(0.5, 0.4, 0.3, 0.2)) -> ClosedLoop:
@@ -76,12 +78,12 @@ def test_a_space_too_large_to_judge_is_sampled_around_the_chosen_one(make_table)
 
 def test_the_clocks_are_measured_here(space, table):
     points = [Point(space[i], 0.1, table.table_ms(space[i])) for i in (0, 121, 242)]
-    loop = close(space, points, table, seconds=0.02)
+    loop = validate(space, points, table, lk.TimingConditions(runtime="onnxruntime", seconds=0.02))
     assert {m.card.runtime for m in loop.eager} == {"torch"}
     assert {m.card.runtime for m in loop.compiled} == {"onnxruntime"}
     assert (loop.ms["compiled"] > 0).all() and loop.table_card == table.card
     with pytest.raises(lk.InputError, match="at least 3 architectures; got 1"):
-        close(space, points[:1], table)
+        validate(space, points[:1], table)
 
 
 @pytest.fixture
@@ -89,9 +91,10 @@ def timed(monkeypatch):
     """The conditions that were asked for, and a millisecond for every network."""
     asked = []
 
-    def measure(networks, image, *, runtime, batch_size, device, seconds):
-        asked.append((runtime, batch_size))
-        return [measured(1.0 + i, runtime=runtime, batch_size=batch_size) for i in range(len(networks))]
+    def measure(networks, conditions, *, image):
+        same = {"runtime": conditions.runtime, "batch_size": conditions.batch_size}
+        asked.append(tuple(same.values()))
+        return [measured(1.0 + i, **same) for i in range(len(networks))]
 
     monkeypatch.setattr(closed_loop, "measure", measure)
     return asked
@@ -100,10 +103,10 @@ def timed(monkeypatch):
 def test_other_conditions_than_the_tables_are_said(space, table, timed):
     points = [Point(space[i], 0.1, table.table_ms(space[i])) for i in (0, 121, 242)]
     of_32 = replace(table, card=replace(measured(1.0, runtime="torch").card, batch_size=32))
-    loop = close(space, points, of_32)
+    loop = validate(space, points, of_32)
     assert timed == [("torch", 32), ("onnxruntime", 32)], "the table's batch"
     assert "batch_size" not in loop.unlike and "runtime" in loop.unlike
-    loop = close(space, points, of_32, batch_size=8)
+    loop = validate(space, points, of_32, lk.TimingConditions(runtime="onnxruntime", batch_size=8))
     text = closed_loop.to_text(loop)
     assert f"table: {of_32.card}" in text and f"onnxruntime: {loop.compiled[0].card}" in text
     assert "these two differ in runtime, versions, batch_size" in text
@@ -113,7 +116,7 @@ def test_other_conditions_than_the_tables_are_said(space, table, timed):
 
 def test_what_became_of_the_chosen_networks_layers_is_said(space, table, timed, monkeypatch):
     points = [Point(space[i], 0.1, table.table_ms(space[i])) for i in (0, 121, 242)]
-    loop = close(space, points, table, chosen=space[0])
+    loop = validate(space, points, table, chosen=space[0])
     assert (
         loop.fused == fusions(lk.derive(space, space[0]).eval(), torch.zeros(2, 3, 32, 32)) and not loop.engine_layers
     )
@@ -127,6 +130,6 @@ def test_what_became_of_the_chosen_networks_layers_is_said(space, table, timed, 
     monkeypatch.setattr(closed_loop.tensorrt_engines, "build", lambda model, flavour: (model, flavour))
     layers = types.SimpleNamespace(layers=lambda: [{"Name": "conv + relu"}, {"Name": "gemm"}])
     monkeypatch.setattr(closed_loop.tensorrt_engines, "EngineRun", lambda engine, device: layers)
-    loop = close(space, points, table, chosen=space[0], runtime="tensorrt-cuda-graph")
+    loop = validate(space, points, table, lk.TimingConditions(runtime="tensorrt-cuda-graph"), chosen=space[0])
     assert loop.to_json()["engine_layers"] == ["conv + relu", "gemm"]
     assert "in tensorrt-cuda-graph they are 2 layers: conv + relu, gemm" in closed_loop.to_text(loop)

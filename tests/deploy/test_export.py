@@ -27,6 +27,7 @@ from labkit.runtimes.registry import prepare, runtime, runtimes
 from labkit.runtimes.torch_runtimes import AheadOfTime, Compiled, CudaGraph
 from labkit.system.device import ieee_float32
 
+SHORT = lk.TimingConditions(seconds=0.02)
 HEAVY = ("onnx", "onnxruntime", "openvino", "tensorrt", "tensorrt_rtx")
 
 
@@ -96,7 +97,7 @@ def test_equal_networks_give_equal_bytes(space):
 def test_runtimes_agree_and_leave_the_network_alone(network, data, name):
     before = {key: value.clone() for key, value in network.state_dict().items()}
     x = standardise(data.test.pixels[:4])
-    run = prepare(network, name, x, exporter="torchscript")
+    run = prepare(network, name, x, Preparation(exporter="torchscript"))
     assert export.parity(network, run, data.test) < TOLERANCE
     assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
 
@@ -116,12 +117,12 @@ def test_a_compiled_network_agrees(data, name):
 
 def test_half_precision_is_the_nets_own_and_logits_leave_in_float32(network, data):
     x = standardise(data.test.pixels[:4])
-    run = prepare(network, "torch", x, dtype="bfloat16")
+    run = prepare(network, "torch", x, Preparation("bfloat16"))
     with torch.no_grad():
         error = ((run(x) - network(x)).abs().max() / network(x).abs().max()).item()
     assert run(x).dtype == torch.float32 and 1e-5 < error < 3e-2
     with pytest.raises(lk.InputError, match="onnxruntime takes float32, float16, int8; got 'bfloat16'"):
-        prepare(network, "onnxruntime", x, dtype="bfloat16")
+        prepare(network, "onnxruntime", x, Preparation("bfloat16"))
 
 
 def test_a_compiler_that_ends_its_process_costs_a_row(network, data, monkeypatch):
@@ -172,15 +173,16 @@ def test_runtimes_agree_on_a_gpu(network, data, name):
         run = prepare(network, name, x)
         found = torch.cat([run(x[:4]), run(x[4:])]).cpu()
     assert (found - expected).abs().max() <= TOLERANCE * expected.abs().max()
-    half = prepare(network, name, x, dtype="float16")
+    half = prepare(network, name, x, Preparation("float16"))
     assert (half(x).cpu() - expected).abs().max() <= 1e-2 * expected.abs().max()
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_is_timed_with_its_card(network):
+    on_gpu = lk.TimingConditions(device="cuda", seconds=0.05)
     eager, graph, host = (
-        lk.measure([network], runtime=name, device="cuda", seconds=0.05, transfers=transfers)[0]
+        lk.measure([network], replace(on_gpu, runtime=name, transfers=transfers))[0]
         for name, transfers in (("torch", False), ("torch-cuda-graph", False), ("torch", True))
     )
     assert eager.card.statistic == "median" and eager.card.capability and "SM" in eager.card.observed
@@ -191,7 +193,7 @@ def test_a_gpu_is_timed_with_its_card(network):
 
 def test_a_runtime_of_another_device_is_a_row_that_says_so(network, data, monkeypatch):
     monkeypatch.setattr(CudaGraph, "reason", None)
-    eager, elsewhere = export.benchmark(network, data.test, runtimes=("torch", "torch-cuda-graph"), seconds=0.02)
+    eager, elsewhere = export.benchmark(network, data.test, SHORT, runtimes=("torch", "torch-cuda-graph"))
     assert eager.measurement and not elsewhere.available and elsewhere.reason == "runs on cuda, not on cpu"
 
 
@@ -215,7 +217,7 @@ def test_parity_sees_a_difference_and_a_nan(network, data):
 
 
 def test_benchmark_rows(network, data):
-    rows = export.benchmark(network, data.test, seconds=0.05)
+    rows = export.benchmark(network, data.test, lk.TimingConditions(seconds=0.05))
     assert [row.name for row in rows] == ["torch", "torch-channels-last", "onnxruntime", "tensorrt"]
     for row in rows:
         value = row.to_json()
@@ -229,8 +231,8 @@ def test_benchmark_rows(network, data):
 
 def test_benchmark_rows_of_several_precisions(network, data):
     rows = export.benchmark(
-        network, data.test, runtimes=("torch", "onnxruntime"), precisions=("fp32", "int8"), seconds=0.02,
-        calibration=data.train,
+        network, data.test, SHORT, runtimes=("torch", "onnxruntime"), precisions=("fp32", "int8"),
+        preparation=Preparation(calibration=data.train),
     )  # fmt: skip
     assert [row.label for row in rows] == ["torch", "torch int8", "onnxruntime", "onnxruntime int8"]
     assert rows[1].reason == "the runtime torch takes float32, float16, bfloat16; got 'int8'"
@@ -259,7 +261,9 @@ def test_eight_bits_may_lose_a_point_of_accuracy(data):
     row = RuntimeRow("onnxruntime", True, None, 1e-3, None, None, "int8")
     for drop, passes in ((None, True), (-0.02, True), (0.01, True), (0.012, False), (math.nan, False)):
         assert replace(row, accuracy_drop=drop).computes_the_same is passes
-    timed = lk.Measurement(lk.Timing(1.0, 1.0, 0.1, 10), lk.latency.card_of("onnxruntime", 1, (3, 32, 32)))
+    timed = lk.Measurement(
+        lk.Timing(1.0, 1.0, 0.1, 10), lk.latency.card_of(lk.TimingConditions(runtime="onnxruntime"), (3, 32, 32))
+    )
     row = replace(row, accuracy_drop=0.012, measurement=timed, speedup=2.0)
     assert str(row).endswith("parity 1e-03, accuracy -1.2 points")
     value = row.to_json()
@@ -281,7 +285,7 @@ def test_tensorrt_says_what_is_missing_and_how_to_get_it():
 
 def test_a_missing_onnxruntime_is_a_row_with_the_remedy(network, data, monkeypatch):
     monkeypatch.setattr("labkit.runtimes.onnx_runtimes.version_of", lambda package: None)
-    rows = export.benchmark(network, data.test, runtimes=("torch", "onnxruntime"), seconds=0.02)
+    rows = export.benchmark(network, data.test, SHORT, runtimes=("torch", "onnxruntime"))
     assert not rows[1].available and "pip install onnxruntime" in rows[1].reason
     assert all(entry.name.startswith("torch") for entry in runtimes() if entry.available)
 
@@ -307,14 +311,14 @@ def test_a_runtime_that_does_not_load_costs_its_row(network, data, unloadable, m
         run = compiling.compile(network, example=x)
     with torch.no_grad():
         torch.testing.assert_close(run(x), network(x), rtol=1e-3, atol=1e-3)
-    eager, lost = export.benchmark(network, data.test, runtimes=("onnxruntime",), seconds=0.02)
+    eager, lost = export.benchmark(network, data.test, SHORT, runtimes=("onnxruntime",))
     assert eager.measurement and not lost.available and "does not load" in lost.reason
 
 
 def test_what_cannot_be_prepared_costs_its_row(network, data):
     rows = export.benchmark(
-        network, data.test, runtimes=("onnxruntime",), precisions=("fp32", "int8"), seconds=0.02,
-        calibration=data.train[:5],
+        network, data.test, SHORT, runtimes=("onnxruntime",), precisions=("fp32", "int8"),
+        preparation=Preparation(calibration=data.train[:5]),
     )  # fmt: skip
     assert [row.available for row in rows] == [True, True, False]
     assert rows[2].reason == "ranges are calibrated on at least 32 real images; got 5"
@@ -322,14 +326,13 @@ def test_what_cannot_be_prepared_costs_its_row(network, data):
 
 def test_a_slow_down_is_never_printed_as_a_speed_up(network, data):
     assert export.speedup_text(2.0) == "2.0x faster" and export.speedup_text(0.5) == "2.0x slower"
-    row = export.benchmark(network, data.test, runtimes=("torch",), seconds=0.02)[0]
+    row = export.benchmark(network, data.test, SHORT, runtimes=("torch",))[0]
     assert "slower" in str(replace(row, name="other", speedup=0.4))
 
 
-@pytest.mark.parametrize("batch_size", [0, 100_000])
-def test_impossible_batches_are_refused(network, data, batch_size):
-    with pytest.raises(lk.InputError, match="a batch of 1 to 500 images"):
-        export.benchmark(network, data.test, batch_size=batch_size)
+def test_impossible_batches_and_unknown_runtimes_are_refused(network, data):
+    with pytest.raises(lk.InputError, match=r"a batch of 1 to 500 images \(all there are\) can be timed; got 100000"):
+        export.benchmark(network, data.test, lk.TimingConditions(batch_size=100_000))
     with pytest.raises(lk.InputError, match="runtimes are torch"):
         export.benchmark(network, data.test, runtimes=("magic",))
 
@@ -379,8 +382,8 @@ def test_a_precision_that_the_model_cannot_have_is_refused(network, data):
     x = standardise(data.train.pixels[:2])
     for name in ("tensorrt-rtx", "tensorrt-cuda-graph", "onnxruntime"):
         with pytest.raises(lk.InputError, match=f"{name} takes float32, float16, int8.*; got 'bfloat16'"):
-            runtime(name).model(network, Preparation(x, "bfloat16"))
-    assert runtime("openvino").model(network, Preparation(x, "bfloat16", onnx_model=b"as it is")) == b"as it is"
+            runtime(name).model(network, x, Preparation("bfloat16"))
+    assert runtime("openvino").model(network, x, Preparation("bfloat16", onnx_model=b"as it is")) == b"as it is"
 
 
 def test_the_model_is_quantised_as_its_runtime_wants_it(network, data):
@@ -394,8 +397,8 @@ def test_the_model_is_quantised_as_its_runtime_wants_it(network, data):
     types = onnx.TensorProto
     assert kinds["u8s8"] == {types.UINT8, types.INT8, types.INT32}, "activations, weights, biases"
     for name in ("onnxruntime", "openvino"):
-        how = Preparation(x[:2], "int8", onnx_model=model, calibration=x)
-        made = onnx.load_from_string(runtime(name).model(network, how))
+        how = Preparation("int8", onnx_model=model, calibration=data.train[:64])
+        made = onnx.load_from_string(runtime(name).model(network, x[:2], how))
         assert {part.data_type for part in made.graph.initializer if "zero_point" in part.name} == kinds["u8s8"]
     assert kinds["s8s8"] == {types.INT8} and kinds["fp8"] == {types.FLOAT8E4M3FN}
 
@@ -410,7 +413,9 @@ def test_weights_for_a_cpu_keep_to_seven_bits(network, data):
         arrays = [onnx.numpy_helper.to_array(p) for p in parts if p.data_type == onnx.TensorProto.INT8]
         return max(int(abs(array.astype(int)).max()) for array in arrays)
 
-    made = runtime("onnxruntime").model(network, Preparation(x[:2], "int8", onnx_model=plain, calibration=x))
+    made = runtime("onnxruntime").model(
+        network, x[:2], Preparation("int8", onnx_model=plain, calibration=data.train[:64])
+    )
     assert largest(made) <= 64 < largest(quantised(plain, x, "u8s8"))
     assert 2 * 255 * 64 < 2**15 <= 2 * 255 * 127
 
@@ -488,7 +493,7 @@ def test_what_is_no_onnx_model_is_refused_in_one_line(damaged, data):
     for name in ("onnxruntime", "openvino"):
         if runtime(name).available:
             with pytest.raises(lk.InputError, match=f"{name} refuses this ONNX model .*: export .* again") as found:
-                prepare(torch.nn.Identity(), name, x[:1], onnx_model=damaged or b" ")
+                prepare(torch.nn.Identity(), name, x[:1], Preparation(onnx_model=damaged or b" "))
             assert "\n" not in str(found.value)
     with pytest.raises(lk.InputError, match=r"this ONNX model cannot be quantised .*: export the network anew"):
         quantised(damaged, x, "u8s8")

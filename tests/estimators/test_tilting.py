@@ -114,7 +114,7 @@ def test_softened_probabilities_keep_to_it(space, table):
 def test_in_cells_the_slopes_follow_the_policy():
     """Latency is a product of slots there: the nearest is where the slopes are those of the policy itself."""
     space = lk.spaces.cells("tiny")
-    table = lk.LatencyTable.measure(space, seconds=0.001, rounds=2)
+    table = lk.LatencyTable.measure(space, lk.TimingConditions(seconds=0.001, rounds=2))
     dist = policy(space)
     old, expected = dist.logits.detach().clone(), table(dist.probs()[None]).item()
     wanted = table.range_ms()[0] + 0.7 * (expected - table.range_ms()[0])

@@ -1,6 +1,7 @@
 """Building a table for a device: its stages, a stop and what is done again, drift. The milliseconds may be anything."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +12,8 @@ from labkit.latency.table import shipped_tables
 from labkit.system import storage
 from labkit.system.errors import InputError
 
-SHORT = {"seconds": 0.004, "rounds": 2, "fit": 10, "held_out": 4}
+CONDITIONS = replace(latency_build.CONDITIONS, seconds=0.004, rounds=2)
+SHORT = {"conditions": CONDITIONS, "fit": 10, "held_out": 4}
 
 
 def test_a_build_leaves_a_table_and_a_report_on_whole_networks(tmp_path, space):
@@ -65,7 +67,7 @@ def test_a_build_goes_on_under_its_own_conditions_only(tmp_path, space):
     build(tmp_path / "t.json", space, **SHORT)
     (tmp_path / "t.json").rename(tmp_path / "t.measuring.json")  # as if it had been stopped at its last step
     with pytest.raises(InputError, match=r"other conditions \(batch_size differ\)"):
-        build(tmp_path / "t.json", space, batch_size=2, **SHORT)
+        build(tmp_path / "t.json", space, replace(CONDITIONS, batch_size=2), fit=10, held_out=4)
     storage.append_line(
         tmp_path / "t.networks.jsonl", {"again": 0, "chunk": 0, "ops": [], "anchors_ms": [1, 1], "ms": []}
     )

@@ -5,13 +5,14 @@ import pytest
 import torch
 
 from labkit.latency.cards import Card, Measurement, Timing
+from labkit.latency.conditions import TimingConditions
 from labkit.latency.measuring import card_of
 from labkit.system.errors import InputError
 
 
 @pytest.fixture
 def card():
-    return card_of("torch", 1, (3, 32, 32))
+    return card_of(TimingConditions(), (3, 32, 32))
 
 
 def test_json_round_trip_and_schema(card):

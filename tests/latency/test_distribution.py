@@ -60,7 +60,7 @@ def test_a_stopwatch_adds_to_candidates(dist, table):
 @pytest.fixture(scope="module")
 def cells():
     space = lk.spaces.cells("tiny")
-    return space, lk.LatencyTable.measure(space, seconds=0.001, rounds=2)
+    return space, lk.LatencyTable.measure(space, lk.TimingConditions(seconds=0.001, rounds=2))
 
 
 def test_in_cells_an_input_and_its_operation_go_together(cells):

@@ -9,9 +9,11 @@ import torch
 import labkit as lk
 from labkit.latency import table as latency
 from labkit.latency.cards import Timing
+from labkit.latency.conditions import ROUNDS, TimingConditions
 from labkit.latency.measuring import measure
-from labkit.latency.table import ROUNDS, LatencyTable, shipped_table, shipped_tables, time_interleaved
-from labkit.runtimes.base import DTYPES
+from labkit.latency.stopwatch import time_interleaved
+from labkit.latency.table import LatencyTable, shipped_table, shipped_tables
+from labkit.runtimes.base import DTYPES, Preparation
 from labkit.runtimes.registry import RUNTIMES, prepare, runtimes
 
 
@@ -116,24 +118,26 @@ def test_a_function_is_timed_as_it_is_under_the_name_it_is_given():
         seen.append(images)
         time.sleep(0.002)
 
-    (found,) = measure([run], (1, 4, 4), runtime="my accelerator", batch_size=3, dtype="float16", seconds=0.03)
+    conditions = TimingConditions(runtime="my accelerator", batch_size=3, dtype="float16", seconds=0.03)
+    (found,) = measure([run], conditions, image=(1, 4, 4))
     assert 2.0 <= found.measured_ms < 4 and found.card.runtime == "my accelerator" and found.card.dtype == "float16"
     assert seen[0].shape == (3, 1, 4, 4) and seen[0].dtype == torch.float16
     assert len({id(images) for images in seen}) > 1 and found.card.batch_size == 3
     with pytest.raises(lk.InputError, match="runtimes are torch"):
-        measure([torch.nn.Identity()], runtime="my accelerator")
+        measure([torch.nn.Identity()], TimingConditions(runtime="my accelerator"))
     with pytest.raises(lk.InputError, match="dtypes are float32, float16, bfloat16; got 'half'"):
-        measure([run], dtype="half")
+        measure([run], TimingConditions(dtype="half"))
 
 
 @pytest.mark.parametrize("runtime", ["torch", "onnxruntime"])
 def test_a_measured_table_orders_what_is_measured_whole(space, runtime):
     """All three 5x5 networks are slower than all-pooling ones by a wide margin on either runtime."""
-    table = LatencyTable.measure(space, runtime=runtime, seconds=0.03)
+    conditions = TimingConditions(runtime=runtime, seconds=0.03)
+    table = LatencyTable.measure(space, conditions)
     table.check(space)
     assert table.card.runtime == runtime and table.card.origin == "measured" and table.card.batch_size == 1
     ends = [space.architecture([op] * 5) for op in ("maxpool3x3", "conv5x5")]
-    fast, slow = measure([lk.derive(space, a) for a in ends], runtime=runtime, seconds=0.1)
+    fast, slow = measure([lk.derive(space, a) for a in ends], dataclasses.replace(conditions, seconds=0.1))
     assert fast.measured_ms < slow.measured_ms and table.table_ms(ends[0]) < table.table_ms(ends[1])
     assert 0.2 < table.table_ms(ends[1]) / slow.measured_ms < 5
 
@@ -150,26 +154,27 @@ HERE = [  # what `usable` accepts; the compilers take half a minute each
 @pytest.mark.parametrize(("runtime", "dtype"), HERE)
 def test_whatever_is_usable_is_measured_and_reads_images_of_any_dtype(space, runtime, dtype):
     network = lk.derive(space, space.architecture(["maxpool3x3"] * 5))
-    (found,) = measure([network], runtime=runtime, dtype=dtype, seconds=0.01, rounds=2)
+    (found,) = measure([network], TimingConditions(runtime=runtime, dtype=dtype, seconds=0.01, rounds=2))
     assert found.measured_ms > 0 and found.card.dtype == dtype
     images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     for example in (images.to(dtype) for dtype in DTYPES.values()):
-        run = prepare(network, runtime, example, dtype=dtype, exporter="torchscript")
+        run = prepare(network, runtime, example, Preparation(dtype, "torchscript"))
         every = [run(images.to(dtype)) for dtype in DTYPES.values()]
         assert all(logits.dtype == torch.float32 for logits in every)
         torch.testing.assert_close(every[1], every[0], rtol=0.05, atol=0.05)
 
 
 def test_a_table_of_openvino_in_bfloat16(space):
-    table = LatencyTable.measure(space, runtime="openvino", dtype="bfloat16", seconds=0.005, rounds=2)
+    conditions = TimingConditions(runtime="openvino", dtype="bfloat16", seconds=0.005, rounds=2)
+    table = LatencyTable.measure(space, conditions)
     assert table.card.dtype == "bfloat16" and table.overhead_ms > 0
 
 
 def test_nothing_and_one_round_are_not_timed():
     with pytest.raises(lk.InputError, match="at least one call, in at least two rounds; got 0 in 15"):
         measure([])
-    with pytest.raises(lk.InputError, match="got 1 in 1"):
-        measure([lambda images: images], rounds=1)
+    with pytest.raises(lk.InputError, match="at least one call, in at least two rounds; got 1 in 1"):
+        time_interleaved([lambda: None], rounds=1)
 
 
 def test_shipped_tables_load_and_fit_their_spaces():
@@ -211,8 +216,8 @@ def test_a_part_many_times_over_in_one_call_is_put_back_to_once():
 def test_a_part_is_repeated_where_one_launch_would_outlast_it(space, monkeypatch, tmp_path, runtime, repeats):
     asked = []
     monkeypatch.setattr(latency, "usable", lambda name, *_: RUNTIMES[name])
-    monkeypatch.setattr(latency, "prepare", lambda part, name, x, **how: asked.append(how) or torch.relu)
+    monkeypatch.setattr(latency, "prepare", lambda part, name, x, how: asked.append(how) or torch.relu)
     monkeypatch.setattr(latency, "_of_one", lambda timed, first, statistic: timed)
-    LatencyTable.measure(space, runtime=runtime, seconds=0.001, rounds=2, engines=tmp_path)
-    assert [how["repeats"] for how in asked] == [repeats] * (len(asked) - 1) + [2 * repeats if repeats > 1 else 1]
-    assert {how["engines"] for how in asked} == {tmp_path}
+    LatencyTable.measure(space, TimingConditions(runtime=runtime, seconds=0.001, rounds=2), engines=tmp_path)
+    assert [how.repeats for how in asked] == [repeats] * (len(asked) - 1) + [2 * repeats if repeats > 1 else 1]
+    assert {how.engines for how in asked} == {tmp_path}

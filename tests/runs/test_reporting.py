@@ -20,6 +20,7 @@ CONFIG = lk.SearchConfig(
     latency_weight=0.5, seed=3,
 )  # fmt: skip
 TRAINING = lk.TrainConfig(epochs=1, batch_size=32, seed=3)
+SHORT = lk.TimingConditions(seconds=0.05)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def run(space, table, tmp_path_factory):
     runs.save(result, folder, images, table)
     loaded = runs.load(folder)
     network, _ = runs.train_chosen(loaded, images, TRAINING)
-    rows = [row.to_json() for row in lk.deploy.benchmark(network, images.test, runtimes=("onnxruntime",), seconds=0.05)]
+    rows = [row.to_json() for row in lk.deploy.benchmark(network, images.test, SHORT, runtimes=("onnxruntime",))]
     about = {"kind": "export", "schema": 1, "architecture": list(result.architecture.ops), "data": images.digest}
     storage.write_json(folder / "export.json", {**about, "runtimes": rows})
     return loaded
@@ -313,7 +314,7 @@ def test_a_second_stage_is_said_and_done_again(space, table, tmp_path):
     ("ms", "outcome"), [(1.0, "reproduced"), (1.09, "reproduced"), (0.85, "drifted"), (1.2, "drifted")]
 )
 def test_a_latency_within_a_tenth_of_the_claim_is_reproduced(space, monkeypatch, ms, outcome):
-    card = lk.latency.card_of("torch", 1, space.image)
+    card = lk.latency.card_of(lk.TimingConditions(), space.image)
     timed = lk.Measurement(lk.Timing(best_ms=ms, median_ms=2 * ms, spread_ms=0.01, n=10), card)
     monkeypatch.setattr(claiming, "measure", lambda networks, image, **how: [timed])
     about = {"space": lk.spaces.record(space), "ops": list(space[0].ops)}

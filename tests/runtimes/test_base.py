@@ -16,7 +16,7 @@ class Bare(Runtime):
     eight_bits: ClassVar[Mapping[str, str]] = {"int8": "u8s8"}
 
 
-HOW = Preparation(torch.zeros(2, 3, 8, 8))
+EXAMPLE = torch.zeros(2, 3, 8, 8)
 
 
 def test_a_bare_runtime_is_here_on_the_cpu_and_is_never_tried_by_auto():
@@ -25,7 +25,7 @@ def test_a_bare_runtime_is_here_on_the_cpu_and_is_never_tried_by_auto():
     assert not (bare.needs_trial or bare.deploys or bare.repeats)
     assert bare.version == torch.__version__ and repr(bare) == "Bare('bare')"
     with pytest.raises(NotImplementedError):
-        bare.prepare(torch.nn.Flatten(), HOW)
+        bare.prepare(torch.nn.Flatten(), EXAMPLE, Preparation())
 
 
 def test_what_lacks_something_is_not_available(monkeypatch):
@@ -35,16 +35,16 @@ def test_what_lacks_something_is_not_available(monkeypatch):
 
 def test_a_model_is_made_in_the_dtypes_of_the_runtime_only():
     with pytest.raises(lk.InputError, match="bare takes float32, int8; got 'float16'"):
-        Bare().model(torch.nn.Flatten(), Preparation(HOW.example, "float16"))
+        Bare().model(torch.nn.Flatten(), EXAMPLE, Preparation("float16"))
 
 
 def test_a_model_that_was_exported_already_is_taken_as_it_is():
-    assert Bare().model(torch.nn.Flatten(), Preparation(HOW.example, onnx_model=b"exported")) == b"exported"
+    assert Bare().model(torch.nn.Flatten(), EXAMPLE, Preparation(onnx_model=b"exported")) == b"exported"
 
 
 def test_eight_bits_need_real_images():
     with pytest.raises(lk.InputError, match="int8 takes its ranges from real images: pass calibration="):
-        Bare().model(torch.nn.Flatten(), Preparation(HOW.example, "int8", onnx_model=b"exported"))
+        Bare().model(torch.nn.Flatten(), EXAMPLE, Preparation("int8", onnx_model=b"exported"))
 
 
 def test_versions_are_those_of_installed_packages():

@@ -14,7 +14,7 @@ class Twice(Runtime):
 
     name = "twice"
 
-    def prepare(self, network, how):
+    def prepare(self, network, example, how):
         return lambda images: 2 * network(images).detach()
 
 

@@ -45,7 +45,7 @@ def batches(data):
 @pytest.fixture(scope="module")
 def timings(cells):
     """Its parts timed, for a moment: what they are does not matter here."""
-    return lk.LatencyTable.measure(cells, seconds=0.001, rounds=2)
+    return lk.LatencyTable.measure(cells, lk.TimingConditions(seconds=0.001, rounds=2))
 
 
 # --- what it is -------------------------------------------------------------------------------------------------

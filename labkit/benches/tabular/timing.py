@@ -6,7 +6,6 @@ from labkit.latency.measuring import measure
 from labkit.latency.table import LatencyTable
 from labkit.networks.supernet import derive
 from labkit.spaces import SearchSpace
-from labkit.system.device import threads
 from labkit.system.errors import InputError
 
 LARGEST = 5_000  # architectures; beyond that training all of them is no longer an afternoon
@@ -37,17 +36,8 @@ def time_all(
     """
     table.check(space)
     card = table.card
-    with threads(card.threads):
-        measured = measure(
-            [derive(space, architecture) for architecture in space],
-            space.image,
-            runtime=card.runtime,
-            batch_size=card.batch_size,
-            dtype=card.dtype,
-            device=device,
-            seconds=seconds,
-            rounds=rounds,
-        )
+    conditions = card.conditions(device=device, seconds=seconds, rounds=rounds)
+    measured = measure([derive(space, architecture) for architecture in space], conditions, image=space.image)
     name = f"{card.runtime}-b{card.batch_size}" + f"-{card.dtype}" * (card.dtype != "float32")
     timings = tuple(m.timing for m in measured)
     return Timed(name, measured[0].card, timings, tuple(map(table.table_ms, space)))

@@ -19,7 +19,7 @@ def test_the_shipped_latencies_stand_beside_the_sums_of_parts(known):
 
 
 def test_end_to_end_latencies_keep_their_order_on_the_way_to_disk_and_back(small, tmp_path):
-    table = lk.LatencyTable.measure(small, seconds=0.01, rounds=3)
+    table = lk.LatencyTable.measure(small, lk.TimingConditions(seconds=0.01, rounds=3))
     timed = timing.time_all(small, table, seconds=0.01, rounds=3)
     tabular.save_timed(timed, small, tmp_path / "torch-b1.json")
     back = tabular.load_timed(tmp_path / "torch-b1.json", small)
