@@ -1,4 +1,4 @@
-"""Does a sum of parts predict the whole? A latency table and its rivals against networks timed end to end."""
+"""Compare what a latency table and its baselines predict with networks timed end to end."""
 
 import random
 from collections.abc import Callable, Iterable, Sequence
@@ -20,13 +20,19 @@ from labkit.system.errors import InputError
 
 KIND, SCHEMA = "additivity report", 1
 SPEARMAN, WITHIN_10 = 0.97, 0.95  # what the best predictor should reach
-SHORT = 0.02  # of what measuring twice reaches: where the machine's own noise forbids more
-QUIET = 0.8  # share of the networks whose two measurements are within 10 %: below it nothing can be judged
+SHORT = 0.02  # distance allowed from a second measurement, where the machine's own noise forbids more
+QUIET = 0.8  # share of the networks whose two measurements are within 10 %: below it there is no verdict
 
 
 @dataclass(frozen=True)
 class Timed:
-    """A network timed end to end, twice."""
+    """A network timed end to end, twice.
+
+    Attributes:
+        architecture: of the network.
+        measured_ms: milliseconds of the first measurement.
+        again_ms: milliseconds of the second one.
+    """
 
     architecture: Architecture
     measured_ms: float
@@ -34,37 +40,60 @@ class Timed:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How well one way of predicting orders and meets the measured milliseconds of networks it has not seen."""
+class Score:
+    """How well one prediction agrees with the measured milliseconds of networks that it was not fitted to.
+
+    Attributes:
+        name: of the predictor or baseline.
+        spearman: rank correlation, from -1 to 1.
+        kendall: rank correlation tau-b, from -1 to 1.
+        top_decile: share of the fastest tenth that is among the predicted fastest tenth.
+        rmse: root mean squared error over the median latency; None where the prediction is not in milliseconds.
+        within_5: share of the networks predicted within 5 %; None likewise.
+        within_10: share of the networks predicted within 10 %; None likewise.
+    """
 
     name: str
     spearman: float
     kendall: float
-    top_decile: float  # share of the fastest tenth that is among the predicted fastest tenth
-    rmse: float | None  # over the median; None where the prediction is not in milliseconds
-    within_5: float | None  # share of the networks within 5 %
+    top_decile: float
+    rmse: float | None
+    within_5: float | None
     within_10: float | None
 
 
 @dataclass(frozen=True)
 class Report:
-    """Every predictor and rival on the same held-out networks, beside what a second measurement reaches."""
+    """Scores of every predictor and baseline on the same held-out networks.
+
+    Attributes:
+        card: of the latency table.
+        fitted: networks that the predictors were fitted to.
+        held_out: networks that they are scored on.
+        ceiling: the score of a second measurement, which no prediction can be expected to pass.
+        predictors: a score for each predictor.
+        baselines: a score for each count of operations, parameters or activations.
+    """
 
     card: Card
-    fitted: int  # networks
+    fitted: int
     held_out: int
-    ceiling: Standing
-    predictors: tuple[Standing, ...]
-    rivals: tuple[Standing, ...]
+    ceiling: Score
+    predictors: tuple[Score, ...]
+    baselines: tuple[Score, ...]
 
     @property
-    def best(self) -> Standing:
-        """The predictor with the most networks within 10 %; of equals the one that ranks best."""
+    def best(self) -> Score:
+        """The predictor with the most networks within 10 %; of equals the one with the highest rank correlation."""
         return max(self.predictors, key=lambda s: (s.within_10, s.spearman))
 
     @property
     def verdict(self) -> str:
-        """ "reached" the bar; within two points of the "ceiling" of this machine's noise; "short"; or too "noisy"."""
+        """The verdict on the best predictor.
+
+        "reached": it reaches both thresholds. "ceiling": it is within two points of a second measurement. "noisy": two
+        measurements differ too much for a verdict. "short": none of these.
+        """
         best, most = self.best, self.ceiling
         assert best.within_10 is not None and most.within_10 is not None  # both are in milliseconds
         if most.within_10 < QUIET:
@@ -82,7 +111,16 @@ class Report:
 
 
 def choose(space: SearchSpace, n: int, seed: int = 0) -> list[Architecture]:
-    """`n` different random architectures; all of them, in random order, of a smaller space."""
+    """Draw different random architectures.
+
+    Args:
+        space: where they come from.
+        n: how many; a space with no more gives all of its architectures, in random order.
+        seed: of the draw.
+
+    Returns:
+        At most `n` architectures, no two alike.
+    """
     if space.size <= n:
         every = list(space)
         random.Random(seed).shuffle(every)
@@ -95,7 +133,19 @@ def choose(space: SearchSpace, n: int, seed: int = 0) -> list[Architecture]:
 
 
 def predictors(space: SearchSpace, table: LatencyTable, timed: Sequence[Timed]) -> tuple[Predictor, ...]:
-    """Every predictor, fitted to the mean of both measurements of `timed`: half the variance of one."""
+    """Fit every predictor to the mean of both measurements, which has half the variance of one.
+
+    Args:
+        space: of the architectures.
+        table: its latency table.
+        timed: networks that were timed, at least 10.
+
+    Returns:
+        The sum of parts, the scaled sum, ridge regression, and the table with pairs.
+
+    Raises:
+        InputError: the table is of another space, or there are too few networks.
+    """
     table.check(space)
     architectures, ms = [t.architecture for t in timed], [(t.measured_ms + t.again_ms) / 2 for t in timed]
     return (
@@ -107,14 +157,27 @@ def predictors(space: SearchSpace, table: LatencyTable, timed: Sequence[Timed]) 
 
 
 def report(space: SearchSpace, table: LatencyTable, timed: Sequence[Timed], held_out: int = 60) -> Report:
-    """Fit on all but the last `held_out` networks; hold each prediction of those against their first measurement."""
+    """Fit every predictor to all but the last networks, and score it on those.
+
+    Args:
+        space: of the architectures.
+        table: its latency table.
+        timed: networks that were timed, at least ten more than `held_out`.
+        held_out: how many of them the predictions are compared with, by their first measurement.
+
+    Returns:
+        The scores of the second measurement, of the predictors and of the baselines.
+
+    Raises:
+        InputError: there are too few networks, or the table is of another space.
+    """
     if len(timed) < held_out + 10:
         raise InputError(f"{held_out} networks to test on need at least 10 more to fit to; got {len(timed)} in all")
     fit, test = timed[:-held_out], timed[-held_out:]
     weights = torch.stack([space.encode(t.architecture) for t in test]).double()
     measured = np.array([t.measured_ms for t in test])
     counts = [count(derive(space, t.architecture), space.image) for t in test]
-    rivals: dict[str, Callable[[Any], float]] = {
+    baselines: dict[str, Callable[[Any], float]] = {
         "multiply-accumulates": lambda c: c.macs,
         "parameters": lambda c: c.parameters,
         "activations": lambda c: c.activations,
@@ -123,27 +186,47 @@ def report(space: SearchSpace, table: LatencyTable, timed: Sequence[Timed], held
         table.card,
         len(fit),
         len(test),
-        standing("measured again", np.array([t.again_ms for t in test]), measured),
-        tuple(standing(p.name, p(weights).numpy(), measured) for p in predictors(space, table, fit)),
-        tuple(standing(name, np.array([of(c) for c in counts]), measured, ms=False) for name, of in rivals.items()),
+        score("measured again", np.array([t.again_ms for t in test]), measured),
+        tuple(score(p.name, p(weights).numpy(), measured) for p in predictors(space, table, fit)),
+        tuple(score(name, np.array([of(c) for c in counts]), measured, ms=False) for name, of in baselines.items()),
     )
 
 
-def recorded(table: str) -> tuple[Standing, ...]:
-    """What stands beside a shipped table (`latency.shipped_table`): measuring again, every predictor, every rival."""
+def recorded(table: str) -> tuple[Score, ...]:
+    """Read the scores that were recorded with a shipped table.
+
+    Args:
+        table: its name, see `latency.shipped_table`.
+
+    Returns:
+        The scores of a second measurement, of every predictor and of every baseline.
+
+    Raises:
+        InputError: there is no such table, or its report is damaged.
+    """
     path = shipped_table(table).with_suffix(".additivity.json")
     try:
-        return tuple(Standing(**row) for row in storage.read_json(path, KIND, SCHEMA)["standings"])
+        return tuple(Score(**row) for row in storage.read_json(path, KIND, SCHEMA)["scores"])
     except (KeyError, TypeError) as problem:
         raise InputError(f"{path} is a damaged additivity report: {type(problem).__name__} {problem}") from None
 
 
-def standing(name: str, predicted: np.ndarray, measured: np.ndarray, *, ms: bool = True) -> Standing:
-    """Compare (N,) predictions with (N,) measured milliseconds; `ms` says whether they are milliseconds as well."""
+def score(name: str, predicted: np.ndarray, measured: np.ndarray, *, ms: bool = True) -> Score:
+    """Compare predictions with measured milliseconds.
+
+    Args:
+        name: of the prediction.
+        predicted: a number (N,) for each network; only its order counts unless it is in milliseconds.
+        measured: milliseconds (N,) of the same networks.
+        ms: whether the predictions are in milliseconds.
+
+    Returns:
+        The rank correlations, the share of the fastest tenth, and the errors where `ms` holds.
+    """
     off = np.abs(predicted / measured - 1)
     tenth = max(1, round(len(measured) / 10))
     fastest = lambda values: set(np.argsort(values, kind="stable")[:tenth].tolist())
-    return Standing(
+    return Score(
         name,
         spearman=float(scipy.stats.spearmanr(predicted, measured).statistic),
         kendall=float(scipy.stats.kendalltau(predicted, measured).statistic),
@@ -154,14 +237,21 @@ def standing(name: str, predicted: np.ndarray, measured: np.ndarray, *, ms: bool
     )
 
 
-def to_text(found: Report) -> str:
-    """A table for the terminal, and the verdict in words."""
+def to_text(report: Report) -> str:
+    """Write a report as a table of lines, with the verdict in words.
+
+    Args:
+        report: the scores.
+
+    Returns:
+        The text, for the terminal.
+    """
     lines = [
-        f"{found.held_out} networks timed end to end, predictors fitted to {found.fitted} others",
+        f"{report.held_out} networks timed end to end, predictors fitted to {report.fitted} others",
         f"{'':22} Spearman  Kendall  fastest tenth  RMSE/median  within 5 %  within 10 %",
     ]
     part = lambda value: "" if value is None else f"{100 * value:.0f} %"
-    for s in (found.ceiling, *found.predictors, *found.rivals):
+    for s in (report.ceiling, *report.predictors, *report.baselines):
         lines.append(
             f"{s.name:22} {s.spearman:8.3f} {s.kendall:8.3f} {part(s.top_decile):>14} {part(s.rmse):>12} "
             f"{part(s.within_5):>11} {part(s.within_10):>12}"
@@ -169,21 +259,29 @@ def to_text(found: Report) -> str:
     words = {
         "reached": f"Spearman at least {SPEARMAN}, {WITHIN_10:.0%} within 10 %: reached",
         "ceiling": "within 2 points of measuring twice: this machine's noise forbids more",
-        "noisy": "TOO NOISY to judge: two measurements of a network differ by more than 10 % too often; leave the "
+        "noisy": "TOO NOISY for a verdict: two measurements of a network differ by more than 10 % too often; leave the "
         "machine alone and measure again",
-        "short": "SHORT of the bar and of measuring twice: a sum of parts does not tell this runtime's latencies",
+        "short": "SHORT of the thresholds and of measuring twice: a sum of parts does not predict this runtime",
     }
-    return "\n".join([*lines, f"best: {found.best.name}; {words[found.verdict]}", str(found.card)])
+    return "\n".join([*lines, f"best: {report.best.name}; {words[report.verdict]}", str(report.card)])
 
 
-def to_json(found: Report) -> dict[str, Any]:
-    rows: Iterable[Standing] = (found.ceiling, *found.predictors, *found.rivals)
+def to_json(report: Report) -> dict[str, Any]:
+    """Write a report as a value for JSON.
+
+    Args:
+        report: the scores.
+
+    Returns:
+        The card, the verdict and a row for each score.
+    """
+    rows: Iterable[Score] = (report.ceiling, *report.predictors, *report.baselines)
     return {
-        "card": found.card.to_json(),
-        "fitted": found.fitted,
-        "held_out": found.held_out,
-        "best": found.best.name,
-        "verdict": found.verdict,
-        "passed": found.passed,
-        "standings": [asdict(row) for row in rows],
+        "card": report.card.to_json(),
+        "fitted": report.fitted,
+        "held_out": report.held_out,
+        "best": report.best.name,
+        "verdict": report.verdict,
+        "passed": report.passed,
+        "scores": [asdict(row) for row in rows],
     }

@@ -1,8 +1,8 @@
-"""A latency table for the reader's own device, and the networks timed whole that say how far to trust it.
+"""Build a latency table for this device, and time whole networks that show how accurate it is.
 
-Beside the table T.json a build leaves T.additivity.json: the networks, their milliseconds, and the report on them.
-Until it is done, the parts wait in T.measuring.json and the networks timed so far in T.networks.jsonl, so a build that
-was stopped resumes from there. One too noisy to judge never replaces an older one: it becomes T.noisy.json.
+Together with the table T.json a build writes T.additivity.json: the networks, their milliseconds, and the report.
+Until it is complete, the parts are kept in T.measuring.json and the timed networks in T.networks.jsonl, from which a
+stopped build resumes. A build that is too noisy for a verdict never replaces an older one: it becomes T.noisy.json.
 """
 
 import os
@@ -28,7 +28,7 @@ from labkit.system.device import ieee_float32
 from labkit.system.errors import InputError
 
 CHUNK = 24  # networks timed in turn with each other, and with the anchors
-DRIFT = 0.03  # of the anchor: what lies within it is the anchor's own noise and is left alone
+DRIFT = 0.03  # of the anchor: a smaller drift is the noise of the anchor itself, and is not corrected
 
 
 # With one thread other programs and other networks disturb least.
@@ -37,12 +37,19 @@ CONDITIONS = TimingConditions(threads=1, seconds=0.25, rounds=3 * ROUNDS)
 
 @dataclass(frozen=True)
 class Built:
-    """What a build left."""
+    """The result of a build.
 
-    path: Path  # of the table
+    Attributes:
+        path: file of the table.
+        table: the table.
+        report: how well its sums predict whole networks.
+        drift: largest relative deviation of the anchor from its median, which shows how the machine's speed changed.
+    """
+
+    path: Path
     table: LatencyTable
     report: Report
-    drift: float  # largest deviation of the anchor from its median: how much the machine's speed changed on the way
+    drift: float
 
 
 @ieee_float32()
@@ -56,13 +63,24 @@ def build(
     command: str = "",
     progress: bool = False,
 ) -> Built:
-    """Measure the parts of `space`, then `fit` + `held_out` whole networks twice over, and report.
+    """Measure the parts of a space, then whole networks twice, and report.
 
-    How quiet the machine was is in what it returns (`drift`, the timings' `steady`), not in warnings on the way.
+    The result says how quiet the machine was (`drift`, and `steady` of the timings); there are no warnings.
 
     Args:
-        out: file of the table, ending in .json.
+        out: file of the table, ending in .json. A build that was stopped resumes.
+        space: whose table is built.
         conditions: under what, and for how long each part, and each network each time.
+        fit: networks that predictors are fitted to.
+        held_out: networks that they are scored on.
+        command: the command that is recorded in the report.
+        progress: whether a progress bar is shown.
+
+    Returns:
+        The table and the report, which are on disk.
+
+    Raises:
+        InputError: the runtime cannot be used here, or the files are of another build.
     """
     out = Path(out)
     if out.suffix != ".json":
@@ -98,7 +116,18 @@ def build(
 
 
 def load_networks(path: str | Path, space: SearchSpace) -> tuple[Timed, ...]:
-    """The networks of a T.additivity.json, to fit predictors to."""
+    """Read the networks of a report, to fit predictors to.
+
+    Args:
+        path: a file T.additivity.json.
+        space: of the networks.
+
+    Returns:
+        The networks with both of their measurements.
+
+    Raises:
+        InputError: the file is damaged, or of another space.
+    """
     value = storage.read_json(path, additivity.KIND, additivity.SCHEMA)
     if value.get("space_digest") != space.digest:
         raise InputError(f"{path} timed networks of another {space.name} ({value.get('space_digest')})")
@@ -109,13 +138,13 @@ def load_networks(path: str | Path, space: SearchSpace) -> tuple[Timed, ...]:
 
 
 def _table(measuring: Path, waiting: Path, space: SearchSpace, conditions: TimingConditions) -> LatencyTable:
-    """The parts that wait in `measuring`, when they were measured under the same conditions; else new ones."""
+    """The parts kept in `measuring` where their conditions are the same; else new ones."""
     if measuring.exists():
         table = LatencyTable.load(measuring)
         table.check(space)
         if unlike := table.card.differences(card_of(conditions, space.image)):
             raise InputError(
-                f"{measuring} was begun under other conditions ({', '.join(unlike)} differ): name another file, or "
+                f"{measuring} was started under other conditions ({', '.join(unlike)} differ): name another file, or "
                 f"delete it and {waiting.name}"
             )
         return table
@@ -132,7 +161,7 @@ def _whole(
     conditions: TimingConditions,
     progress: bool,
 ) -> list[dict[str, Any]]:
-    """A row a chunk and pass: milliseconds of the chunk's networks and of two anchors. Finished rows are read."""
+    """A row for each chunk and pass: milliseconds of its networks and of two anchors. Finished rows are read."""
     chunks = [chosen[i : i + CHUNK] for i in range(0, len(chosen), CHUNK)]
     jobs = [(again, i) for again in (0, 1) for i in range(len(chunks))]
     rows = {(row["again"], row["chunk"]): row for row in storage.resume_lines(waiting)}
@@ -151,10 +180,7 @@ def _whole(
 
 
 def _joined(chosen: Sequence[Architecture], rows: Sequence[dict[str, Any]]) -> tuple[list[Timed], float]:
-    """Both measurements of each network, with the machine's drift divided out where both anchors show one.
-
-    One that was slowed down by itself says nothing of the others.
-    """
+    """Both measurements of each network, divided by the drift of the machine where both anchors show one."""
     usual = statistics.median(ms for row in rows for ms in row["anchors_ms"])
     drifts = [min((ms / usual - 1 for ms in row["anchors_ms"]), key=abs) for row in rows]
     passes: tuple[list[float], list[float]] = ([], [])

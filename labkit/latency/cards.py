@@ -1,4 +1,4 @@
-"""Provenance: what a latency was measured on, with what, and how. No number travels without its card."""
+"""Provenance: where, with what and how a latency was measured. Every latency has such a card."""
 
 import math
 import statistics
@@ -12,30 +12,54 @@ from labkit.latency.conditions import TimingConditions
 from labkit.system.errors import InputError
 
 ORIGINS = ("measured", "recorded", "predicted")  # here and now; on another machine or day; by a model
-PROTOCOL = 2  # of stopwatch.time_interleaved; a number taken another way is another number
+PROTOCOL = 2  # of stopwatch.time_interleaved; numbers of another protocol are not compared
 NOT_CONDITIONS = ("date", "origin", "git", "observed")  # two measurements that differ only here may be compared
 
 
 @dataclass(frozen=True)
 class Card:
-    """The conditions of a measurement, schema version 1."""
+    """The conditions of a measurement, schema version 1.
 
-    device: str  # as the maker calls it
-    runtime: str  # a name in runtimes.RUNTIMES
-    versions: tuple[tuple[str, str], ...]  # package, version
+    Attributes:
+        device: the name that its maker gives it.
+        runtime: the name of a runtime, or of something that labkit does not know.
+        versions: pairs of package and version.
+        dtype: of weights and arithmetic.
+        layout: "NCHW" or "channels_last".
+        batch_size: images in a call.
+        input_shape: channels, height and width of an image.
+        threads: cores that a network could use.
+        statistic: which figure counts, "best" or "median".
+        capability: of the device: the instruction set, or the compute capability.
+        driver: of a GPU.
+        tf32: whether a GPU may round float32 products to TensorFloat-32.
+        transfers: whether images came from the host's memory and logits went back there.
+        protocol: version of the way to time.
+        git: the commit of labkit that measured, with "+" when its files were changed.
+        observed: clocks, temperature and throttling of a GPU right after the last timing.
+        date: of the measurement.
+        origin: "measured" here and now, "recorded" on another machine or day, or "predicted" by a model.
+
+    Raises:
+        InputError: the origin or the statistic is none of these.
+    """
+
+    device: str
+    runtime: str
+    versions: tuple[tuple[str, str], ...]
     dtype: str
-    layout: str  # "NCHW" or "channels_last"
+    layout: str
     batch_size: int
-    input_shape: tuple[int, ...]  # of one image: C, H, W
+    input_shape: tuple[int, ...]
     threads: int
-    statistic: str  # which figure stands for the number: "best" or "median"
-    capability: str = ""  # of the device: instruction set, or compute capability
-    driver: str = ""  # of a GPU
-    tf32: bool = False  # whether a GPU may round float32 products to TensorFloat-32
-    transfers: bool = False  # whether the images came from the host's memory and the logits went back there
+    statistic: str
+    capability: str = ""
+    driver: str = ""
+    tf32: bool = False
+    transfers: bool = False
     protocol: int = PROTOCOL
-    git: str = ""  # commit of labkit that measured, with "+" when its files were changed
-    observed: str = ""  # of a GPU: clocks, temperature and throttling right after the last timing
+    git: str = ""
+    observed: str = ""
     date: str = ""
     origin: str = "measured"
 
@@ -52,7 +76,15 @@ class Card:
         )
 
     def differences(self, other: "Card") -> tuple[str, ...]:
-        """Names of the conditions in which the two cards differ; () when their numbers compare."""
+        """Compare the conditions of two cards.
+
+        Args:
+            other: another card.
+
+        Returns:
+            Names of the conditions that differ, without date, origin, commit and clocks; () when the numbers can be
+            compared.
+        """
         names = [f.name for f in fields(self) if f.name not in NOT_CONDITIONS]
         return tuple(name for name in names if getattr(self, name) != getattr(other, name))
 
@@ -69,14 +101,26 @@ class Card:
         return TimingConditions(**(same | changes))
 
     def recorded(self) -> "Card":
-        """The same card, read back from a file: no longer measured here and now."""
+        """The same card with the origin "recorded", as it is read back from a file."""
         return replace(self, origin="recorded") if self.origin == "measured" else self
 
     def to_json(self) -> dict[str, Any]:
+        """The card as a value for JSON, which `from_json` reads."""
         return {**asdict(self), "versions": dict(self.versions), "input_shape": list(self.input_shape)}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Card":
+        """Read a card.
+
+        Args:
+            value: a value that `to_json` gave.
+
+        Returns:
+            The card.
+
+        Raises:
+            InputError: a condition is missing, unknown or wrong.
+        """
         try:
             versions = tuple(sorted((str(k), str(v)) for k, v in value["versions"].items()))
             return cls(**{**value, "versions": versions, "input_shape": tuple(value["input_shape"])})
@@ -86,16 +130,30 @@ class Card:
 
 @dataclass(frozen=True)
 class Timing:
-    """Repeated timings of one thing, in milliseconds. Each of the `n` runs is a block of calls."""
+    """Repeated timings of one call, in milliseconds, over blocks of calls.
+
+    Attributes:
+        best_ms: of the fastest block.
+        median_ms: of the blocks.
+        spread_ms: interquartile range over the blocks.
+        n: number of blocks.
+        quartiles_ms: the first and the third quartile; None where only their distance was kept.
+        cv: standard deviation over mean.
+        best_within: relative width of the 95 % interval of the best.
+        median_within: half the relative width of the 95 % interval of the median.
+
+    Raises:
+        InputError: the best or the median is not a positive number.
+    """
 
     best_ms: float
     median_ms: float
-    spread_ms: float  # interquartile range over the blocks
+    spread_ms: float
     n: int
-    quartiles_ms: tuple[float, float] | None = None  # None where only their distance was kept
-    cv: float | None = None  # standard deviation over mean
-    best_within: float | None = None  # relative width of the 95 % interval of the best
-    median_within: float | None = None  # half of that of the median
+    quartiles_ms: tuple[float, float] | None = None
+    cv: float | None = None
+    best_within: float | None = None
+    median_within: float | None = None
 
     def __post_init__(self) -> None:
         for name, value in (("best_ms", self.best_ms), ("median_ms", self.median_ms)):
@@ -104,10 +162,16 @@ class Timing:
 
     @classmethod
     def of(cls, blocks_ms: Sequence[float]) -> "Timing":
-        """Summarise at least two blocks.
+        """Summarise the timings of blocks.
 
         In a resample with replacement the best is the lowest, the second or the third of the blocks with a chance of
-        95 %; the median's interval is that of the binomial law of the blocks below it.
+        95 %. The interval of the median follows from the binomial law of the blocks below it.
+
+        Args:
+            blocks_ms: milliseconds of a call in each block, at least two.
+
+        Returns:
+            Best, median, quartiles and their uncertainties.
         """
         ordered = sorted(blocks_ms)
         n, median = len(ordered), statistics.median(ordered)
@@ -127,13 +191,33 @@ class Timing:
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> "Timing":
+        """Read a timing.
+
+        Args:
+            row: the fields of a timing; others are ignored.
+
+        Returns:
+            The timing.
+
+        Raises:
+            KeyError: a field is missing.
+            InputError: the best or the median is not a positive number.
+        """
         quartiles = row.get("quartiles_ms")
         extra = {name: row.get(name) for name in ("cv", "best_within", "median_within")}
         quartiles = None if quartiles is None else tuple(quartiles)
         return cls(row["best_ms"], row["median_ms"], row["spread_ms"], row["n"], quartiles, **extra)
 
     def of_one(self, repeats: int, fixed_ms: float) -> "Timing":
-        """Of one call, where each timed call did its work `repeats` times and had to do what takes `fixed_ms` once."""
+        """Convert the timing of repeated work to that of doing it once: subtract the fixed cost, divide, add it again.
+
+        Args:
+            repeats: how often each timed call did its work.
+            fixed_ms: milliseconds that a call takes besides, however often it does its work.
+
+        Returns:
+            The timing of a call that does its work once.
+        """
         one = lambda ms: fixed_ms + (ms - fixed_ms) / repeats
         relative = lambda width, ms: None if width is None else width * ms / repeats / one(ms)
         return Timing(
@@ -153,16 +237,30 @@ class Timing:
         return self.spread_ms <= 0.1 * self.median_ms
 
     def ms(self, statistic: str) -> float:
-        """Milliseconds by "best", or else the median."""
+        """Milliseconds by a statistic, "best" or "median"."""
         return self.best_ms if statistic == "best" else self.median_ms
 
     def within(self, statistic: str) -> float:
-        """Relative uncertainty of `ms(statistic)`; that of the spread where no better one was kept."""
+        """Estimate the uncertainty of `ms(statistic)`.
+
+        Args:
+            statistic: "best" or "median".
+
+        Returns:
+            The relative uncertainty; spread over median where no interval was kept.
+        """
         known = self.best_within if statistic == "best" else self.median_within
         return self.spread_ms / self.median_ms if known is None else known
 
     def text(self, statistic: str) -> str:
-        """`0.21 ms`: no more digits than the uncertainty supports, so that noise does not pass for precision."""
+        """Write milliseconds with no more digits than their uncertainty supports, such as `0.21 ms`.
+
+        Args:
+            statistic: "best" or "median".
+
+        Returns:
+            The text.
+        """
         ms = self.ms(statistic)
         unsure = max(self.within(statistic), 1e-3) * ms
         return f"{ms:.{max(0, min(6, math.ceil(-math.log10(2 * unsure))))}f} ms"
@@ -170,20 +268,32 @@ class Timing:
 
 @dataclass(frozen=True)
 class Measurement:
-    """A timing with its card."""
+    """A timing with its card.
+
+    Attributes:
+        timing: repeated timings of a call.
+        card: their conditions.
+    """
 
     timing: Timing
     card: Card
 
     @property
     def measured_ms(self) -> float:
-        """End to end, as opposed to the `table_ms` of a sum of parts."""
+        """Milliseconds end to end, in contrast to the `table_ms` of a sum of parts."""
         return self.timing.ms(self.card.statistic)
 
     def speedup_over(self, baseline: "Measurement") -> float:
-        """How many times faster than `baseline`; below 1 is a slow-down.
+        """Compare with a baseline, from which runtime, versions, layout and dtype may differ.
 
-        Runtime, versions, layout and dtype may differ, for they are what is compared; nothing else may.
+        Args:
+            baseline: a measurement under the same other conditions.
+
+        Returns:
+            How many times faster this is than the baseline; below 1 it is slower.
+
+        Raises:
+            InputError: another condition differs.
         """
         allowed = {"runtime", "versions", "layout", "dtype"}
         unlike = [name for name in self.card.differences(baseline.card) if name not in allowed]
@@ -192,9 +302,19 @@ class Measurement:
         return baseline.measured_ms / self.measured_ms
 
     def to_json(self) -> dict[str, Any]:
+        """The timing and the card as one value for JSON."""
         return {**asdict(self.timing), "card": self.card.to_json()}
 
 
 def statistic_of(device: str | torch.device) -> str:
-    """What stands for a latency: the best block of a CPU, which other programs can only slow down; a GPU's median."""
+    """Choose the figure that counts as the latency on a device.
+
+    On a CPU it is the best block, for other programs can only slow it down. On a GPU it is the median.
+
+    Args:
+        device: "cpu" or "cuda".
+
+    Returns:
+        "best" or "median".
+    """
     return "median" if torch.device(device).type == "cuda" else "best"

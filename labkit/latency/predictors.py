@@ -1,12 +1,12 @@
 """Predictors of an architecture's end-to-end milliseconds, from its parts and from networks that were timed whole.
 
-All are called alike: `predictor(weights)` gives milliseconds (N,) of op weights (N, S, K) and is differentiable in
-them, `predictor.interval(weights)` what 90 % of new architectures should lie between.
+All have the same face: `predictor(weights)` gives milliseconds (N,) of op weights (N, S, K) and is differentiable in
+them; `predictor.interval(weights)` gives an interval for 90 % of new architectures.
 
-    SumOfParts   the latency table as it is
-    ScaledSum    the table's sum times a factor plus a constant: what calling a part by itself costs or saves
+    SumOfParts   the latency table itself
+    ScaledSum    the sum of the table times a factor plus a constant, which correct for timing a part alone
     Ridge        linear in the op weights, fitted to whole networks (UNAS, section 3.3)
-    PairResidual that, plus what ridge makes of each candidate and each pair of neighbours: fusion, caches
+    PairResidual ScaledSum plus ridge regression on candidates and pairs of neighbours, for fusion and caches
 
 In shapes: N architectures, S slots, K candidates, F features.
 """
@@ -28,43 +28,82 @@ COVERAGE = 0.9  # of an interval
 
 
 class Predictor(Protocol):
-    """Milliseconds (N,) of op weights (N, S, K), differentiable, with an interval."""
+    """A function that predicts milliseconds, with an interval. It is differentiable."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What the predictor is called in reports."""
+        ...
 
-    def __call__(self, weights: Tensor) -> Tensor: ...
+    def __call__(self, weights: Tensor) -> Tensor:
+        """Predict milliseconds (N,) for op weights (N, S, K)."""
+        ...
 
     def interval(self, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """(N,) milliseconds each: the lower and the upper end for 90 % of new architectures."""
+        """Give an interval for 90 % of new architectures.
+
+        Args:
+            weights: op weights (N, S, K).
+
+        Returns:
+            The lower and the upper end, milliseconds (N,) each.
+        """
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class _Predicted:
-    """What all have: an interval from the relative errors on networks that the mean had not seen."""
+    """The common part: an interval from the relative errors on networks that were left out of the fit.
 
-    errors: tuple[float, float]  # low and high relative error of the interval
+    Attributes:
+        errors: low and high relative error of the interval.
+    """
+
+    errors: tuple[float, float]
 
     def __call__(self, weights: Tensor) -> Tensor:
         raise NotImplementedError
 
     def interval(self, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """(N,) milliseconds each: the lower and the upper end for 90 % of new architectures."""
+        """Give an interval for 90 % of new architectures.
+
+        Args:
+            weights: op weights (N, S, K).
+
+        Returns:
+            The lower and the upper end, milliseconds (N,) each.
+        """
         mean = self(weights)
         return mean * (1 + self.errors[0]), mean * (1 + self.errors[1])
 
 
 @dataclass(frozen=True, eq=False)
 class SumOfParts(_Predicted):
-    """The table's sum; the timed networks only say how far off it is."""
+    """The sum of the table; timed networks only give its interval.
+
+    Attributes:
+        table: the latency table.
+        name: "sum of parts".
+    """
 
     table: LatencyTable
     name: str = "sum of parts"
 
     @classmethod
     def fit(cls, table: LatencyTable, architectures: Sequence[Architecture], ms: Sequence[float]) -> "SumOfParts":
-        """With the interval that `architectures` timed whole, and their `ms`, give."""
+        """Estimate the interval.
+
+        Args:
+            table: the latency table.
+            architectures: at least 10 that were timed whole.
+            ms: milliseconds of each.
+
+        Returns:
+            The predictor.
+
+        Raises:
+            InputError: there are too few networks, or milliseconds that are not positive numbers.
+        """
         measured = _checked(architectures, ms)
         predicted = torch.tensor([table.table_ms(a) for a in architectures], dtype=torch.float64)
         return cls(_errors(measured, predicted), table)
@@ -75,16 +114,35 @@ class SumOfParts(_Predicted):
 
 @dataclass(frozen=True, eq=False)
 class ScaledSum(_Predicted):
-    """The table's sum on the scale of whole networks: a factor and a constant by least squares."""
+    """The sum of the table on the scale of whole networks: a factor and a constant by least squares.
+
+    Attributes:
+        table: the latency table.
+        factor: times the sum.
+        constant: milliseconds that are added.
+        name: "scaled sum".
+    """
 
     table: LatencyTable
     factor: float
-    constant: float  # ms
+    constant: float
     name: str = "scaled sum"
 
     @classmethod
     def fit(cls, table: LatencyTable, architectures: Sequence[Architecture], ms: Sequence[float]) -> "ScaledSum":
-        """To `architectures` timed whole, which took `ms`."""
+        """Fit the factor and the constant.
+
+        Args:
+            table: the latency table.
+            architectures: at least 10 that were timed whole.
+            ms: milliseconds of each.
+
+        Returns:
+            The predictor.
+
+        Raises:
+            InputError: there are too few networks, or milliseconds that are not positive numbers.
+        """
         measured = _checked(architectures, ms)
         sums = torch.tensor([[table.table_ms(a)] for a in architectures], dtype=torch.float64)
         found = _ridge(sums, measured, (1e-12,))  # no penalty, and no division by 0 where all sums are equal
@@ -97,10 +155,17 @@ class ScaledSum(_Predicted):
 
 @dataclass(frozen=True, eq=False)
 class Ridge(_Predicted):
-    """Linear least squares on the op weights, large coefficients penalised and the constant not (UNAS, section 3.3)."""
+    """Linear least squares on the op weights, with a penalty on all but the constant (UNAS, section 3.3).
 
-    coefficients: Tensor  # (S, K) ms
-    constant: float  # ms
+    Attributes:
+        coefficients: milliseconds (S, K) of each candidate in each slot.
+        constant: milliseconds that are added.
+        penalty: of squared coefficients, in units of the features' variance.
+        name: "ridge".
+    """
+
+    coefficients: Tensor
+    constant: float
     penalty: float
     name: str = "ridge"
 
@@ -112,7 +177,20 @@ class Ridge(_Predicted):
         ms: Sequence[float],
         penalty: float | None = None,
     ) -> "Ridge":
-        """Fit to `ms` of whole networks; the penalty is chosen by leave-one-out unless given."""
+        """Fit the coefficients.
+
+        Args:
+            space: of the architectures.
+            architectures: at least 10 that were timed whole.
+            ms: milliseconds of each.
+            penalty: of squared coefficients; None to choose it by leave-one-out.
+
+        Returns:
+            The predictor.
+
+        Raises:
+            InputError: there are too few networks, or milliseconds that are not positive numbers.
+        """
         measured = _checked(architectures, ms)
         weights = _encoded(space, architectures)
         found = _ridge(weights.flatten(1), measured, PENALTIES if penalty is None else (penalty,))
@@ -125,11 +203,19 @@ class Ridge(_Predicted):
 
 @dataclass(frozen=True, eq=False)
 class PairResidual(_Predicted):
-    """The scaled sum, corrected by what its errors on whole networks say of candidates and neighbouring pairs."""
+    """The scaled sum, corrected by ridge regression of its errors on candidates and pairs of neighbours.
+
+    Attributes:
+        scaled: the scaled sum.
+        coefficients: milliseconds (F,) of each candidate and of each pair of candidates in neighbouring slots.
+        constant: milliseconds that are added.
+        penalty: of squared coefficients, chosen by leave-one-out.
+        name: "table and pairs".
+    """
 
     scaled: ScaledSum
-    coefficients: Tensor  # (F,) ms
-    constant: float  # ms
+    coefficients: Tensor
+    constant: float
     penalty: float
     name: str = "table and pairs"
 
@@ -137,7 +223,20 @@ class PairResidual(_Predicted):
     def fit(
         cls, space: SearchSpace, table: LatencyTable, architectures: Sequence[Architecture], ms: Sequence[float]
     ) -> "PairResidual":
-        """To `architectures` timed whole, which took `ms`."""
+        """Fit the scaled sum, then the coefficients to its errors.
+
+        Args:
+            space: of the architectures.
+            table: its latency table.
+            architectures: at least 10 that were timed whole.
+            ms: milliseconds of each.
+
+        Returns:
+            The predictor.
+
+        Raises:
+            InputError: there are too few networks, or milliseconds that are not positive numbers.
+        """
         measured = _checked(architectures, ms)
         weights, scaled = _encoded(space, architectures), ScaledSum.fit(table, architectures, ms)
         found = _ridge(_pairs(weights), measured - scaled(weights), PENALTIES)

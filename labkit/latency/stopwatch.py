@@ -1,4 +1,4 @@
-"""A stopwatch you can believe: several calls timed in turn, each until its figure has settled."""
+"""A stopwatch: several calls are timed in turn, each until its figure has settled."""
 
 import gc
 import os
@@ -16,7 +16,7 @@ from labkit.latency.conditions import ROUNDS
 from labkit.system.errors import InputError
 
 SETTLED = 0.02  # relative width of a figure's 95 % interval
-WINDOW = 0.01  # seconds of warm-up, at least, that are compared with the next; a fifth of the timing is the usual
+WINDOW = 0.01  # seconds of a window of warm-up, at least; usually it is a fifth of the timing
 WINDOWS = 20  # of warm-up at most
 STEADY = 0.05  # two windows of warm-up agree when they differ by less
 DISTURBED = 1.25  # times its best that a usual block takes on a machine that is not quiet
@@ -33,13 +33,24 @@ def time_interleaved(
     seconds: float = 0.1,
     rounds: int = ROUNDS,
 ) -> list[Timing]:
-    """Time each call for about `seconds`, all of them in turn: what disturbs the machine disturbs all alike.
+    """Time several calls in turn, so that a disturbance of the machine affects all of them alike.
 
-    Each call is warmed up until two windows in a row agree. Then all run in `rounds` blocks of enough calls to time, in
-    an order shuffled every round, with the garbage collector off and the device synchronised around each block. A call
-    whose figure (best on a CPU, median on a GPU) is not known within 2 % by then gets up to as many blocks again.
+    Each call is warmed up until two windows in a row agree. Then all calls run in `rounds` blocks, in an order that is
+    shuffled every round, with the garbage collector off and the device synchronised around each block. A call whose
+    figure (best on a CPU, median on a GPU) is not known within 2 % by then gets up to as many blocks again. On a GPU a
+    block is timed by its events. A machine that was not quiet causes a `NoisyMachine` warning.
 
-    Warns (NoisyMachine) of a machine that was not quiet, with what was seen. On a GPU a block is timed by its events.
+    Args:
+        calls: functions without arguments, at least one.
+        device: where they run, "cpu" or "cuda".
+        seconds: of timing for each call, about.
+        rounds: blocks for each call, at least two.
+
+    Returns:
+        A timing for each call, in milliseconds of one call.
+
+    Raises:
+        InputError: there is no call, or fewer than two rounds.
     """
     if not calls or rounds < 2:
         raise InputError(f"what is timed is at least one call, in at least two rounds; got {len(calls)} in {rounds}")

@@ -1,6 +1,6 @@
-"""Latency in milliseconds: whole networks, and a table that adds up an architecture from its parts.
+"""A latency table: the milliseconds of an architecture as a sum of its parts.
 
-A number is either `measured_ms`, the whole network timed end to end, or `table_ms`, a sum of parts. Both carry a card.
+A latency is `measured_ms`, of the whole network timed end to end, or `table_ms`, a sum of parts. Both have a card.
 """
 
 import difflib
@@ -33,7 +33,12 @@ REPEATS = 32  # of a part in a CUDA graph: kernels of 2 us then take longer than
 
 @dataclass(frozen=True)
 class EdgeTimings:
-    """What each operation on one edge of a cell takes, and the terms that say when it runs."""
+    """Timings of the operations on one edge of a cell.
+
+    Attributes:
+        terms: say when the edge runs and which slot chooses its operation.
+        ops: pairs of operation and timing.
+    """
 
     terms: tuple[Term, ...]
     ops: tuple[tuple[str, Timing], ...]
@@ -43,20 +48,30 @@ class EdgeTimings:
 class LatencyTable:
     """Milliseconds that each candidate adds in each slot: latency as a linear function of the op weights.
 
-    In cells what an operation takes depends on the edge that it is put on, so their slots have no timings and `edges`
-    have: latency is linear in each slot, and a product of two. Either way it is its own expectation:
-    `table(probabilities)` is the mean latency under the distribution, and it can stand in for a measurement as a
-    control. A timing of a part includes what an empty call costs (`floor`), which is taken off each part and counted
-    once.
+    In a cell the time of an operation depends on its edge, so the timings are in `edges`, and latency is linear in
+    each slot and bilinear in pairs of slots. Either way `table(probabilities)` is the expected latency under the
+    distribution, so a table can be a control variate for a measurement. The timing of a part includes the cost of an
+    empty call (`floor`), which is subtracted from each part and counted once.
+
+    In shapes: N architectures, S slots, K candidates, E edges.
+
+    Attributes:
+        space: name of the search space.
+        space_digest: digest of its definition.
+        card: conditions of the timings.
+        floor: timing of an empty network.
+        fixed: pairs of name and timing of stem, pooling between layers, and head.
+        slots: for each slot, pairs of candidate and timing; in a cell the timing is None.
+        edges: of a cell, every edge with a choice; else ().
     """
 
     space: str
     space_digest: str
     card: Card
-    floor: Timing  # an empty network under this runtime
-    fixed: tuple[tuple[str, Timing], ...]  # stem, pooling between layers, head
-    slots: tuple[tuple[tuple[str, Timing | None], ...], ...]  # S slots of (candidate, timing); None in a cell
-    edges: tuple[EdgeTimings, ...] = ()  # of cells: every edge with a choice
+    floor: Timing
+    fixed: tuple[tuple[str, Timing], ...]
+    slots: tuple[tuple[tuple[str, Timing | None], ...], ...]
+    edges: tuple[EdgeTimings, ...] = ()
 
     @classmethod
     @ieee_float32()
@@ -128,7 +143,7 @@ class LatencyTable:
 
     @cached_property
     def overhead_ms(self) -> float:
-        """What every architecture pays: one call, the stem, the fixed layers and the head."""
+        """Milliseconds that every architecture takes: one call, the stem, the fixed layers and the head."""
         return self.floor.ms(self.card.statistic) + sum(self._ms(timing) for _, timing in self.fixed)
 
     @cached_property
@@ -140,7 +155,7 @@ class LatencyTable:
 
     @property
     def slot_names(self) -> tuple[str, ...]:
-        """As `SearchSpace.slot_names`."""
+        """Names of the slots, as in `SearchSpace.slot_names`."""
         return tuple(f"{'slot' if self.edges else 'layer'} {s + 1}" for s in range(len(self.slots)))
 
     @cached_property
@@ -151,14 +166,31 @@ class LatencyTable:
         return torch.tensor(rows, dtype=torch.float64).reshape(len(self.edges), width)
 
     def __call__(self, weights: Tensor) -> Tensor:
-        """Milliseconds (N,) of op weights (N, S, K): one-hot, relaxed or probabilities alike."""
+        """Add up the parts.
+
+        Args:
+            weights: op weights (N, S, K): one-hot, relaxed or probabilities.
+
+        Returns:
+            Milliseconds (N,), differentiable in the weights.
+        """
         ms = (weights * self.matrix.to(weights)).sum((-1, -2)) + self.overhead_ms
         if self.edges:
             ms = ms + (gated(weights, [e.terms for e in self.edges]) * self.edge_matrix.to(weights)).sum((-1, -2))
         return ms
 
     def parts_ms(self, architecture: Architecture) -> tuple[float, ...]:
-        """What each slot of `architecture` adds, in milliseconds; in a cell the operations' slots do."""
+        """Look up the milliseconds of each slot.
+
+        Args:
+            architecture: of the space of this table.
+
+        Returns:
+            Milliseconds that each of S slots adds; in a cell only slots of operations add any.
+
+        Raises:
+            InputError: the architecture is of another space, or has an operation that the table lacks.
+        """
         if architecture.space != self.space or len(architecture.ops) != len(self.slots):
             raise InputError(
                 f"this table is of {self.space}; got an architecture of {architecture.space}: {architecture}"
@@ -180,15 +212,26 @@ class LatencyTable:
         return tuple(parts)
 
     def table_ms(self, architecture: Architecture) -> float:
-        """Sum of parts, in milliseconds; not a measurement of the whole."""
+        """Add up the parts of an architecture.
+
+        Args:
+            architecture: of the space of this table.
+
+        Returns:
+            Milliseconds; not a measurement of the whole network.
+
+        Raises:
+            InputError: the architecture is of another space, or has an operation that the table lacks.
+        """
         return math.fsum((self.overhead_ms, *self.parts_ms(architecture)))  # the same parts in any order tie exactly
 
     @cached_property
     def parts(self) -> tuple[tuple[tuple[int, ...], Tensor], ...]:
-        """What adds up: slots, and the milliseconds (K,) of what one chooses or, of a cell, (K, K) of what two do.
+        """The independent terms of the sum: pairs of slots and milliseconds.
 
-        Each slot of a chain by itself; of a cell each operation's with the input's that it belongs to. Choices in
-        different ones are independent, so the range, and the distribution under a policy, follow from these.
+        In a chain a term is one slot with the milliseconds (K,) of its candidates. In a cell it is a slot of inputs
+        and a slot of operations with the milliseconds (K, K) of each pair of choices. Choices in different terms are
+        independent, so the range of latencies, and their distribution under a policy, follow from the terms.
         """
         together: dict[tuple[int, int], Tensor] = {}  # of a cell: input and operation
         for edge, row in zip(self.edges, self.edge_matrix):
@@ -201,13 +244,20 @@ class LatencyTable:
         return (*alone, *together.items())
 
     def range_ms(self) -> tuple[float, float]:
-        """The fastest and the slowest architecture's table_ms."""
+        """The `table_ms` of the fastest and of the slowest architecture."""
         ends = [(ms.min().item(), ms.max().item()) for _, ms in self.parts]
         low, high = (sum(end) for end in zip(*ends))
         return self.overhead_ms + low, self.overhead_ms + high
 
     def check_deadline(self, deadline_ms: float) -> None:
-        """Raise InputError unless an architecture can be in time by this table."""
+        """Check that an architecture can meet a deadline by this table.
+
+        Args:
+            deadline_ms: milliseconds.
+
+        Raises:
+            InputError: even the fastest architecture takes longer.
+        """
         fastest, _ = self.range_ms()
         if deadline_ms < (1 - 1e-6) * fastest:  # equal ones may differ in their last bits
             raise InputError(
@@ -216,7 +266,14 @@ class LatencyTable:
             )
 
     def check(self, space: SearchSpace) -> None:
-        """Raise InputError unless this table is of exactly `space`."""
+        """Check that this table is of a space.
+
+        Args:
+            space: the space that it must be of, candidate by candidate.
+
+        Raises:
+            InputError: it is of another space.
+        """
         if (self.space, self.space_digest) != (space.name, space.digest):
             raise InputError(
                 f"the latency table is of {self.space} ({self.space_digest}), the search of {space.name} "
@@ -227,10 +284,11 @@ class LatencyTable:
             if (found := tuple(op for op, _ in slot)) != wanted:
                 raise InputError(
                     f"slot {s} of the latency table has {', '.join(found) or 'nothing'} where {space.name} has "
-                    f"{', '.join(wanted) or 'nothing'}, in this order: measure it anew"
+                    f"{', '.join(wanted) or 'nothing'}, in this order: measure it again"
                 )
 
     def to_json(self) -> dict[str, Any]:
+        """The table as a value for JSON, which `from_json` reads."""
         return {
             "kind": "latency table",
             "schema": 1,
@@ -245,7 +303,17 @@ class LatencyTable:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "LatencyTable":
-        """A table that `to_json` wrote; its numbers are *recorded*, no longer measured here and now."""
+        """Read a table; its numbers are recorded, no longer measured here and now.
+
+        Args:
+            value: a value that `to_json` gave.
+
+        Returns:
+            The table.
+
+        Raises:
+            InputError: something is missing or wrong.
+        """
         timing = lambda row: None if value.get("edges") and "best_ms" not in row else Timing.from_json(row)
         try:
             return cls(
@@ -261,37 +329,62 @@ class LatencyTable:
             raise InputError(f"a latency table is damaged: {type(problem).__name__} {problem}") from None
 
     def save(self, path: str | Path) -> Path:
-        """Write the table as JSON, which `load` reads."""
+        """Write the table as JSON, which `load` reads.
+
+        Args:
+            path: of the file.
+
+        Returns:
+            The path.
+        """
         return storage.write_json(path, self.to_json())
 
     @classmethod
     def load(cls, path: str | Path) -> "LatencyTable":
-        """A table that `save` wrote. A name without .json is looked up among the shipped tables (`shipped_table`)."""
+        """Read a table that `save` wrote, or a shipped one.
+
+        Args:
+            path: of the file; a name without .json is looked up among the shipped tables, see `shipped_table`.
+
+        Returns:
+            The table, with the origin "recorded".
+
+        Raises:
+            InputError: there is no such table, or it is damaged or of another protocol.
+        """
         path = Path(path)
         if not path.exists() and path.suffix != ".json":
             path = shipped_table(path.as_posix())
         value = storage.read_json(path, "latency table", 1)
-        with damaged(path, "measure it anew, or bring that file back"):
+        with damaged(path, "measure it again, or bring that file back"):
             table = cls.from_json(value)
         if table.card.protocol != PROTOCOL:
             raise InputError(
                 f"{path} was timed by protocol {table.card.protocol}, and this labkit times by {PROTOCOL}: such "
-                f"numbers do not compare; measure it anew (python -m labkit latency build)"
+                f"numbers do not compare; measure it again (python -m labkit latency build)"
             )
         return table
 
 
 def shipped_tables() -> dict[str, Path]:
-    """Name -> file of the tables in `data/latency`: `five_layer-torch-b1` and the like, by device folder."""
+    """The files of the shipped tables by name, such as "cpu-amd-epyc-2-cores/five_layer-torch-b1"."""
     folder = storage.DATA / "latency"
     files = [path for path in sorted(folder.glob("*/*.json")) if "." not in path.stem]  # reports and builds under way
     return {f"{path.parent.name}/{path.stem}": path for path in files}
 
 
 def shipped_table(name: str) -> Path:
-    """The file of the shipped table called `name`, such as "five_layer-torch-b1".
+    """Find a shipped table.
 
-    Of several devices it is the first by name; "cpu-intel-xeon-2-cores/five_layer-torch-b32" names the device too.
+    Args:
+        name: such as "five_layer-torch-b1", which is taken from the first device by name that has it; or with its
+            device, such as "cpu-intel-xeon-2-cores/five_layer-torch-b32".
+
+    Returns:
+        The file.
+
+    Raises:
+        InputError: there is no table of this name.
     """
     tables = shipped_tables()
     found = storage.find_for_device(tables, name)
@@ -313,7 +406,7 @@ def _call(
 
 
 def _of_one(timed: dict[str, Timing], first: str, statistic: str) -> dict[str, Timing]:
-    """Timings of each part once, from those of `REPEATS` times; "floor" comes in as the first part twice as often."""
+    """Timings of a part once. `timed["floor"]` is the first part `2 * REPEATS` times, and becomes the launch cost."""
     once, twice = timed[first], timed["floor"]
     fixed = lambda one, two: max(1e-6, 2 * one - two)
     best, median = fixed(once.best_ms, twice.best_ms), fixed(once.median_ms, twice.median_ms)

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from labkit.latency.cards import Measurement, Timing
-from labkit.latency.flips import Flips
+from labkit.latency.reversals import RankReversals
 from labkit.latency.table import LatencyTable
 from labkit.plots.canvas import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, SKY, axes, plain_log, styled
 from labkit.spaces import Architecture
@@ -227,7 +227,7 @@ def agreement(values: Mapping[str, Sequence[float]], ax: Axes | None = None) -> 
 
 
 @styled
-def flips(made: Flips, left: int, right: int, a: int, b: int) -> Axes:
+def flips(made: RankReversals, left: int, right: int, a: int, b: int) -> Axes:
     """Draw every architecture's place under two tables, a line each; two of them are named.
 
     Args:

@@ -7,7 +7,7 @@ import anywidget
 import traitlets
 
 from labkit import plots
-from labkit.latency import flips
+from labkit.latency import reversals
 from labkit.system.errors import InputError
 from labkit.widgets.base import with_html
 
@@ -15,7 +15,7 @@ from labkit.widgets.base import with_html
 class FlipExplorer(anywidget.AnyWidget):
     """The same architectures in the order of two tables: drag A and B along them, and see whether they swap.
 
-    Drawn in the browser by flips.js. It begins with the first two sides and the two fastest of the left.
+    Drawn in the browser by reversals.js. It begins with the first two sides and the two fastest of the left.
 
     Args:
         made: the architectures and their latencies on each side.
@@ -27,14 +27,14 @@ class FlipExplorer(anywidget.AnyWidget):
         b: index of the architecture B.
     """
 
-    _esm = flips.MODULE.read_text(encoding="utf-8")
-    data = traitlets.Dict().tag(sync=True)  # Flips.for_browser
+    _esm = reversals.MODULE.read_text(encoding="utf-8")
+    data = traitlets.Dict().tag(sync=True)  # RankReversals.for_browser
     left = traitlets.Int().tag(sync=True)
     right = traitlets.Int().tag(sync=True)
     a = traitlets.Int().tag(sync=True)
     b = traitlets.Int().tag(sync=True)
 
-    def __init__(self, made: flips.Flips):
+    def __init__(self, made: reversals.RankReversals):
         self.flips = made
         places = made.sides[0].places
         super().__init__(data=made.for_browser(), left=0, right=1, a=places.index(0), b=places.index(1))

@@ -511,7 +511,7 @@ lk.plots.picture(ax, "Rank correlation of six recorded tables over the 243 archi
 # %%
 letters = {"conv5x5": "5", "conv3x3": "3", "maxpool3x3": "p"}
 labels = ["".join(letters[op] for op in a.ops) for a in space]
-flips = lk.latency.flips.flips_of(recorded, list(space), labels)
+flips = lk.latency.rank_reversals(recorded, list(space), labels)
 for left, right in ((0, 1), (2, 3), (0, 2), (1, 3), (2, 4), (2, 5)):
     names = " and ".join(flips.sides[i].name for i in (left, right))
     print(f"{names}: {flips.share(left, right):4.0%} of all pairs swap")

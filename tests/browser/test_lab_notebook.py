@@ -37,11 +37,11 @@ switch
 """,
     "print('python has', chosen.selection, chosen.architecture)",
     """
-from labkit.latency.flips import Flips, Side
+from labkit.latency.reversals import RankReversals, Side
 
 labels = tuple(f"net{i}" for i in range(30))
 up, down = tuple(1.0 + i for i in range(30)), tuple(40.0 - i for i in range(30))
-flips = widgets.FlipExplorer(Flips(labels, (Side("cpu", "made up", up), Side("gpu", "made up", down))))
+flips = widgets.FlipExplorer(RankReversals(labels, (Side("cpu", "made up", up), Side("gpu", "made up", down))))
 flips
 """,
     "print('flips', flips.chosen, flips.swapped)",

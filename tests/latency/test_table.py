@@ -79,7 +79,7 @@ def test_a_table_of_another_protocol_is_refused(tmp_path, table):
     value = table.to_json()
     value["card"]["protocol"] = 1
     (tmp_path / "t.json").write_text(json.dumps(value))
-    with pytest.raises(lk.InputError, match=r"timed by protocol 1, and this labkit times by 2.*measure it anew"):
+    with pytest.raises(lk.InputError, match=r"timed by protocol 1, and this labkit times by 2.*measure it again"):
         LatencyTable.load(tmp_path / "t.json")
 
 
@@ -196,7 +196,7 @@ def test_a_gpus_recorded_sums_order_networks_as_measuring_again_does():
     names = [n for n in latency.shipped_tables() if n.startswith("gpu-") and "cuda-graph" in n]
     assert len(names) >= 10
     for name in names:
-        of = {standing.name: standing for standing in lk.latency.additivity.recorded(name)}
+        of = {score.name: score for score in lk.latency.additivity.recorded(name)}
         assert of["sum of parts"].spearman > 0.98 and of["scaled sum"].within_5 == 1.0, name
 
 

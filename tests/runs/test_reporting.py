@@ -243,12 +243,12 @@ def test_a_latency_is_checked_on_the_device_that_its_card_names(page, monkeypatc
     claim, asked = next(c for c in read(page) if c.name == "latency"), []
     card = Card.from_json(claim.value["card"] | {"device": "a GPU", "statistic": "median", "runtime": "torch"})
 
-    def card_here(*args, **how):
-        asked.append((args[3], torch.backends.cudnn.allow_tf32))
+    def card_here(conditions, image):
+        asked.append((conditions.device, torch.backends.cudnn.allow_tf32))
         return card
 
-    def measured_here(networks, image, *, device, **how):
-        asked.append((device, torch.backends.cudnn.allow_tf32))
+    def measured_here(networks, conditions, *, image):
+        asked.append((conditions.device, torch.backends.cudnn.allow_tf32))
         return [Measurement(Timing(1.0, 1.0, 0.0, 15), card)]
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

@@ -8,11 +8,11 @@ import pytest
 import scipy.stats
 
 import labkit as lk
-from labkit.latency import flips
-from labkit.latency.flips import Flips, Side
+from labkit.latency import reversals
+from labkit.latency.reversals import RankReversals, Side
 
 LEFT, RIGHT = (1.0, 2.0, 3.0, 3.0), (2.0, 8.0, 1.0, 9.0)
-MADE = Flips(("w", "x", "y", "z"), (Side("left", "a card", LEFT), Side("right", "another", RIGHT)))
+MADE = RankReversals(("w", "x", "y", "z"), (Side("left", "a card", LEFT), Side("right", "another", RIGHT)))
 
 
 def test_pairs_that_swap_are_those_counted_one_by_one():
@@ -28,7 +28,7 @@ def test_the_share_of_swaps_of_two_recorded_tables(space):
     """Layers 3 and 4 are of one size, so their parts may change places without a change in milliseconds: many ties."""
     tables = {n: lk.LatencyTable.load(f"five_layer-{n}") for n in ("torch-b1", "onnxruntime-b32")}
     every = list(space)
-    made = flips.flips_of(tables, every, [str(a) for a in every])
+    made = reversals.rank_reversals(tables, every, [str(a) for a in every])
     pairs = list(zip(*(side.ms for side in made.sides)))
     swapped = sum((a - c) * (b - d) < 0 for (a, b), (c, d) in itertools.combinations(pairs, 2))
     assert made.share(0, 1) == pytest.approx(swapped / (243 * 242 / 2))
@@ -57,8 +57,8 @@ def test_words():
 def test_the_browser_says_the_same_words(tmp_path):
     import json
 
-    module = tmp_path / "flips.mjs"
-    module.write_text(flips.MODULE.read_text())
+    module = tmp_path / "reversals.mjs"
+    module.write_text(reversals.MODULE.read_text())
     cases = [
         (s, t, a, b) for s, t in itertools.product((0, 1), repeat=2) for a, b in itertools.permutations(range(4), 2)
     ]
@@ -81,4 +81,4 @@ def test_the_browser_says_the_same_words(tmp_path):
 )
 def test_what_cannot_be_drawn_is_refused(labels, sides, says):
     with pytest.raises(lk.InputError, match=says):
-        Flips(labels, sides)
+        RankReversals(labels, sides)

@@ -1,6 +1,6 @@
 // The same architectures in the order of two tables, a line each, and two of them that are dragged along the left side.
 //
-// anywidget calls `render`. All places are in `data` (for_browser in flips.py): a drag asks no kernel.
+// anywidget calls `render`. All places are in `data` (for_browser in reversals.py): a drag asks no kernel.
 
 const SYNCED = ["left", "right", "a", "b"];
 const TOP = 46, BOTTOM = 420, LEFT = 190, RIGHT = 450, WIDTH = 640, HEIGHT = 432;
