@@ -16,7 +16,7 @@ from labkit.networks.training import TrainConfig
 from labkit.oneshot.config import SelectionConfig
 from labkit.oneshot.run import SearchRun
 from labkit.oneshot.task_cost import TaskCost
-from labkit.runtimes.cuda_graphs import Recorder, plainly
+from labkit.runtimes.cuda_graphs import Recorder, eager
 from labkit.system.device import rounds_float32
 
 pytestmark = [
@@ -54,7 +54,7 @@ def test_a_recorded_step_is_the_step(name, data):
     """In float64, on new images and draws each time, running statistics included."""
     space, record, wanted = lk.spaces.by_name(name), Recorder(), {}
     supernet = lk.Supernet(space).double().cuda()
-    for how in (plainly, record):
+    for how in (eager, record):
         mine, dist = copy.deepcopy(supernet), lk.ArchDistribution(space).double()
         generator, gradients = torch.Generator().manual_seed(0), []
         parts = [part.to("cuda").batches(16, torch.Generator().manual_seed(1)) for part in (data.train, data.valid)]
@@ -66,7 +66,7 @@ def test_a_recorded_step_is_the_step(name, data):
             gradients += [g.clone() for g in task.gradients_on(dist.probs().detach()[None])]
         wanted[how] = [*gradients, *(b for b in mine.buffers() if b.is_floating_point())]
     assert record.recordings
-    for one, other in zip(wanted[plainly], wanted[record], strict=True):
+    for one, other in zip(wanted[eager], wanted[record], strict=True):
         torch.testing.assert_close(one, other, rtol=1e-7, atol=1e-9)
     assert not torch.allclose(wanted[record][0], wanted[record][len(gradients) // 4])
 
@@ -74,8 +74,8 @@ def test_a_recorded_step_is_the_step(name, data):
 def test_a_recorded_search_is_the_search(space, data):
     table, config = lk.LatencyTable.load("five_layer-torch-b1"), replace(TINY, joint_steps=12, latency_weight=0.1)
     runs = [SearchRun(lk.Supernet(space).cuda(), data.to("cuda"), config, table) for _ in range(2)]
-    assert runs[0].launch is not plainly
-    runs[1].launch = plainly
+    assert runs[0].launch is not eager
+    runs[1].launch = eager
     recorded, plain = (run.advance().history for run in runs)
     for one, other in zip(recorded, plain, strict=True):
         assert one["sampled"] == other["sampled"] and one["loss"] == pytest.approx(other["loss"], rel=1e-2)

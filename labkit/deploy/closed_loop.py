@@ -1,4 +1,4 @@
-"""The loop closed: what a search believed of its frontier, and what the deployed runtime says of the same networks.
+"""Close the loop: compare the frontier that a search predicted with the latencies in the deployed runtime.
 
 In shapes: N architectures.
 """
@@ -31,62 +31,79 @@ from labkit.spaces import Architecture, SearchSpace
 from labkit.stats import Agreement, agreement
 from labkit.system.errors import InputError
 
-SCAN = 300  # architectures that are judged to find a frontier; a space no larger is judged whole
-LEAST = 3
+SCAN = 300  # architectures that are evaluated to find a frontier; a smaller space is evaluated whole
+LEAST = 3  # architectures, for a rank agreement
 
 
 @dataclass(frozen=True, eq=False)
 class ClosedLoop:
-    """Architectures along a frontier by three clocks."""
+    """Architectures along a frontier, timed by three clocks: "table", "eager" and "compiled".
 
-    points: tuple[Point, ...]  # N: error on shared weights, milliseconds by the search's table
-    eager: tuple[Measurement, ...]  # N: whole, in eager PyTorch
-    compiled: tuple[Measurement, ...]  # N: whole, in the runtime that is deployed
+    Attributes:
+        points: N points with the error on shared weights and the milliseconds by the search's table.
+        eager: N measurements of whole networks in eager PyTorch.
+        compiled: N measurements of whole networks in the deployed runtime.
+        table_card: conditions of the table.
+        fused: the layers of the chosen network in the graph that ONNX Runtime compiles; () where none was chosen.
+        engine_layers: names of its layers in TensorRT after fusion; () in other runtimes.
+    """
+
+    points: tuple[Point, ...]
+    eager: tuple[Measurement, ...]
+    compiled: tuple[Measurement, ...]
     table_card: Card
-    fused: tuple[Fused, ...] = ()  # what became of the chosen network's layers in the graph that ONNX Runtime compiles
-    engine_layers: tuple[str, ...] = ()  # of the chosen network in TensorRT, after fusion; () in other runtimes
+    fused: tuple[Fused, ...] = ()
+    engine_layers: tuple[str, ...] = ()
 
     @property
     def unlike(self) -> tuple[str, ...]:
-        """Names of the conditions in which the table and the compiled runtime's clock differ."""
+        """Names of the conditions in which the table and the deployed runtime differ."""
         return self.table_card.differences(self.compiled[0].card)
 
     @property
     def nodes(self) -> int:
-        """How many nodes of the compiled graph do the work of the layers in `fused`."""
+        """Number of nodes of the compiled graph that do the work of the layers in `fused`."""
         return len({row.node for row in self.fused})
 
     @cached_property
     def ms(self) -> dict[str, np.ndarray]:
-        """Clock -> (N,) milliseconds."""
+        """Milliseconds (N,) by each clock."""
         whole = lambda measurements: np.array([m.measured_ms for m in measurements])
         table = np.array([point.latency_ms for point in self.points])
         return {"table": table, "eager": whole(self.eager), "compiled": whole(self.compiled)}
 
     def agreement(self, one: str, other: str) -> Agreement:
-        """Do two clocks ("table", "eager", "compiled") put the architectures in the same order?"""
+        """Compare the orders that two clocks give the architectures.
+
+        Args:
+            one: "table", "eager" or "compiled".
+            other: another of these.
+
+        Returns:
+            Kendall's tau with its interval.
+        """
         return agreement(self.ms[one].tolist(), self.ms[other].tolist())
 
     @property
-    def front(self) -> tuple[int, ...]:
-        """Places of the points that nothing beats when the compiled runtime's clock counts."""
-        return self._front("compiled")
+    def measured_frontier(self) -> tuple[int, ...]:
+        """Indices of the points that no other dominates by error and latency in the deployed runtime."""
+        return self._frontier("compiled")
 
     @property
-    def believed(self) -> tuple[int, ...]:
-        """The same by the table."""
-        return self._front("table")
+    def predicted_frontier(self) -> tuple[int, ...]:
+        """Indices of the points that no other dominates by error and latency by the table."""
+        return self._frontier("table")
 
-    def _front(self, clock: str) -> tuple[int, ...]:
+    def _frontier(self, clock: str) -> tuple[int, ...]:
         errors = torch.tensor([point.error for point in self.points], dtype=torch.float64)
         costs = torch.stack([errors, torch.from_numpy(self.ms[clock])], 1)
         return tuple(int(i) for i in non_dominated(costs).nonzero()[:, 0])
 
     @property
     def misled(self) -> tuple[tuple[int, int], ...]:
-        """Pairs (a, b) of which the table calls a the faster and the compiled runtime b; the worst mistake first.
+        """Pairs (a, b) of indices: the table calls a faster, and b is faster in the deployed runtime.
 
-        Only where the compiled latencies are surely apart: by more than both their spreads.
+        The largest difference comes first. A pair counts where its latencies differ by more than both their spreads.
         """
         table, compiled = self.ms["table"], self.ms["compiled"]
         spread = np.array([m.timing.spread_ms for m in self.compiled])
@@ -99,6 +116,7 @@ class ClosedLoop:
         return tuple((a, b) for _, a, b in sorted(pairs, key=lambda pair: -pair[0]))
 
     def to_json(self) -> dict[str, Any]:
+        """The cards, agreements, frontiers and architectures as a value for JSON."""
         tau = lambda one, other: {
             key: round(getattr(self.agreement(one, other), key), 4) for key in ("tau", "low", "high")
         }
@@ -112,8 +130,8 @@ class ClosedLoop:
                 "eager, compiled": tau("eager", "compiled"),
                 "table, eager": tau("table", "eager"),
             },
-            "frontier_by_table": list(self.believed),
-            "frontier_compiled": list(self.front),
+            "frontier_by_table": list(self.predicted_frontier),
+            "frontier_compiled": list(self.measured_frontier),
             "misled": [list(pair) for pair in self.misled],
             "fused": {"layers": len(self.fused), "nodes": self.nodes, "rows": [asdict(row) for row in self.fused]},
             "engine_layers": list(self.engine_layers),
@@ -136,13 +154,28 @@ def along_the_frontier(
     chosen: Architecture,
     n: int = 20,
 ) -> tuple[Point, ...]:
-    """`n` architectures on the frontier of error against table latency and next to it, fastest first; `chosen` is one.
+    """Select architectures on the frontier of error against table latency, and next to it.
 
-    Judged on the shared weights: the whole space where that is small, else `chosen`, its neighbours and random ones.
+    They are evaluated on the shared weights: the whole space where it is small, else `chosen`, its neighbours and
+    random architectures.
+
+    Args:
+        supernet: the shared weights.
+        data: the images of the search.
+        table: its latency table.
+        config: its configuration.
+        chosen: an architecture that is always selected.
+        n: how many architectures, at least three.
+
+    Returns:
+        At most `n` points, the fastest first.
+
+    Raises:
+        InputError: `n` is less than three.
     """
     if n < LEAST:
         raise InputError(f"a rank agreement needs at least {LEAST} architectures; got {n}")
-    points = evaluate(supernet, _to_judge(supernet.space, chosen, config.seed), data, table, config)
+    points = evaluate(supernet, _to_evaluate(supernet.space, chosen, config.seed), data, table, config)
     kept = [point for point in points if point.architecture == chosen]
     left = [point for point in points if point.architecture != chosen]
     while left and len(kept) < n:  # a frontier, then the frontier of what is left, and so on
@@ -192,17 +225,24 @@ def validate(
 
 
 def to_text(loop: ClosedLoop) -> str:
+    """Write the architectures, agreements and frontiers as text.
+
+    Args:
+        loop: architectures by three clocks.
+
+    Returns:
+        Lines for the terminal.
+    """
     name = loop.compiled[0].card.runtime
     lines = [f"{'architecture':60} error %  table ms  eager ms  {name} ms"]
-    front = set(loop.front)
+    measured, predicted = set(loop.measured_frontier), set(loop.predicted_frontier)
     for i, point in enumerate(loop.points):
         ms = "  ".join(f"{loop.ms[clock][i]:8.3f}" for clock in ("table", "eager", "compiled"))
-        lines.append(f"{point.architecture!s:60} {100 * point.error:7.1f}  {ms}{'  on its frontier' * (i in front)}")
+        lines.append(f"{point.architecture!s:60} {100 * point.error:7.1f}  {ms}{'  on its frontier' * (i in measured)}")
     lines += [
         f"rank agreement with {name} (Kendall tau): table {loop.agreement('table', 'compiled')}, "
         f"eager {loop.agreement('eager', 'compiled')}",
-        f"frontier: {len(loop.believed)} by the table, {len(front)} by {name}, "
-        f"{len(front & set(loop.believed))} on both",
+        f"frontier: {len(predicted)} by the table, {len(measured)} by {name}, {len(measured & predicted)} on both",
     ]
     if loop.misled:
         a, b = loop.misled[0]
@@ -216,8 +256,10 @@ def to_text(loop: ClosedLoop) -> str:
     lines += [f"table: {loop.table_card}", f"{name}: {loop.compiled[0].card}"]
     lines.append(f"these two differ in {', '.join(loop.unlike)}" if loop.unlike else "these two are alike")
     if loop.fused:
-        says = f"{len(loop.fused)} layers of PyTorch became {loop.nodes} nodes in ONNX Runtime, each of these into one:"
-        lines += [says, *(f"  {row}" for row in loop.fused)]
+        heading = (
+            f"{len(loop.fused)} layers of PyTorch became {loop.nodes} nodes in ONNX Runtime, each of these into one:"
+        )
+        lines += [heading, *(f"  {row}" for row in loop.fused)]
     if loop.engine_layers:
         lines.append(f"in {name} they are {len(loop.engine_layers)} layers: {', '.join(loop.engine_layers)}")
     return "\n".join(lines)
@@ -231,7 +273,7 @@ def _engine_layers(network: Network, example: Tensor, runtime: Runtime, device: 
     return tuple(layer["Name"] for layer in tensorrt_engines.EngineRun(engine, device).layers())
 
 
-def _to_judge(space: SearchSpace, chosen: Architecture, seed: int) -> list[Architecture]:
+def _to_evaluate(space: SearchSpace, chosen: Architecture, seed: int) -> list[Architecture]:
     if space.size <= SCAN:
         return list(space)
     neighbours = [

@@ -1,4 +1,4 @@
-"""Leave PyTorch: an ONNX file, proof that it computes the same, and what it costs in each runtime."""
+"""Export a network to ONNX, check that each runtime computes the same, and time it there."""
 
 import copy
 import math
@@ -29,22 +29,33 @@ from labkit.system.errors import InputError
 
 BASELINE, LAYOUT = "torch", "torch-channels-last"
 PARITY_IMAGES, PARITY_BATCHES = 10, (1, 2, 5)
-ACCURACY_IMAGES, ACCURACY_DROP = 1_000, 0.01  # images it is counted on, and the fraction of them that may be lost
-_TRIED: WeakKeyDictionary[Network, dict] = WeakKeyDictionary()  # reason against each compiler in each precision
+ACCURACY_IMAGES, ACCURACY_DROP = 1_000, 0.01  # images that accuracy is counted on, and the largest drop allowed
+_TRIED: WeakKeyDictionary[Network, dict] = WeakKeyDictionary()  # (compiler, precision) -> reason against it, or None
 
 
 @dataclass(frozen=True)
 class RuntimeRow:
-    """One runtime's line in a benchmark. Without a measurement, `reason` says why and how to get one."""
+    """A runtime in one precision in a benchmark.
+
+    Attributes:
+        name: of the runtime.
+        available: whether it was timed.
+        reason: why there is no measurement and how to get one, or what is wrong with the logits; None otherwise.
+        parity_error: largest difference of the logits from eager float32, over the largest logit.
+        measurement: of whole batches.
+        speedup: over eager float32; below 1 the runtime is slower.
+        precision: fp32, fp16, bf16, int8 or fp8.
+        accuracy_drop: fraction of test images lost against eager float32; None where it was not counted.
+    """
 
     name: str
     available: bool
     reason: str | None = None
-    parity_error: float | None = None  # largest difference from eager float32, over the largest logit
+    parity_error: float | None = None
     measurement: Measurement | None = None
-    speedup: float | None = None  # over eager float32; below 1 is a slow-down
+    speedup: float | None = None
     precision: str = "fp32"
-    accuracy_drop: float | None = None  # see `accuracy_drop`; None where it was not counted
+    accuracy_drop: float | None = None
 
     @property
     def label(self) -> str:
@@ -53,11 +64,12 @@ class RuntimeRow:
 
     @property
     def computes_the_same(self) -> bool:
-        """Within what the precision allows, and at most a point less accurate where that was counted; NaN is not."""
+        """Whether the parity error is within the tolerance of the precision, and accuracy drops by at most a point."""
         near = self.parity_error is not None and self.parity_error <= TOLERANCES[self.precision]
         return near and (self.accuracy_drop is None or self.accuracy_drop <= ACCURACY_DROP)
 
     def to_json(self) -> dict[str, Any]:
+        """The row as a value for JSON, which `from_json` reads; an infinite parity error becomes None."""
         unmeasured = dict.fromkeys(("best_ms", "median_ms", "spread_ms", "n", "card"))
         return {
             "name": self.name,
@@ -72,12 +84,23 @@ class RuntimeRow:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "RuntimeRow":
-        """A row that was recorded, and whose card says so."""
+        """Read a row; its measurement is recorded, no longer made here and now.
+
+        Args:
+            value: a value that `to_json` gave.
+
+        Returns:
+            The row.
+
+        Raises:
+            KeyError: a field is missing.
+            InputError: the card or the timing is damaged.
+        """
         measured = None
         if value["card"] is not None:
             measured = Measurement(Timing.from_json(value), Card.from_json(value["card"]).recorded())
-        kept = {name: value[name] for name in ("name", "available", "reason", "parity_error", "speedup", "precision")}
-        return cls(measurement=measured, accuracy_drop=value.get("accuracy_drop"), **kept)
+        plain = ("name", "available", "reason", "parity_error", "speedup", "precision", "accuracy_drop")
+        return cls(measurement=measured, **{name: value[name] for name in plain})
 
     def __str__(self) -> str:
         if self.measurement is None:
@@ -92,14 +115,33 @@ class RuntimeRow:
 
 
 def speedup_text(speedup: float) -> str:
-    """`1.8x faster`, or `1.3x slower`: a slow-down is never printed as a speed-up."""
+    """Write a speed-up in words, such as "1.8x faster" or "1.3x slower".
+
+    Args:
+        speedup: how many times faster, above 0.
+
+    Returns:
+        The text; a slow-down is never printed as a speed-up.
+    """
     return f"{speedup:.1f}x faster" if speedup >= 1 else f"{1 / speedup:.1f}x slower"
 
 
 def to_onnx(network: Network, path: str | Path, *, exporter: str = "dynamo") -> Path:
-    """Write `network` in eval mode as one checked ONNX file: weights inside, dynamic batch, no paths of this machine.
+    """Write a network in eval mode as one checked ONNX file.
 
-    Input `images` (B, C, H, W) float32 as `data.standardise` makes them; output `logits` (B, classes).
+    The file holds the weights, takes batches of any size, and names no path of this machine. Its input is `images`
+    (B, C, H, W) in float32 as `data.standardise` makes them, its output is `logits` (B, classes).
+
+    Args:
+        network: the network, in any mode.
+        path: of the file.
+        exporter: "dynamo" or "torchscript"; see `runtimes.onnx_export.onnx_bytes`.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: the network cannot be exported.
     """
     import onnx
 
@@ -110,9 +152,15 @@ def to_onnx(network: Network, path: str | Path, *, exporter: str = "dynamo") -> 
 
 @torch.no_grad()
 def parity(network: Network, run: Run, images: Images) -> float:
-    """Largest difference of `run`'s logits from eager float32 over the largest logit: ten images in batches of 1, 2, 5.
+    """Compare the logits of a prepared network with those of eager float32.
 
-    NaN or infinite logits give infinity.
+    Args:
+        network: the network.
+        run: the same network prepared for a runtime, a function of images on the CPU.
+        images: real images, of which the first ten are used, in batches of 1, 2 and 5.
+
+    Returns:
+        The largest difference over the largest logit; infinity for logits that are not finite.
     """
     x, worst = standardise(images.pixels[:PARITY_IMAGES]), 0.0
     expected = prepare(network, BASELINE, x)(x)
@@ -125,9 +173,17 @@ def parity(network: Network, run: Run, images: Images) -> float:
 
 @torch.no_grad()
 def accuracy_drop(network: Network, run: Run, images: Images) -> float:
-    """Fraction of `images` that eager float32 has right, less the fraction that `run` has right; below 0 is a gain.
+    """Compare the accuracy of a prepared network with that of eager float32 on the same images.
 
-    Both are asked about the same images, so only those that one has right and the other has not make it unsure.
+    Only images that exactly one of them classifies correctly add to the uncertainty.
+
+    Args:
+        network: the network.
+        run: the same network prepared for a runtime, a function of images on the CPU.
+        images: labelled images.
+
+    Returns:
+        The accuracy of eager float32 minus that of `run`, as fractions; below 0 `run` is more accurate.
     """
     network, lost = copy.deepcopy(network).eval(), 0
     for x, y in images.batches(64):  # which every engine takes
@@ -262,7 +318,7 @@ def _lost_on_gpu(
 
 
 def _lost(network: Network, name: str, precision: str, images: Tensor) -> str | None:
-    """Why a compiler cannot be trusted with this process, from a trial in another one; None where it can be."""
+    """Why a compiler would end this process, from a trial in another one; None where it would not."""
     try:
         lives = processes.runs_in_subprocess(_trial, network, name, precision, images)
     except Exception as problem:  # whatever a compiler raises is its row's reason, and the others are timed
@@ -286,12 +342,12 @@ def _trial(network: Network, name: str, precision: str, images: Tensor) -> None:
 
 
 def _precisions(name: str) -> tuple[str, ...]:
-    """All that the runtime takes; of one that is not here one stands for all, as a row with the reason."""
+    """All precisions that a runtime takes; fp32 alone where it is not available, for a row with the reason."""
     entry = runtime_called(name)
     return tuple(p for p, dtype in PRECISIONS.items() if dtype in entry.dtypes) if entry.available else ("fp32",)
 
 
 def _batches(images: Images, size: int, n: int = 4) -> Tensor:
-    """(n, size, C, H, W) standardised images, taken round and round."""
+    """Standardised images (n, size, C, H, W), repeated where there are too few."""
     index = torch.arange(n * size) % len(images)
     return standardise(images.pixels[index]).reshape(n, size, *images.pixels.shape[1:])

@@ -24,7 +24,7 @@ from labkit.oneshot.additive import AdditiveControl
 from labkit.oneshot.config import SearchConfig
 from labkit.oneshot.controllers import Controller, cosine, shared
 from labkit.oneshot.task_cost import TaskCost
-from labkit.runtimes.cuda_graphs import Recorder, plainly
+from labkit.runtimes.cuda_graphs import Recorder, eager
 from labkit.system import malloc
 from labkit.system.checkpoints import Checkpoint, Checkpoints
 from labkit.system.errors import InputError
@@ -82,7 +82,7 @@ class SearchRun:
         self.parameters = [p for p in self.supernet.parameters() if p.requires_grad]
         device = next(supernet.parameters()).device
         recorded = device.type == "cuda" and supernet.space.is_chain  # a cell's op weights are gathered by lists
-        self.launch = Recorder() if recorded else plainly
+        self.launch = Recorder() if recorded else eager
         lr = torch.tensor(config.weight_lr, device=device) if recorded else config.weight_lr
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr, weight_decay=config.weight_decay, fused=True, capturable=recorded
@@ -211,7 +211,7 @@ class SearchRun:
                 group["lr"] = lr
         # The optimiser makes its memory of a weight at its first gradient, and weights that were not run have none.
         known = len(self.optimizer.state) == len(self.parameters) and all(g is not None for g in gradients)
-        launch = self.launch if known else plainly
+        launch = self.launch if known else eager
         launch("update", self._update, *cast(Sequence[Tensor], gradients), changes=self._updated)
         self.optimizer.zero_grad(set_to_none=True)
         if self.averaged is not None and self.step >= (1 - self.config.weight_average) * self.config.steps:

@@ -16,7 +16,7 @@ from labkit.estimators.gradient_estimators import Cost, Estimator
 from labkit.latency.table import LatencyTable
 from labkit.networks.supernet import Supernet, frozen_parameters, frozen_statistics
 from labkit.oneshot.config import SearchConfig
-from labkit.runtimes.cuda_graphs import plainly
+from labkit.runtimes.cuda_graphs import eager
 
 
 class TaskCost:
@@ -39,7 +39,7 @@ class TaskCost:
         train: tuple[Tensor, Tensor],
         valid: tuple[Tensor, Tensor] | None,
         config: SearchConfig,
-        launch: Callable = plainly,
+        launch: Callable = eager,
     ):
         """Take the batches of one step.
 
@@ -49,7 +49,7 @@ class TaskCost:
             train: images and labels of the training batch.
             valid: those of the validation batch; None without a generalisation gap.
             config: recipe.
-            launch: `cuda_graphs.plainly`, or a `Recorder` that serves all steps of a search.
+            launch: `cuda_graphs.eager`, or a `Recorder` that serves all steps of a search.
         """
         self.supernet, self.parameters, self.launch = supernet, parameters, launch
         self.train, self.valid, self.gap_weight = train, valid, config.gap_weight
@@ -74,7 +74,7 @@ class TaskCost:
 
     def _evaluated(self, weights: Tensor) -> Tensor:
         # Operations are recorded as leaving the statistics alone; else each pass has to see to it.
-        plain = self.launch is plainly
+        plain = self.launch is eager
         with torch.no_grad(), frozen_statistics(self.supernet) if plain else nullcontext():
             how = {} if plain else {"run": self._run}
             losses = [self._each_image(batch, weights, self.drawn, **how) for batch in self._batches()]
@@ -139,7 +139,7 @@ class TaskCost:
         mixtures = [weights] if teacher is None else [weights, teacher]
         everything = all(bool(((w != 0) | ~self.supernet.space.mask.to(w.device)).all()) for w in mixtures)
         # One-hot passes differ in what they run, so each would be a recording of its own.
-        launch = self.launch if everything else plainly
+        launch = self.launch if everything else eager
         tensors = [*self.train, *(w.to(self.train[0].device) for w in mixtures)]
         learn = partial(self._learn, everything)
         loss, *gradients = launch(("learn", teacher is None), learn, *tensors, changes=self.supernet.buffers)

@@ -95,8 +95,8 @@ def closed_loop(loop: ClosedLoop) -> Figure:
     left.set_title(f"Kendall tau {loop.agreement('table', 'compiled')}", fontsize=9)
     left.legend()
     for clock, front, ms, style, colour in (
-        ("by the table", loop.believed, table, "--s", ORANGE),
-        (f"in {name}", loop.front, compiled, "-o", BLUE),
+        ("by the table", loop.predicted_frontier, table, "--s", ORANGE),
+        (f"in {name}", loop.measured_frontier, compiled, "-o", BLUE),
     ):
         places = sorted(front, key=lambda i: ms[i])
         right.plot(ms, errors, style[-1], color=colour, alpha=0.3)

@@ -1,4 +1,4 @@
-"""What runs a network: PyTorch and its compilers, ONNX Runtime, OpenVINO, TensorRT."""
+"""Runtimes: PyTorch and its compilers, ONNX Runtime, OpenVINO, TensorRT."""
 
 import lazy_loader as lazy
 

@@ -1,4 +1,4 @@
-"""What a runtime is: one object that says what it takes and what it lacks, and prepares a network."""
+"""The base class of runtimes: an object that says what it takes and what it lacks, and prepares a network."""
 
 from __future__ import annotations
 
@@ -43,27 +43,40 @@ class Preparation:
 
 
 class Runtime:
-    """Base class of all runtimes. An own one is an instance of a subclass, added by `labkit.register_runtime`."""
+    """Base class of all runtimes. Add your own one with `labkit.register_runtime`.
+
+    Attributes:
+        name: under which it is registered.
+        layout: of feature maps in memory, "NCHW" or "channels_last".
+        dtypes: that it takes.
+        devices: kinds of device that it runs on.
+        eight_bits: a quantisation recipe for each eight-bit dtype that it takes.
+        reads_float32: whether its images are float32 whatever the dtype.
+        deploys: whether it is an inference engine, in which networks are deployed.
+        needs_trial: whether it may end the process on a GPU, so that it is tried in another process first.
+        repeats: whether one launch can do the work several times.
+        preference: order among the runtimes that "auto" tries on its first device, 0 for the first; None for never.
+    """
 
     name: str
-    layout: ClassVar[str] = "NCHW"  # or "channels_last": how feature maps lie in memory
-    dtypes: tuple[str, ...] = ("float32",)  # that it takes
-    devices: tuple[str, ...] = ("cpu",)  # kinds of device that it runs on
-    eight_bits: ClassVar[Mapping[str, str]] = {}  # an eight-bit dtype -> how a model is quantised for it
-    reads_float32: ClassVar[bool] = False  # its images come in float32, whatever the dtype
-    deploys: ClassVar[bool] = False  # an inference engine: what a network is deployed in
-    needs_trial: ClassVar[bool] = False  # on a GPU it may end the process, so it is tried in another one first
-    repeats: ClassVar[bool] = False  # one launch can do the work several times
-    preference: int | None = None  # place among those that "auto" tries on its first device, 0 the first; None: never
+    layout: ClassVar[str] = "NCHW"
+    dtypes: tuple[str, ...] = ("float32",)
+    devices: tuple[str, ...] = ("cpu",)
+    eight_bits: ClassVar[Mapping[str, str]] = {}
+    reads_float32: ClassVar[bool] = False
+    deploys: ClassVar[bool] = False
+    needs_trial: ClassVar[bool] = False
+    repeats: ClassVar[bool] = False
+    preference: int | None = None
 
     @property
     def version(self) -> str | None:
-        """Of its package; None where it is not installed."""
+        """The version of its package; None where it is not installed."""
         return str(torch.__version__)
 
     @property
     def reason(self) -> str | None:
-        """What is missing here and how to get it; None where it can be used."""
+        """Why it cannot be used here and how to change that; None where it can be used."""
         return None
 
     @property
@@ -72,7 +85,11 @@ class Runtime:
         return self.reason is None
 
     def load(self) -> None:
-        """Import its package. InputError, with the remedy, for one that is installed and does not load."""
+        """Import its package.
+
+        Raises:
+            InputError: the package is installed and cannot be imported. The message names the remedy.
+        """
 
     def prepare(self, network: nn.Module, example: Tensor, how: Preparation) -> Run:
         """Prepare a network to run here, in eval mode. The network itself is not changed.
@@ -124,7 +141,14 @@ class Runtime:
 
 
 def version_of(package: str) -> str | None:
-    """The version of an installed package; None without it."""
+    """Look up the version of a package without importing it.
+
+    Args:
+        package: its name on PyPI.
+
+    Returns:
+        The version; None where it is not installed.
+    """
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""All kernels of a function launched as one: on a GPU, launching them is most of a small network's time."""
+"""CUDA graphs: launch all kernels of a function at once, for launches take most of a small network's time on a GPU."""
 
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -13,17 +13,21 @@ WARM_UP = 3  # calls before a recording: libraries choose their algorithms in th
 
 
 class Recording:
-    """A function of tensors as one CUDA graph, for values of the shapes that it was recorded with.
+    """A function of tensors, recorded as one CUDA graph for the shapes of its arguments.
 
-    The function may use its arguments and tensors that stay where they are. It may neither draw nor wait for the
-    device, and what it changes in place besides is left as recording found it if `changes` names it.
-    What a call returns is written over by the next one.
+    The function may use its arguments and tensors that stay where they are. It may neither draw random numbers nor
+    wait for the device. The next call overwrites what a call returned.
     """
 
     def __init__(self, function: Function, values: Sequence[Tensor], changes: Sequence[Tensor] = (), pool: Any = None):
-        """`pool`: memory that recordings share, `torch.cuda.graph_pool_handle()`; arguments and results lie outside.
+        """Record a function.
 
-        Without one it is this recording's alone.
+        Args:
+            function: of tensors on the GPU; gives a tensor or several.
+            values: its arguments.
+            changes: tensors that it changes in place; they are restored after the recording.
+            pool: memory that recordings share, from `torch.cuda.graph_pool_handle()`; None for memory of its own.
+                Arguments and results lie outside.
         """
         self.held, self.graph = [value.detach().clone() for value in values], torch.cuda.CUDAGraph()
         before, side = [tensor.detach().clone() for tensor in changes], torch.cuda.Stream()
@@ -49,6 +53,7 @@ class Recording:
         return [results] if isinstance(results, Tensor) else list(results)
 
     def __call__(self, *values: Tensor) -> Tensor | list[Tensor]:
+        """Copy the values to the arguments and launch the graph."""
         _copy(self.held, list(values))
         self.graph.replay()
         return self.results[0] if self._one else self.results
@@ -57,14 +62,17 @@ class Recording:
 def graph_run(
     network: Callable[[Tensor], Tensor], place: Callable[[Tensor], Tensor], repeats: int
 ) -> Callable[[Tensor], Tensor]:
-    """A network as a function of images whose kernels are launched as one.
+    """Make a network a function of images that launches all its kernels as one CUDA graph.
 
-    It is recorded for each shape of images when that is first seen.
+    A graph is recorded for each shape of images when that shape first comes.
 
     Args:
         network: images (B, C, H, W) to logits (B, classes), on a GPU.
         place: brings images to the network's dtype and layout.
         repeats: how often a launch does the work, one pass after the other.
+
+    Returns:
+        A function of images (B, C, H, W) that gives logits (B, classes) in float32.
     """
     recordings: dict[torch.Size, Recording] = {}
 
@@ -89,22 +97,42 @@ def _copy(to: list[Tensor], of: list[Tensor]) -> None:
     torch._foreach_copy_(to, of)  # hundreds of gradients in a few launches
 
 
-def plainly(name: Hashable, function: Function, *values: Tensor, changes: Changes = tuple):
-    """What a `Recorder` does, without recording."""
+def eager(name: Hashable, function: Function, *values: Tensor, changes: Changes = tuple):
+    """Call a function of tensors as a `Recorder` does, without recording it.
+
+    Args:
+        name: not used.
+        function: of tensors.
+        values: its arguments.
+        changes: not used.
+
+    Returns:
+        What the function returns.
+    """
     return function(*values)
 
 
 class Recorder:
-    """Calls functions of tensors on a GPU: each is recorded when it is first called with such shapes, and replayed.
+    """Calls functions of tensors on a GPU, and records each when it is first called with such shapes.
 
-    A function that is called under the name of an earlier one must do the same.
+    Functions that are called under the same name must do the same.
     """
 
     def __init__(self):
         self.pool, self.recordings = torch.cuda.graph_pool_handle(), {}
 
     def __call__(self, name: Hashable, function: Function, *values: Tensor, changes: Changes = tuple):
-        """`changes`: called for the tensors that the function changes in place."""
+        """Call a function, or replay its recording.
+
+        Args:
+            name: identifies the function.
+            function: of tensors on the GPU.
+            values: its arguments.
+            changes: gives the tensors that the function changes in place.
+
+        Returns:
+            What the function returns; the next call overwrites it.
+        """
         key = (name, *((value.shape, value.dtype) for value in values))
         if key not in self.recordings:
             self.recordings[key] = Recording(function, values, list(changes()), self.pool)

@@ -1,53 +1,73 @@
-"""What became of each layer: the node of a compiled graph that swallowed it.
+"""Fusion: which node of a compiled graph does the work of each layer.
 
-Read from the graph that ONNX Runtime leaves after its optimisations, so it holds wherever the course runs.
+The graph is the one that ONNX Runtime writes after its optimisations, so this works wherever the course runs.
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
+import jinja2
 from torch import Tensor, nn
 
 from labkit.runtimes.onnx_export import onnx_model
 from labkit.system.errors import InputError
 
-SCOPES = "pkg.torch.onnx.name_scopes"  # where the exporter notes the modules that a node comes from
+SCOPES = "pkg.torch.onnx.name_scopes"  # where the exporter writes the modules that a node comes from
 LAYOUT = "_nchwc"  # what ONNX Runtime appends to the name of a node that it laid out in blocks of channels
-ROOM = "style='padding:2px 10px'"  # between the columns of the table: a notebook leaves none
 MOVES = ("Reshape", "Flatten", "Transpose", "Cast", "Identity")  # these compute nothing
+TEMPLATES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
+)
 
 
 @dataclass(frozen=True)
 class Fused:
-    """A layer of the network, and the node that does its work after compilation."""
+    """A layer of the network, and the compiled node that does its work.
 
-    layer: str  # the module's path, such as body.1.0
-    kind: str  # its class, such as BatchNorm2d
-    exported: str  # the ONNX operator that it became or was folded into
-    node: str  # name of the compiled node
-    operator: str  # of the compiled node, with what it does besides: "Conv + Relu"
+    Attributes:
+        layer: path of the module, such as "body.1.0".
+        kind: its class, such as "BatchNorm2d", or "residual sum".
+        exported: the ONNX operator that it became or was folded into.
+        node: name of the compiled node.
+        operator: operators of the compiled node, such as "Conv + Relu".
+    """
+
+    layer: str
+    kind: str
+    exported: str
+    node: str
+    operator: str
 
     def __str__(self) -> str:
         return f"{self.layer:16} {self.kind:18} -> {self.exported:12} -> {self.operator} ({self.node})"
 
 
 def fusions(network: nn.Module, example: Tensor) -> tuple[Fused, ...]:
-    """A row for each layer that computes something, in the order in which they run.
+    """Follow each layer into the graph that ONNX Runtime compiles.
 
-    A batch norm is folded into the weights of the convolution before it when the network is exported; an activation or
-    a residual sum is swallowed by a convolution when the graph is compiled.
+    The export folds a batch norm into the weights of the convolution before it. The compilation fuses an activation or
+    a residual sum into a convolution.
+
+    Args:
+        network: a network in eval mode.
+        example: images (B, C, H, W) like those that it will see.
+
+    Returns:
+        A row for each layer that computes something, in the order in which they run.
+
+    Raises:
+        InputError: the network cannot be exported, or the exporter named none of its layers.
     """
     exported = onnx_model(network, example)
     compiled = _optimised(exported.SerializeToString())
-    swallowing = _Swallowing(exported.graph, compiled.graph)
+    fusing = _Fusing(exported.graph, compiled.graph)
     modules = dict(network.named_modules())
     rows = []
     for node in exported.graph.node:
-        found = None if node.op_type in MOVES else swallowing.of(node)
+        found = None if node.op_type in MOVES else fusing.of(node)
         if found is None:
             continue
         for layer in _layers(node, modules):
@@ -58,26 +78,36 @@ def fusions(network: nn.Module, example: Tensor) -> tuple[Fused, ...]:
     return tuple(rows)
 
 
-def swallowed(rows: tuple[Fused, ...], node: str) -> tuple[Fused, ...]:
-    """The layers whose work the compiled node called `node` does."""
+def fused_into(rows: Sequence[Fused], node: str) -> tuple[Fused, ...]:
+    """Select the layers that one compiled node does the work of.
+
+    Args:
+        rows: all layers, from `fusions`.
+        node: name of the compiled node.
+
+    Returns:
+        The rows of this node, in their order.
+    """
     return tuple(row for row in rows if row.node == node)
 
 
-def as_html(rows: tuple[Fused, ...], node: str) -> str:
-    """A table of the layers, those that the compiled node called `node` swallowed marked by an arrow and in bold."""
-    together = swallowed(rows, node)
+def as_html(rows: Sequence[Fused], node: str) -> str:
+    """Write a table of the layers as HTML, with those of one compiled node marked by an arrow and in bold.
+
+    Args:
+        rows: all layers, from `fusions`.
+        node: name of the compiled node.
+
+    Returns:
+        A paragraph and a table; names are escaped.
+
+    Raises:
+        InputError: no layer is fused into a node of this name.
+    """
+    together = fused_into(rows, node)
     if not together:
-        raise InputError(f"no layer is swallowed by a node called {node!r}")
-    lines = []
-    for row in rows:
-        cells = [row.layer, row.kind, row.exported, row.operator]
-        marked = row.node == node
-        text = "".join(f"<td {ROOM}>{'<b>' * marked}{escape(cell)}{'</b>' * marked}</td>" for cell in cells)
-        lines.append(f"<tr><td>{'&rarr;' * marked}</td>{text}</tr>")
-    names = ", ".join(row.layer for row in together)
-    says = f"One node of the compiled graph, {together[0].operator}, does the work of {len(together)}: {names}."
-    head = "".join(f"<th {ROOM}>{name}</th>" for name in ("", "layer", "PyTorch", "exported as", "compiled into"))
-    return f"<p>{escape(says)}</p><table><tr>{head}</tr>{''.join(lines)}</table>"
+        raise InputError(f"no layer is fused into a node called {node!r}")
+    return TEMPLATES.get_template("fusion.html.jinja").render(rows=rows, node=node, together=together)
 
 
 def _optimised(model: bytes) -> Any:
@@ -101,7 +131,7 @@ def _layers(node: Any, modules: dict[str, nn.Module]) -> Iterator[str]:
     yield from dict.fromkeys(owner for owner in (*owners, *named[-1:]) if owner in modules)
 
 
-class _Swallowing:
+class _Fusing:
     """Which compiled node does the work of an exported one."""
 
     def __init__(self, exported: Any, compiled: Any):
@@ -113,8 +143,9 @@ class _Swallowing:
                 self.consumers.setdefault(tensor, []).append(node)
 
     def of(self, node: Any) -> Any | None:
-        """The node that still gives this one's result; else one that takes it in: a sum its summand's convolution,
-        anything else the node that follows.
+        """The node that still gives this one's result; else the one that it is fused into.
+
+        A sum is fused into the convolution of a summand, anything else into the node that follows.
         """
         for name in (node.name, node.output[0]):
             if name in self.compiled:
@@ -127,7 +158,7 @@ class _Swallowing:
 
 
 def _stands_for(node: Any) -> Iterator[str]:
-    """Names of the exported nodes and tensors that a compiled node is. One that only changes the layout is none."""
+    """Exported names that a compiled node stands for; nodes that only reorder the layout are skipped."""
     if not node.op_type.startswith("Reorder"):
         yield from (node.name.removesuffix(LAYOUT), *node.output)
 

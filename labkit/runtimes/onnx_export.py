@@ -1,4 +1,4 @@
-"""A network as one ONNX model: weights inside, dynamic batch, and nothing that names the machine it was made on."""
+"""Export a network to one ONNX model, with its weights, a dynamic batch and no path of this machine."""
 
 import copy
 import io
@@ -27,16 +27,24 @@ class _Half(nn.Module):
 
 
 def onnx_bytes(network: nn.Module, example: Tensor, *, exporter: str = "dynamo", dtype: str = "float32") -> bytes:
-    """`network` in eval mode as one ONNX model with its weights inside and a dynamic batch.
+    """Export a network in eval mode to one ONNX model with its weights inside and a dynamic batch.
 
-    Stack traces and paths that the exporter writes into the model are taken out, so equal networks give equal bytes.
+    Stack traces and paths that the exporter writes into the model are removed, so equal networks give equal bytes.
 
     Args:
+        network: the network; it is not changed.
         example: images (B, C, H, W); B of at least 2 lets the batch be dynamic.
         exporter: "dynamo", the default of torch, 2 to 8 seconds; or "torchscript", deprecated there but
             some twenty times faster, for the many small networks of a latency table.
         dtype: "float32", or "float16" for weights and arithmetic in half precision; images and logits stay float32.
-            Not "bfloat16": the exporter folds batch norm into float32 weights, which no runtime takes beside it.
+            Not "bfloat16": the exporter folds batch norm into float32 weights, which no runtime takes together with
+            bfloat16.
+
+    Returns:
+        The serialised model.
+
+    Raises:
+        InputError: the network has no ONNX form, a weight is not finite, or the exporter or dtype is unknown.
     """
     model = onnx_model(network, example, exporter=exporter, dtype=dtype)
     _strip(model)
@@ -44,7 +52,20 @@ def onnx_bytes(network: nn.Module, example: Tensor, *, exporter: str = "dynamo",
 
 
 def onnx_model(network: nn.Module, example: Tensor, *, exporter: str = "dynamo", dtype: str = "float32") -> Any:
-    """`onnx_bytes` before it is stripped, as an `onnx.ModelProto`: each node still says which module it comes from."""
+    """Export a network to ONNX with the names of its modules.
+
+    Args:
+        network: the network; it is not changed.
+        example: images (B, C, H, W).
+        exporter: "dynamo" or "torchscript"; see `onnx_bytes`.
+        dtype: "float32" or "float16"; see `onnx_bytes`.
+
+    Returns:
+        An `onnx.ModelProto`, in which each node says which module it comes from.
+
+    Raises:
+        InputError: the network has no ONNX form, a weight is not finite, or the exporter or dtype is unknown.
+    """
     import onnx
 
     if dtype not in ("float32", "float16"):
@@ -78,7 +99,7 @@ def onnx_model(network: nn.Module, example: Tensor, *, exporter: str = "dynamo",
 
 
 def _pool_whole_maps(model) -> None:
-    """Make the mean over a whole feature map the pooling that it is: runtimes have a faster kernel for that.
+    """Replace the mean over a whole feature map by average pooling, for which runtimes have a faster kernel.
 
     In ONNX Runtime and OpenVINO a searched network with 32 images is up to 7 % faster for it.
     """
@@ -105,7 +126,7 @@ def _pool_whole_maps(model) -> None:
 
 
 def _strip(model) -> None:
-    """Take out what names this machine's files."""
+    """Remove everything that names files of this machine."""
     del model.metadata_props[:]
     model.doc_string = model.graph.doc_string = ""
     del model.graph.metadata_props[:]
@@ -119,7 +140,7 @@ def _strip(model) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporters warn of their own deprecations and of packages that are not needed here."""
+    """Silence the exporters, which warn of their own deprecations and of packages that are not needed here."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

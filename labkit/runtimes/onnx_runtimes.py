@@ -1,4 +1,4 @@
-"""Engines that read ONNX on a CPU: ONNX Runtime and OpenVINO."""
+"""Runtimes that read ONNX on a CPU: ONNX Runtime and OpenVINO."""
 
 import importlib
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from labkit.system.errors import in_one_line
 
 
 class _OnnxEngine(Runtime):
-    """An engine whose package has its name."""
+    """A runtime that reads ONNX and whose package has its name."""
 
     remedy: ClassVar[str]  # how to install it
     reads_float32: ClassVar[bool] = True
@@ -53,7 +53,7 @@ class OnnxRuntime(_OnnxEngine):
         options.intra_op_num_threads = torch.get_num_threads()  # every runtime gets the same threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        # Else the threads of a session go on spinning after a run, and slow down whatever is timed in turn with it.
+        # Else the threads of a session spin after a run, and slow down what is timed in turn with it.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         with in_one_line("onnxruntime refuses this ONNX model", REFUSED):
             session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -1,4 +1,4 @@
-"""Eight bits: an ONNX model with quantise/dequantise pairs, its ranges taken from real images.
+"""Quantise an ONNX model to eight bits, with ranges from real images.
 
 Each runtime has a recipe that it accepts, and they differ (ONNX Runtime's default is refused by TensorRT):
 
@@ -29,7 +29,20 @@ CALIBRATION = 256  # images that eight bits take their ranges from
 
 
 def quantised(model: bytes, images: Tensor, recipe: str, *, seven_bit_weights: bool = False) -> bytes:
-    """The float32 ONNX `model` in eight bits, its ranges from `images` (N, C, H, W), made as the network sees them."""
+    """Quantise a float32 ONNX model to eight bits by pairs of quantise and dequantise nodes.
+
+    Args:
+        model: the serialised float32 model.
+        images: real images (N, C, H, W) as the network sees them, at least 32, from which the ranges are taken.
+        recipe: "u8s8", "s8s8" or "fp8", as the runtime reads it.
+        seven_bit_weights: keep weights to seven bits, for CPUs whose sums of products would saturate.
+
+    Returns:
+        The serialised model.
+
+    Raises:
+        InputError: the recipe is unknown, there are too few images, or the model cannot be quantised.
+    """
     import onnx
     from onnxruntime.quantization import QuantFormat, quantize_static
 
@@ -37,7 +50,7 @@ def quantised(model: bytes, images: Tensor, recipe: str, *, seven_bit_weights: b
         raise InputError(f"quantisation recipes are {', '.join(RECIPES)}; got {recipe!r}")
     if len(images) < LEAST_IMAGES:
         raise InputError(f"ranges are calibrated on at least {LEAST_IMAGES} real images; got {len(images)}")
-    refused = in_one_line("this ONNX model cannot be quantised", "export the network anew, or take another precision")
+    refused = in_one_line("this ONNX model cannot be quantised", "export the network again, or take another precision")
     with refused, tempfile.TemporaryDirectory() as folder, _quiet():
         out = Path(folder) / "quantised.onnx"
         reader = _Batches(images)
@@ -67,7 +80,7 @@ def _settings(recipe: str) -> dict[str, Any]:
 
 
 class _Batches:
-    """What ONNX Runtime calls a calibration data reader."""
+    """The calibration data reader of ONNX Runtime."""
 
     def __init__(self, images: Tensor, size: int = 32):
         self.batches: Iterator[Tensor] = iter(images.detach().cpu().split(size))

@@ -1,6 +1,6 @@
-"""The runtimes by name: PyTorch eager, compiled or as a CUDA graph, ONNX Runtime, OpenVINO, TensorRT; and why not.
+"""Runtimes by name: PyTorch eager, compiled or as a CUDA graph, ONNX Runtime, OpenVINO and TensorRT.
 
-Nothing heavy is imported until a runtime is asked for by name.
+The package of a runtime is imported when the runtime is loaded, not before.
 """
 
 from typing import Any
@@ -32,10 +32,10 @@ def register_runtime(runtime: Any, *, replace: bool = False) -> Any:
     Raises:
         InputError: the name is taken, or this is no `Runtime`.
     """
-    made = runtime() if isinstance(runtime, type) else runtime
-    if not isinstance(made, Runtime):
+    instance = runtime() if isinstance(runtime, type) else runtime
+    if not isinstance(instance, Runtime):
         raise InputError(f"a runtime is a subclass of labkit.runtimes.Runtime; got {runtime!r:.80}")
-    RUNTIMES.register(made.name, made, replace=replace)
+    RUNTIMES.register(instance.name, instance, replace=replace)
     return runtime
 
 
@@ -52,7 +52,13 @@ def runtimes() -> tuple[Runtime, ...]:
 
 
 def runtime(name: str | Runtime) -> Runtime:
-    """The runtime called `name`, available here or not; an instance is itself, and registered if it was not.
+    """Look up a runtime, available here or not.
+
+    Args:
+        name: its name; or the runtime itself, which is registered if it was not.
+
+    Returns:
+        The runtime.
 
     Raises:
         InputError: there is none of this name, or another one has the name of the instance.
@@ -63,7 +69,19 @@ def runtime(name: str | Runtime) -> Runtime:
 
 
 def usable(name: str | Runtime, dtype: str = "float32", device: str | torch.device = "cpu") -> Runtime:
-    """The runtime `name`, when it is here and takes that dtype and device; else InputError with the remedy."""
+    """Look up a runtime and check that it can be used here.
+
+    Args:
+        name: its name, or the runtime itself.
+        dtype: that it must take.
+        device: that it must run on, "cpu" or "cuda".
+
+    Returns:
+        The runtime. Its package is not imported.
+
+    Raises:
+        InputError: it cannot be used so. The message names the remedy.
+    """
     chosen, kind = runtime(name), torch.device(device).type
     if chosen.reason is not None:
         raise InputError(f"the runtime {chosen.name} cannot be used here: {chosen.reason}")
@@ -78,14 +96,32 @@ def usable(name: str | Runtime, dtype: str = "float32", device: str | torch.devi
 
 
 def loaded(name: str | Runtime, dtype: str = "float32", device: str | torch.device = "cpu") -> Runtime:
-    """`usable`, and its package is imported: one that is installed and does not load is refused with the remedy."""
+    """Look up a runtime, check that it can be used here, and import its package.
+
+    Args:
+        name: its name, or the runtime itself.
+        dtype: that it must take.
+        device: that it must run on, "cpu" or "cuda".
+
+    Returns:
+        The runtime.
+
+    Raises:
+        InputError: it cannot be used so, or its package cannot be imported. The message names the remedy.
+    """
     chosen = usable(name, dtype, device)
     chosen.load()
     return chosen
 
 
 def preferred(device: str | torch.device) -> list[Runtime]:
-    """The runtimes that "auto" tries on a device, the usually fastest first.
+    """List the runtimes that "auto" tries on a device.
+
+    Args:
+        device: "cpu" or "cuda".
+
+    Returns:
+        Runtimes, the usually fastest first.
 
     Raises:
         InputError: none is known for this kind of device.

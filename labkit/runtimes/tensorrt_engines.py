@@ -1,7 +1,7 @@
 """TensorRT engines: one code path for TensorRT 10 and 11 and for TensorRT-RTX.
 
-Networks are strongly typed: the precision is the ONNX model's own, the builder is given none. TensorRT-RTX builds
-without a GPU; TensorRT needs one to build, and both need one to run. Nothing here is imported before it is asked for.
+Networks are strongly typed: the precision is that of the ONNX model. TensorRT-RTX builds without a GPU; TensorRT needs
+one to build, and both need one to run. Their packages are imported when they are used, not before.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ EXTRAS = {
     "tensorrt-rtx": "pip install labkit[rtx] (91 MB; its engines run on RTX GPUs)",
 }
 RTX_CAPABILITIES = ((7, 5), (8, 0), (8, 6), (8, 9), (12, 0), (12, 1))  # 9.0, the H100 and H200, is not among them
-REFUSED = {  # what a parse error means in practice
+REFUSED = {  # a part of a parse error -> what it means
     "type Int32 but must have type FP8": "it was quantised for ONNX Runtime; quantise it with the recipe 's8s8'",
     "Plugin not found": "there is no such operator",
 }
@@ -35,7 +35,16 @@ REFUSED = {  # what a parse error means in practice
 
 @dataclass(frozen=True)
 class Profile:
-    """The batch sizes that an engine takes: it is fastest at `best`."""
+    """The batch sizes that an engine takes.
+
+    Attributes:
+        least: smallest batch.
+        best: batch at which it is fastest.
+        most: largest batch.
+
+    Raises:
+        InputError: the sizes are not in this order, or below 1.
+    """
 
     least: int = 1
     best: int = 1
@@ -46,7 +55,14 @@ class Profile:
             raise InputError(f"a profile is 1 <= least <= best <= most; got {self.least}, {self.best}, {self.most}")
 
     def check(self, batch: int) -> None:
-        """Refuse a batch that the engine does not take."""
+        """Check that the engine takes a batch.
+
+        Args:
+            batch: number of images.
+
+        Raises:
+            InputError: the batch is too small or too large.
+        """
         if not self.least <= batch <= self.most:
             raise InputError(
                 f"this engine takes batches of {self.least} to {self.most} images; got {batch}: build it with another "
@@ -56,30 +72,48 @@ class Profile:
 
 @dataclass(frozen=True)
 class Settings:
-    """What an engine depends on besides its model, its flavour and its GPU."""
+    """What an engine depends on besides its model, its flavour and its GPU.
+
+    Attributes:
+        profile: the batch sizes that it takes.
+        tf32: whether float32 products may be rounded to TensorFloat-32.
+        optimisation_level: of the builder, 0 to 5.
+        workspace_bytes: memory that the builder may use.
+    """
 
     profile: Profile = Profile()
-    tf32: bool = False  # off: float32 means float32
+    tf32: bool = False
     optimisation_level: int = 3
     workspace_bytes: int = 1 << 30
 
 
 @dataclass(frozen=True, eq=False)
 class Engine:
-    """A built engine. Its plan runs only under the flavour, version and GPU that built it."""
+    """A built engine. Its plan runs only under the flavour, version and GPU that built it.
+
+    Attributes:
+        plan: the serialised engine.
+        flavour: "tensorrt" or "tensorrt-rtx".
+        version: of that package.
+        settings: that it was built with.
+        seconds: that the build took.
+        layers: of the network, before fusion.
+        timing_cache: makes a later build for the same version and GPU faster.
+        kept: whether it was read from a folder.
+    """
 
     plan: bytes
     flavour: str
     version: str
     settings: Settings
-    seconds: float  # of building
-    layers: int  # of the network, before fusion
+    seconds: float
+    layers: int
     timing_cache: bytes = field(default=b"", repr=False)
-    kept: bool = False  # whether it was read from a folder
+    kept: bool = False
 
 
 def installed() -> dict[str, str]:
-    """Flavour -> version, of those installed; looked up, not imported."""
+    """The versions of the installed flavours by name; their packages are not imported."""
     found = {}
     for package in FLAVOURS:
         try:
@@ -90,7 +124,14 @@ def installed() -> dict[str, str]:
 
 
 def unavailable(flavour: str) -> str | None:
-    """Why engines of `flavour` cannot run here; None where they can."""
+    """Say what is missing to run engines here.
+
+    Args:
+        flavour: "tensorrt" or "tensorrt-rtx".
+
+    Returns:
+        The reason, with the remedy; None where engines can run.
+    """
     missing = []
     if flavour not in installed():
         missing.append(f"the package ({EXTRAS[flavour]})")
@@ -104,7 +145,17 @@ def unavailable(flavour: str) -> str | None:
 
 
 def module(flavour: str) -> Any:
-    """The Python module of a flavour; InputError with the remedy where it cannot be imported."""
+    """Import the Python module of a flavour.
+
+    Args:
+        flavour: "tensorrt" or "tensorrt-rtx".
+
+    Returns:
+        The module.
+
+    Raises:
+        InputError: there is no such flavour, or it cannot be imported. The message names the remedy.
+    """
     if flavour not in FLAVOURS:
         raise InputError(f"TensorRT comes as {' or '.join(FLAVOURS)}; got {flavour!r}")
     try:
@@ -114,7 +165,17 @@ def module(flavour: str) -> Any:
 
 
 def buildable(flavour: str) -> Any:
-    """The module of a flavour that can build here; else InputError with what is missing."""
+    """Import the module of a flavour and check that it can build engines here.
+
+    Args:
+        flavour: "tensorrt" or "tensorrt-rtx".
+
+    Returns:
+        The module.
+
+    Raises:
+        InputError: it cannot be imported, or needs a GPU.
+    """
     trt = module(flavour)
     if flavour == "tensorrt" and _capability() is None:  # its Builder is null without CUDA
         raise InputError("tensorrt builds engines on an NVIDIA GPU that torch can use; tensorrt-rtx builds without one")
@@ -124,10 +185,19 @@ def buildable(flavour: str) -> Any:
 def build(
     model: bytes, settings: Settings = Settings(), *, flavour: str = "tensorrt-rtx", timing: bytes = b""
 ) -> Engine:
-    """Build an engine of an ONNX `model` with the input `images` (batch, C, H, W) and a dynamic batch.
+    """Build an engine of an ONNX model.
 
     Args:
-        timing: the timing cache of an earlier build for the same version and GPU; it makes this one faster.
+        model: the serialised model, with the input `images` (B, C, H, W) and a dynamic batch.
+        settings: the batch sizes and options.
+        flavour: "tensorrt" or "tensorrt-rtx".
+        timing: the timing cache of an earlier build for the same version and GPU, which makes this one faster.
+
+    Returns:
+        The engine.
+
+    Raises:
+        InputError: the flavour cannot build here, or refuses the model.
     """
     trt = buildable(flavour)
     started, log = time.perf_counter(), _log(trt)
@@ -158,18 +228,29 @@ def build(
 
 
 def cached(
-    model: bytes, settings: Settings, folder: str | Path, *, flavour: str = "tensorrt-rtx", anew: bool = False
+    model: bytes, settings: Settings, folder: str | Path, *, flavour: str = "tensorrt-rtx", rebuild: bool = False
 ) -> Engine:
-    """The engine of `model` from `folder`, built when it is not there, was cut short, or is of another model, version,
-    GPU, driver or setting. Processes may share the folder: files appear whole or not at all.
+    """Read an engine from a folder, or build it where no whole one of this model, version, GPU and settings is there.
+
+    Processes may share the folder: files appear whole or not at all.
 
     Args:
-        anew: build it in any case, and replace the one that is kept.
+        model: the serialised ONNX model.
+        settings: the batch sizes and options.
+        folder: where engines are kept.
+        flavour: "tensorrt" or "tensorrt-rtx".
+        rebuild: build it in any case, and replace the one that is kept.
+
+    Returns:
+        The engine. A folder that cannot be written causes a warning only.
+
+    Raises:
+        InputError: the flavour cannot build here, or refuses the model.
     """
     folder = Path(folder)
     identity = {"model": hashlib.sha256(model).hexdigest(), **_platform(flavour), "settings": asdict(settings)}
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    kept = None if anew else _read(folder / f"{key}.engine", folder / f"{key}.json", settings)
+    kept = None if rebuild else _read(folder / f"{key}.engine", folder / f"{key}.json", settings)
     if kept is not None:
         return kept
     where = hashlib.sha256(json.dumps(_platform(flavour), sort_keys=True).encode()).hexdigest()[:16]
@@ -190,20 +271,43 @@ def cached(
 def ready(
     model: bytes, settings: Settings, folder: str | Path, device: str | torch.device, *, flavour: str = "tensorrt-rtx"
 ) -> "EngineRun":
-    """The engine of `cached` on the GPU. A kept one that does not load there is built anew, once."""
+    """Load an engine from a folder onto the GPU, see `cached`. One that does not load there is built again, once.
+
+    Args:
+        model: the serialised ONNX model.
+        settings: the batch sizes and options.
+        folder: where engines are kept.
+        device: a CUDA device.
+        flavour: "tensorrt" or "tensorrt-rtx".
+
+    Returns:
+        A function of images (B, C, H, W) that gives logits (B, classes) in float32.
+
+    Raises:
+        InputError: the engine cannot be built or loaded here.
+    """
     engine = cached(model, settings, folder, flavour=flavour)
     try:
         return EngineRun(engine, device)
     except InputError:
         if not engine.kept:
             raise
-    return EngineRun(cached(model, settings, folder, flavour=flavour, anew=True), device)
+    return EngineRun(cached(model, settings, folder, flavour=flavour, rebuild=True), device)
 
 
 class EngineRun:
-    """An engine on the GPU: images (B, C, H, W) -> logits (B, classes) in float32, both there."""
+    """An engine on the GPU, as a function of images (B, C, H, W) that gives logits (B, classes) in float32."""
 
     def __init__(self, engine: Engine, device: str | torch.device = "cuda"):
+        """Load an engine.
+
+        Args:
+            engine: built for this GPU, version and driver.
+            device: a CUDA device.
+
+        Raises:
+            InputError: engines cannot run here, or this one does not load.
+        """
         if (reason := unavailable(engine.flavour)) is not None:  # asked before a Runtime, which crashes without CUDA
             raise InputError(f"this engine cannot run here: {reason}")
         trt = module(engine.flavour)
@@ -212,7 +316,7 @@ class EngineRun:
         self._loaded = self._runtime.deserialize_cuda_engine(engine.plan)
         if self._loaded is None:
             origin = (
-                "for another version, GPU or driver; build it anew"
+                "for another version, GPU or driver; build it again"
                 if engine.kept
                 else "just now; install one that fits this GPU and its driver, or take another runtime"
             )
@@ -225,6 +329,17 @@ class EngineRun:
         self._dtypes = {name: _torch_dtype(trt, self._loaded.get_tensor_dtype(name)) for name in ("images", "logits")}
 
     def __call__(self, images: Tensor) -> Tensor:
+        """Run the engine.
+
+        Args:
+            images: of any dtype and device, as many as the profile takes.
+
+        Returns:
+            Logits (B, classes) in float32 on the device of the engine.
+
+        Raises:
+            InputError: the engine does not take such images.
+        """
         self.engine.settings.profile.check(images.shape[0])
         images = images.to(self.device, self._dtypes["images"]).contiguous()
         if not self._context.set_input_shape("images", tuple(images.shape)):
@@ -240,7 +355,7 @@ class EngineRun:
         return logits.float()
 
     def layers(self) -> list[dict[str, Any]]:
-        """What the engine is made of after fusion, by its inspector: a record a layer."""
+        """The layers of the engine after fusion, a record for each, from its inspector."""
         trt = module(self.engine.flavour)
         text = self._loaded.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
         layers = json.loads(text).get("Layers", [])
@@ -248,7 +363,7 @@ class EngineRun:
 
 
 def _capability() -> tuple[int, int] | None:
-    """Of the GPU; None where there is none that answers."""
+    """The compute capability of the GPU; None without a usable one."""
     try:
         return torch.cuda.get_device_capability() if torch.cuda.is_available() else None
     except (RuntimeError, AssertionError):
@@ -256,7 +371,7 @@ def _capability() -> tuple[int, int] | None:
 
 
 def _log(trt: Any) -> Any:
-    """A logger that keeps what TensorRT says, rather than print it."""
+    """A logger that keeps the errors of TensorRT and prints nothing."""
 
     class Log(trt.ILogger):
         def __init__(self) -> None:
@@ -274,7 +389,7 @@ def _log(trt: Any) -> Any:
 
 
 def _strongly_typed(trt: Any) -> int:
-    """TensorRT 10 has to be asked for it; TensorRT 11 and RTX know nothing else."""
+    """The flag that TensorRT 10 needs; TensorRT 11 and RTX have no other mode."""
     flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
     return 0 if flag is None else 1 << int(flag)
 
@@ -286,7 +401,7 @@ def _parse(trt: Any, network: Any, model: bytes, log: Any) -> None:
         return
     first = parser.get_error(0)
     text = " ".join(first.desc().split()).split(" [checkMacros")[0]  # the rest only says that there is no GPU
-    meaning = next((f": {said}" for sign, said in REFUSED.items() if sign in text), "")
+    meaning = next((f": {means}" for part, means in REFUSED.items() if part in text), "")
     at = f"node {first.node()}, {nodes[first.node()]}," if 0 <= first.node() < len(nodes) else "a node"
     raise InputError(f"TensorRT refuses {at} of this ONNX model{meaning} ({text[:300]})")
 
@@ -301,7 +416,7 @@ def _nodes(model: bytes) -> list[str]:
     except DecodeError:
         graph = onnx.GraphProto()
     if not graph.output:
-        raise InputError("this is not an ONNX model, or one that was cut short: export the network anew")
+        raise InputError("this is not an ONNX model, or one that was cut short: export the network again")
     return [node.op_type for node in graph.node]
 
 
@@ -317,7 +432,7 @@ def _add_profile(builder: Any, network: Any, config: Any, profile: Profile) -> N
 
 
 def _platform(flavour: str) -> dict[str, Any]:
-    """What an engine is tied to. Built without a GPU, it is tied to none."""
+    """The version and GPU that an engine depends on; no GPU where it is built without one."""
     gpu = None
     if _capability() is not None:
         gpu = [device_name("cuda"), capability("cuda"), driver("cuda")]

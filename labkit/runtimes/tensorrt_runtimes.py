@@ -30,7 +30,7 @@ class TensorRT(Runtime):
 
     @property
     def repeats(self) -> bool:  # type: ignore[override]
-        """Only one launch can do the work several times."""
+        """Whether one launch can do the work several times."""
         return self.graph
 
     @property

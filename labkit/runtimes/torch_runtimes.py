@@ -1,4 +1,4 @@
-"""PyTorch: eager in two memory layouts, compiled just in time and ahead of time, and as one CUDA graph."""
+"""PyTorch as runtimes: eager in two memory layouts, compiled just in time or ahead of time, and as one CUDA graph."""
 
 import copy
 import importlib.util
@@ -21,7 +21,7 @@ _FORMATS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_las
 
 
 class Eager(Runtime):
-    """PyTorch as it is, in NCHW: the baseline."""
+    """Eager PyTorch in NCHW, the baseline."""
 
     name = "torch"
     dtypes = tuple(DTYPES)
@@ -42,10 +42,10 @@ class Eager(Runtime):
         return lambda images: images.to(dtype=dtype, memory_format=memory_format)
 
     def _placed(self, network: nn.Module, device: torch.device, how: Preparation) -> nn.Module:
-        """A copy in eval mode, there and so. Below float32, batch norm and the head keep float32.
+        """A copy in eval mode on the device. Below float32, batch norm and the head keep float32.
 
-        They cost next to nothing, and bfloat16 has eight bits: statistics and logits rounded to them cost a third to
-        two thirds of a small network's parity.
+        They cost next to nothing, and statistics and logits rounded to the eight bits of bfloat16 cause a third to two
+        thirds of a small network's parity error.
         """
         dtype = DTYPES[how.dtype]
         ours = copy.deepcopy(network).eval().to(device, dtype)
@@ -61,7 +61,7 @@ class Eager(Runtime):
 
 
 class ChannelsLast(Eager):
-    """The same with channels last, which most convolutions of a CPU and of a GPU want."""
+    """Eager PyTorch with channels last, which is faster for most convolutions on a CPU and on a GPU."""
 
     name = "torch-channels-last"
     layout: ClassVar[str] = "channels_last"
@@ -69,7 +69,7 @@ class ChannelsLast(Eager):
 
 
 class Compiled(ChannelsLast):
-    """`torch.compile`: half a minute, once a network and a shape."""
+    """`torch.compile`, which takes half a minute for each network and shape."""
 
     name = "torch-compile"
     needs_trial: ClassVar[bool] = True
@@ -93,7 +93,7 @@ class Compiled(ChannelsLast):
 
 
 class AheadOfTime(Compiled):
-    """Compiled to a library of its own by AOTInductor: half a minute, once; then no Python between the kernels."""
+    """AOTInductor, which compiles a network to a library in half a minute; no Python runs between its kernels."""
 
     name = "torch-aot"
 
@@ -119,7 +119,7 @@ class AheadOfTime(Compiled):
 
 
 class CudaGraph(ChannelsLast):
-    """All kernels of a pass, launched as one: what is left of a small network's time when launching costs nothing."""
+    """PyTorch with all kernels of a pass launched as one CUDA graph."""
 
     name = "torch-cuda-graph"
     devices = ("cuda",)

@@ -13,6 +13,8 @@ from labkit.networks.complexity import count
 from labkit.runs import run
 from labkit.system import storage
 
+SHORT = lk.TimingConditions(seconds=0.02)
+
 
 @pytest.fixture
 def few(monkeypatch):
@@ -22,7 +24,7 @@ def few(monkeypatch):
 
 def test_every_runtime_races_in_every_precision_it_takes(few, space, data):
     seen = []
-    races = race(lk.derive(space, space[0]), data, batch_sizes=(1, 4), seconds=0.02, on_race=seen.append)
+    races = race(lk.derive(space, space[0]), data, SHORT, batch_sizes=(1, 4), on_race=seen.append)
     assert list(races) == seen and [one.batch_size for one in races] == [1, 4]
     for one in races:
         names = [row.label for row in one.rows]
@@ -42,7 +44,7 @@ def test_every_runtime_races_in_every_precision_it_takes(few, space, data):
 def test_the_floor_is_at_the_best_rate_seen(few, space, data, monkeypatch):
     network, rates = lk.derive(space, space[0]), iter((2e6, 5e6, 4e6))
     monkeypatch.setattr(deploy, "macs_per_ms", lambda device: next(rates))
-    races = race(network, data, batch_sizes=(1, 4), seconds=0.02)
+    races = race(network, data, SHORT, batch_sizes=(1, 4))
     macs = count(network, space.image).macs
     assert [one.floor_ms for one in races] == [pytest.approx(macs / 5e6), pytest.approx(4 * macs / 5e6)]
 
@@ -52,20 +54,20 @@ def test_cards_and_floor_are_of_the_images_that_were_timed(few, data, monkeypatc
     space = lk.spaces.mobile("tiny")
     halved = lambda part: replace(part, pixels=part.pixels[:, :, ::2, ::2].contiguous())
     small, network = replace(data, train=halved(data.train), test=halved(data.test)), lk.derive(space, space[0])
-    (one,) = race(network, small, batch_sizes=(2,), seconds=0.02)
+    (one,) = race(network, small, SHORT, batch_sizes=(2,))
     shapes = {row.measurement.card.input_shape for row in one.rows if row.measurement}
     assert shapes == {(3, 16, 16)} and one.row("onnxruntime", "int8") is not None
     assert one.floor_ms == pytest.approx(2 * count(network, (3, 16, 16)).macs / 1e6)
 
 
 def test_a_runtime_that_computes_something_else_does_not_win(few, space, data):
-    (one,) = race(lk.derive(space, space[0]), data, batch_sizes=(1,), seconds=0.02)
+    (one,) = race(lk.derive(space, space[0]), data, SHORT, batch_sizes=(1,))
     wrong = replace(one, rows=tuple(replace(row, parity_error=0.5) for row in one.rows))
     assert one.fastest("int8") is not None and wrong.fastest("int8") is None
 
 
 def test_a_race_outlives_its_file(few, space, data, tmp_path):
-    races = race(lk.derive(space, space[0]), data, batch_sizes=(1, 4), seconds=0.02)
+    races = race(lk.derive(space, space[0]), data, SHORT, batch_sizes=(1, 4))
     value = {"kind": deploy.KIND, "schema": deploy.SCHEMA, "made": {}, "rows": to_json(races)}
     path = storage.write_json(tmp_path / "race.json", value)
     loaded, _ = deploy.load(path)

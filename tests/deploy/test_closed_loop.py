@@ -33,7 +33,7 @@ def a_loop(space, table, compiled, spread=0.0, errors=(0.5, 0.4, 0.3, 0.2)) -> C
 def test_a_table_that_is_right_misleads_nobody(space):
     loop = a_loop(space, (1, 2, 3, 4), (10, 20, 30, 40))
     assert loop.agreement("table", "compiled").tau == 1 and loop.misled == ()
-    assert loop.front == loop.believed == (0, 1, 2, 3)
+    assert loop.measured_frontier == loop.predicted_frontier == (0, 1, 2, 3)
     assert "the table misled in no pair" in closed_loop.to_text(loop)
 
 
@@ -41,7 +41,9 @@ def test_where_the_table_misled_is_named_worst_first(space):
     loop = a_loop(space, (1, 2, 3, 4), (10, 40, 30, 20))
     assert loop.misled == ((1, 3), (1, 2), (2, 3))
     assert loop.agreement("table", "compiled").tau == pytest.approx(0)
-    assert loop.believed == (0, 1, 2, 3) and loop.front == (0, 3), "what is slower and worse has left the frontier"
+    assert loop.predicted_frontier == (0, 1, 2, 3) and loop.measured_frontier == (0, 3), (
+        "what is slower and worse has left the frontier"
+    )
     text = closed_loop.to_text(loop)
     assert "misled in 3 pairs" in text and "40.000 and 20.000 ms in onnxruntime" in text
     assert "frontier: 4 by the table, 2 by onnxruntime, 2 on both" in text
@@ -67,10 +69,10 @@ def test_the_architectures_lie_along_the_frontier_and_the_chosen_one_is_among_th
         along_the_frontier(supernet, data, table, CONFIG, slow, 2)
 
 
-def test_a_space_too_large_to_judge_is_sampled_around_the_chosen_one(make_table):
+def test_a_space_too_large_to_evaluate_is_sampled_around_the_chosen_one(make_table):
     space = lk.spaces.mobile()
     chosen = space.sample(1, torch.Generator().manual_seed(1))[0]
-    judged = closed_loop._to_judge(space, chosen, 0)
+    judged = closed_loop._to_evaluate(space, chosen, 0)
     assert len(judged) == closed_loop.SCAN == len(set(judged)) and judged[0] == chosen
     near = sum(sum(a != b for a, b in zip(other.ops, chosen.ops)) == 1 for other in judged)
     assert near >= sum(len(slot) - 1 for slot in space.slots), "every neighbour"

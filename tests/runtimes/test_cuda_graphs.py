@@ -9,7 +9,7 @@ import labkit as lk
 from labkit.oneshot.config import SearchConfig
 from labkit.oneshot.run import SearchRun
 from labkit.oneshot.task_cost import TaskCost
-from labkit.runtimes.cuda_graphs import plainly
+from labkit.runtimes.cuda_graphs import eager
 
 TINY = SearchConfig(mixture_steps=3, weight_steps=3, joint_steps=5, batch_size=16, latency_weight=0.2)
 
@@ -65,7 +65,7 @@ def test_a_search_from_recordings_is_the_search(name, changed, data, make_table)
     space = lk.spaces.by_name(name)
     supernet, config, table = lk.Supernet(space), replace(TINY, **changed), make_table(space)
     plain, other = SearchRun(supernet, data, config, table).advance(), recorded(supernet, data, config, table)
-    assert plain.launch is plainly and plain.history == other.history and plain.passes == other.passes
+    assert plain.launch is eager and plain.history == other.history and plain.passes == other.passes
     theirs = other.checkpoint().tensors
     for tensor_name, tensor in plain.checkpoint().tensors.items():
         assert torch.equal(tensor, theirs[tensor_name]), tensor_name

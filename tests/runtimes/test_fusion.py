@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import labkit as lk
-from labkit.runtimes.fusion import as_html, fusions, swallowed
+from labkit.runtimes.fusion import Fused, as_html, fused_into, fusions
 
 
 def folded(network: nn.Module, data) -> nn.Module:
@@ -42,7 +42,7 @@ def test_convolution_norm_and_activation_become_one_node(five):
     assert rows["head.1"].operator == "Gemm"
 
 
-def test_every_layer_with_weights_is_found_and_swallowed_once(five, mobile):
+def test_every_layer_with_weights_is_found_and_fused_once(five, mobile):
     for network in (five, mobile):
         rows = fusions(network, torch.zeros(2, 3, 32, 32))
         found = Counter(row.layer for row in rows if row.kind != "residual sum")
@@ -51,18 +51,18 @@ def test_every_layer_with_weights_is_found_and_swallowed_once(five, mobile):
         assert not any("Reorder" in row.operator for row in rows), "a change of layout computes nothing"
 
 
-def test_a_residual_sum_is_swallowed_by_the_convolution_that_gives_the_summand(mobile):
+def test_a_residual_sum_is_fused_into_the_convolution_that_gives_the_summand(mobile):
     rows = fusions(mobile, torch.zeros(2, 3, 32, 32))
     residual = [n for n, m in mobile.named_modules() if getattr(m, "residual", False)]
     sums = [row for row in rows if row.kind == "residual sum"]
     assert residual and [row.layer for row in sums] == residual
     for row in sums:
         assert row.operator == "Conv + Add"
-        together = {other.layer for other in swallowed(rows, row.node)}
+        together = {other.layer for other in fused_into(rows, row.node)}
         assert together == {row.layer, f"{row.layer}.body.2.0", f"{row.layer}.body.2.1"}
 
 
-def test_a_layer_that_nothing_swallows_stands_alone():
+def test_a_layer_that_is_fused_into_nothing_stands_alone():
     class Twice(nn.Module):
         """Its convolution is read by two, so the activation cannot be taken into it."""
 
@@ -78,10 +78,19 @@ def test_a_layer_that_nothing_swallows_stands_alone():
     assert rows["conv"].operator == "Conv" and rows["act"].operator == "Relu"
 
 
-def test_the_view_marks_what_one_node_swallowed(five):
+def test_the_view_marks_what_one_node_does(five):
     rows = fusions(five, torch.zeros(2, 3, 32, 32))
     html = as_html(rows, rows[0].node)
     assert "Conv + Relu, does the work of 3: body.0.0, body.0.1, body.0.2." in html
     assert html.count("&rarr;") == 3 and html.count("<tr>") == len(rows) + 1
-    with pytest.raises(lk.InputError, match="no layer is swallowed by a node called 'magic'"):
+    with pytest.raises(lk.InputError, match="no layer is fused into a node called 'magic'"):
         as_html(rows, "magic")
+
+
+def test_names_are_escaped_in_the_view():
+    rows = (Fused("<b>", "a & b", "Conv", "n", "Conv + <i>"), Fused("other", "ReLU", "Relu", "m", "Relu"))
+    html = as_html(rows, "n")
+    assert (
+        "<td><b>&lt;b&gt;</b></td><td><b>a &amp; b</b></td>" in html and "Conv + &lt;i&gt;, does the work of 1" in html
+    )
+    assert "<td></td><td>other</td><td>ReLU</td><td>Relu</td><td>Relu</td>" in html

@@ -139,7 +139,7 @@ def test_an_engine_is_built_once_for_each_model_and_setting(model, models, count
 
 @here
 @pytest.mark.parametrize("now", [{"version": "9.9"}, {"gpu": ["H200", "9.0", "580"]}])
-def test_another_version_or_gpu_builds_anew(model, counted, monkeypatch, tmp_path, now):
+def test_another_version_or_gpu_builds_again(model, counted, monkeypatch, tmp_path, now):
     cached(model, Settings(), tmp_path)
     before = tensorrt_engines._platform("tensorrt-rtx")
     monkeypatch.setattr(tensorrt_engines, "_platform", lambda flavour: {**before, **now})
@@ -159,7 +159,7 @@ def flip(path: Path) -> None:
 
 @here
 @pytest.mark.parametrize("damage", [cut, flip, Path.unlink, lambda path: path.with_suffix(".json").write_text("{")])
-def test_a_damaged_engine_is_built_anew(model, counted, tmp_path, damage):
+def test_a_damaged_engine_is_built_again(model, counted, tmp_path, damage):
     whole = cached(model, Settings(), tmp_path)
     damage(next(tmp_path.glob("*.engine")))
     assert len(cached(model, Settings(), tmp_path).plan) == len(whole.plan) and len(counted) == 2
@@ -318,7 +318,7 @@ def test_a_build_that_fails_says_why(monkeypatch):
         build(a_model("Relu", ""), flavour="tensorrt")
 
 
-def test_a_kept_engine_that_does_not_load_is_built_anew_once(fake, counted, tmp_path):
+def test_a_kept_engine_that_does_not_load_is_built_again_once(fake, counted, tmp_path):
     use = lambda: ready(a_model("Relu", ""), Settings(), tmp_path, "cuda", flavour="tensorrt")
     use(), use()
     assert len(counted) == 1
