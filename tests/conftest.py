@@ -12,6 +12,7 @@ import labkit as lk
 from labkit.course import headless
 from labkit.estimators.costs import TabularCost
 from labkit.latency.cards import Card, Timing
+from labkit.networks.supernet import seeded
 
 matplotlib.use("Agg")
 if (
@@ -90,3 +91,14 @@ def site(tmp_path_factory):
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert " 0 broken links" in ended.stdout
     return out
+
+
+@pytest.fixture(scope="module")
+def network():
+    """A mobile network whose batch norms are not the identity."""
+    space = lk.spaces.mobile()
+    network = lk.derive(space, space.sample(1, torch.Generator().manual_seed(4))[0])
+    with torch.no_grad(), seeded(0):
+        for _ in range(4):
+            network.train()(2 * torch.randn(16, 3, 32, 32) + 1)
+    return network.eval()

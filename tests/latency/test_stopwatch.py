@@ -2,11 +2,13 @@
 
 import gc
 import itertools
+import time
 import warnings
 
 import pytest
 
 from labkit.latency import stopwatch
+from labkit.latency.conditions import ROUNDS
 from labkit.latency.stopwatch import NoisyMachine, time_interleaved
 
 
@@ -78,3 +80,10 @@ def test_the_garbage_collector_rests_while_timing(clock):
     seen = []
     time_interleaved([lambda: seen.append(gc.isenabled()) or clock.call("a", [0.01])()], seconds=0.02, rounds=4)
     assert not any(seen[-4:]) and gc.isenabled()
+
+
+def test_the_stopwatch_agrees_with_a_known_time():
+    """A sleep cannot be shorter than asked for; a mean or a wrong unit would be far off."""
+    short, long = time_interleaved([lambda: time.sleep(0.002), lambda: time.sleep(0.006)], seconds=0.02)
+    assert 2.0 <= short.best_ms < 4 and 6.0 <= long.best_ms < 9
+    assert ROUNDS <= short.n <= 2 * ROUNDS and short.best_ms <= short.median_ms

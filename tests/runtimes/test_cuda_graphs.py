@@ -9,7 +9,8 @@ import labkit as lk
 from labkit.oneshot.config import SearchConfig
 from labkit.oneshot.run import SearchRun
 from labkit.oneshot.task_cost import TaskCost
-from labkit.runtimes.cuda_graphs import eager
+from labkit.runtimes import cuda_graphs
+from labkit.runtimes.cuda_graphs import eager, graph_run
 
 TINY = SearchConfig(mixture_steps=3, weight_steps=3, joint_steps=5, batch_size=16, latency_weight=0.2)
 
@@ -92,3 +93,10 @@ def test_a_sweep_and_a_resumed_search_record_too(space, data, table):
     again = SearchRun(supernet, data, TINY, table, aims=aims).restore(begun.checkpoint())
     again.launch = Echo()
     assert again.advance().history == plain.history
+
+
+def test_a_cuda_graph_holds_its_work_several_times_over(monkeypatch):
+    monkeypatch.setattr(cuda_graphs, "Recording", lambda function, values: lambda images: function(images))
+    calls = []
+    run = graph_run(lambda x: calls.append(1) or x.half(), torch.Tensor.float, 3)
+    assert run(torch.ones(2)).dtype == torch.float32 and len(calls) == 3

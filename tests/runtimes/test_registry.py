@@ -1,11 +1,17 @@
 """Every runtime comes in by one door, which guards names; an object works where a name does."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
 import labkit as lk
+from labkit.data import standardise
+from labkit.deploy import compiling, export
+from labkit.deploy.precisions import TOLERANCE
 from labkit.runtimes import registry
-from labkit.runtimes.base import Runtime
+from labkit.runtimes.base import Preparation, Runtime
 from labkit.runtimes.registry import RUNTIMES, loaded, preferred, prepare, register_runtime, runtime, runtimes, usable
 
 
@@ -99,3 +105,26 @@ def test_runtimes_of_a_gpu_come_before_those_that_also_run_there():
 
 def test_the_baseline_is_the_first():
     assert registry.runtimes()[0].name == "torch"
+
+
+HEAVY = ("onnx", "onnxruntime", "openvino", "tensorrt", "tensorrt_rtx")
+
+
+@pytest.mark.parametrize("name", ["torch", "torch-channels-last", "onnxruntime", "openvino"])
+def test_runtimes_agree_and_leave_the_network_alone(network, data, name):
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    x = standardise(data.test.pixels[:4])
+    run = prepare(network, name, x, Preparation(exporter="torchscript"))
+    assert export.parity(network, run, data.test) < TOLERANCE
+    assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
+
+
+def test_auto_knows_no_runtime_of_other_devices():
+    with pytest.raises(lk.InputError, match="knows the runtimes of cpu and cuda; got 'mps': name a runtime"):
+        compiling.first_usable("float32", "mps")
+
+
+def test_runtimes_are_looked_up_and_not_imported():
+    code = "import sys; from labkit.runtimes.registry import runtimes; print(len(runtimes()), sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {name for name in HEAVY if f"'{name}'" in done.stdout}, done.stdout
