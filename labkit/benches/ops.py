@@ -19,10 +19,12 @@ from labkit import spaces
 from labkit.benches import record
 from labkit.benches.record import Bench, Saved, Verdicts, option
 from labkit.latency.cards import Timing, statistic_of
+from labkit.latency.conditions import TimingConditions
 from labkit.latency.measuring import card_of, rotating
 from labkit.latency.stopwatch import NoisyMachine, time_interleaved
 from labkit.networks.complexity import count
 from labkit.networks.supernet import operation
+from labkit.runtimes.base import Preparation
 from labkit.runtimes.registry import prepare, usable
 from labkit.spaces import Edge, SearchSpace
 from labkit.system.device import threads
@@ -135,8 +137,8 @@ class OpsBench(Bench[Row]):
 
     def about(self) -> dict[str, Any]:
         space = spaces.by_name(self.space)
-        with threads(1):
-            cards = [card_of(name, self.batch_size, space.image).to_json() for name in self.runtimes]
+        conditions = [TimingConditions(runtime=name, batch_size=self.batch_size, threads=1) for name in self.runtimes]
+        cards = [card_of(each, space.image).to_json() for each in conditions]
         load = {"load_average": round(os.getloadavg()[0], 2)} if hasattr(os, "getloadavg") else {}
         return {"space": space.name, "space_digest": space.digest, "cards": cards, **load}
 
@@ -164,7 +166,7 @@ class OpsBench(Bench[Row]):
         images = torch.randn(4, self.batch_size, in_channels, side, side, generator=draw)
         calls: list[Callable[[], object]] = []
         for module in modules.values():
-            made = [prepare(module, name, images[0], exporter="torchscript") for name in self.runtimes]
+            made = [prepare(module, name, images[0], Preparation(exporter="torchscript")) for name in self.runtimes]
             calls += [rotating(run, images) for run in made]
         timed = iter(time_interleaved(calls, seconds=self.seconds))
         rows = []

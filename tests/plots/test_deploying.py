@@ -9,13 +9,14 @@ from labkit import plots
 from labkit.deploy.closed_loop import ClosedLoop
 from labkit.deploy.export import RuntimeRow
 from labkit.latency.cards import Measurement, Timing
+from labkit.latency.conditions import TimingConditions
 from labkit.latency.measuring import card_of
 from labkit.plots.canvas import BLUE, ORANGE
 from labkit.runtimes.fusion import Fused
 
 
 def test_race_says_why_a_runtime_is_missing():
-    measured = Measurement(Timing(1.0, 1.2, 0.1, 15), card_of("torch", 1, (3, 32, 32)))
+    measured = Measurement(Timing(1.0, 1.2, 0.1, 15), card_of(TimingConditions(), (3, 32, 32)))
     rows = [
         RuntimeRow("torch", True, None, 0.0, measured, 1.0),
         RuntimeRow("slow", True, None, 0.0, measured, 0.5),
@@ -26,7 +27,7 @@ def test_race_says_why_a_runtime_is_missing():
 
 
 def test_a_bar_of_the_race_is_as_long_as_what_was_measured():
-    card = card_of("torch", 1, (3, 32, 32))
+    card = card_of(TimingConditions(), (3, 32, 32))
     taken = {"torch": Timing(1.0, 1.2, 0.1, 15), "fast": Timing(0.25, 0.4, 0.1, 15)}
     measured = {name: Measurement(timing, card) for name, timing in taken.items()}
     rows = [RuntimeRow(name, True, None, 0.0, measured[name], 1.0 / taken[name].best_ms) for name in taken]
@@ -36,7 +37,7 @@ def test_a_bar_of_the_race_is_as_long_as_what_was_measured():
 
 
 def test_a_slower_runtime_has_another_colour_and_every_bar_its_numbers():
-    card = card_of("torch", 1, (3, 32, 32))
+    card = card_of(TimingConditions(), (3, 32, 32))
     of = lambda ms: Measurement(Timing(ms, 1.1 * ms, 0.01, 15), card)
     rows = [
         RuntimeRow("torch", True, None, 0.0, of(1.0), 1.0),
@@ -72,7 +73,7 @@ def test_fusion_joins_each_layer_to_the_node_that_does_its_work():
 @pytest.fixture
 def loop(space, table):
     """Four points that do not dominate each other by the table; compiled, the second beats the third."""
-    card = card_of("torch", 1, (3, 32, 32))
+    card = card_of(TimingConditions(), (3, 32, 32))
     of = lambda ms: Measurement(Timing(ms, ms, 0.0, 15), card)
     errors, believed, compiled = (0.4, 0.3, 0.31, 0.1), (1.0, 2.0, 1.5, 4.0), (0.5, 0.8, 0.9, 2.0)
     points = tuple(lk.Point(a, error, ms) for a, error, ms in zip(space, errors, believed))

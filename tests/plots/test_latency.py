@@ -6,8 +6,9 @@ import pytest
 import labkit as lk
 from labkit import plots
 from labkit.latency.cards import Measurement, Timing
-from labkit.latency.flips import Flips, Side
+from labkit.latency.conditions import TimingConditions
 from labkit.latency.measuring import card_of
+from labkit.latency.reversals import RankReversals, Side
 
 
 def test_latency_table_writes_every_entry(table):
@@ -75,7 +76,7 @@ def test_a_table_has_each_number_in_the_row_of_its_operation(table):
 
 
 def test_a_table_of_cells_writes_its_edges():
-    table = lk.LatencyTable.measure(lk.spaces.cells("tiny"), seconds=0.001, rounds=2)
+    table = lk.LatencyTable.measure(lk.spaces.cells("tiny"), lk.TimingConditions(seconds=0.001, rounds=2))
     ax = plots.latency_table(table)
     names = [label.get_text() for label in ax.get_yticklabels()]
     written = {text.get_position(): text.get_text() for text in ax.texts}
@@ -95,7 +96,7 @@ def test_layers_name_their_operations_and_add_up_in_the_legend(space, table):
 
 
 def test_parts_against_the_whole_lie_at_their_numbers_with_whiskers_to_the_median():
-    card = card_of("torch", 1, (3, 32, 32))
+    card = card_of(TimingConditions(), (3, 32, 32))
     measured = [Measurement(Timing(best, median, 0.1, 15), card) for best, median in ((1.0, 1.5), (2.0, 2.2))]
     ax = plots.parts_against_whole([0.9, 2.1], measured)
     (dots,) = (line for line in ax.lines if line.get_marker() == "o")
@@ -124,7 +125,9 @@ def test_rank_correlations_are_scipys():
 
 
 def test_flips_join_the_places_under_two_tables():
-    made = Flips(("w", "x", "y"), (Side("left", "a card", (1.0, 2.0, 3.0)), Side("right", "another", (2.0, 8.0, 1.0))))
+    made = RankReversals(
+        ("w", "x", "y"), (Side("left", "a card", (1.0, 2.0, 3.0)), Side("right", "another", (2.0, 8.0, 1.0)))
+    )
     ax = plots.flips(made, 0, 1, 0, 2)
     every, a, b = ax.lines[:3], *ax.lines[3:]
     assert [line.get_ydata().tolist() for line in every] == [[0, 1], [1, 2], [2, 0]]
