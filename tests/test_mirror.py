@@ -193,23 +193,10 @@ UNTESTED: set[str] = {
     "course/headless/running",
     "course/headless/sandboxing",
     "course/headless/supervising",
-    "deploy/compiling",
-    "deploy/precisions",
-    "latency/additivity",
-    "latency/measuring",
-    "runtimes/onnx_export",
-    "runtimes/onnx_runtimes",
-    "runtimes/quantisation",
-    "runtimes/tensorrt_runtimes",
-    "runtimes/torch_runtimes",
 }
 UNDESCRIBED: set[str] = {
-    "labkit",
     "labkit.benches.comparison",
     "labkit.benches.tabular",
-    "labkit.deploy",
-    "labkit.latency",
     "labkit.plots",
-    "labkit.runtimes",
     "labkit.widgets",
 }

@@ -86,9 +86,8 @@ def race(
     Args:
         network: Trained.
         data: Test images are timed; training images calibrate eight bits.
+        conditions: The device, threads and time for each; runtimes, precisions and batch sizes vary.
         batch_sizes: Images of a call, a race each.
-        device: "cpu" or "cuda".
-        seconds: For each thing timed.
         engines: A folder that keeps TensorRT engines for the next time.
         on_race: Called with each new race.
 

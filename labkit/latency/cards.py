@@ -237,7 +237,14 @@ class Timing:
         return self.spread_ms <= 0.1 * self.median_ms
 
     def ms(self, statistic: str) -> float:
-        """Milliseconds by a statistic, "best" or "median"."""
+        """Select the figure of a statistic.
+
+        Args:
+            statistic: "best" or "median".
+
+        Returns:
+            Milliseconds of a call.
+        """
         return self.best_ms if statistic == "best" else self.median_ms
 
     def within(self, statistic: str) -> float:

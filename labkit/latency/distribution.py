@@ -60,15 +60,13 @@ class LatencyDistribution:
     the distribution is the convolution of those of the parts, computed on a grid of `BINS` steps. A part between two
     steps is shared between them so that its mean is kept: the mean is exact, and a probability is exact up to one step
     per part.
+
+    Args:
+        model: latency of the architectures.
+        probs: (S, K) probabilities of the policy.
     """
 
     def __init__(self, model: LatencyModel, probs: Tensor):
-        """Compute the distribution.
-
-        Args:
-            model: latency of the architectures.
-            probs: (S, K) probabilities of the policy.
-        """
         self.model, self.probs = model, probs.detach().double().cpu()
         low, high = model.range_ms()
         self.low, self.step = low, max(high - low, 1e-9) / (BINS - 1)

@@ -17,18 +17,16 @@ class Recording:
 
     The function may use its arguments and tensors that stay where they are. It may neither draw random numbers nor
     wait for the device. The next call overwrites what a call returned.
+
+    Args:
+        function: of tensors on the GPU; gives a tensor or several.
+        values: its arguments.
+        changes: tensors that it changes in place; they are restored after the recording.
+        pool: memory that recordings share, from `torch.cuda.graph_pool_handle()`; None for memory of its own.
+            Arguments and results lie outside.
     """
 
     def __init__(self, function: Function, values: Sequence[Tensor], changes: Sequence[Tensor] = (), pool: Any = None):
-        """Record a function.
-
-        Args:
-            function: of tensors on the GPU; gives a tensor or several.
-            values: its arguments.
-            changes: tensors that it changes in place; they are restored after the recording.
-            pool: memory that recordings share, from `torch.cuda.graph_pool_handle()`; None for memory of its own.
-                Arguments and results lie outside.
-        """
         self.held, self.graph = [value.detach().clone() for value in values], torch.cuda.CUDAGraph()
         before, side = [tensor.detach().clone() for tensor in changes], torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())

@@ -296,18 +296,17 @@ def ready(
 
 
 class EngineRun:
-    """An engine on the GPU, as a function of images (B, C, H, W) that gives logits (B, classes) in float32."""
+    """An engine on the GPU, as a function of images (B, C, H, W) that gives logits (B, classes) in float32.
+
+    Args:
+        engine: built for this GPU, version and driver.
+        device: a CUDA device.
+
+    Raises:
+        InputError: engines cannot run here, or this one does not load.
+    """
 
     def __init__(self, engine: Engine, device: str | torch.device = "cuda"):
-        """Load an engine.
-
-        Args:
-            engine: built for this GPU, version and driver.
-            device: a CUDA device.
-
-        Raises:
-            InputError: engines cannot run here, or this one does not load.
-        """
         if (reason := unavailable(engine.flavour)) is not None:  # asked before a Runtime, which crashes without CUDA
             raise InputError(f"this engine cannot run here: {reason}")
         trt = module(engine.flavour)

@@ -35,10 +35,12 @@ class TensorRT(Runtime):
 
     @property
     def version(self) -> str | None:
+        """The version of its package; None where it is not installed."""
         return version_of(self.flavour)
 
     @property
     def reason(self) -> str | None:
+        """Whether the package or a GPU is missing, and how to get it; None where engines can run."""
         return tensorrt_engines.unavailable(self.flavour)
 
     def load(self) -> None:

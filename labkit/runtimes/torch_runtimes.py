@@ -77,6 +77,7 @@ class Compiled(ChannelsLast):
 
     @property
     def reason(self) -> str | None:
+        """Which compiler is missing and how to get it; None where there is one."""
         return _no_compiler()
 
     def prepare(self, network: nn.Module, example: Tensor, how: Preparation) -> Run:
@@ -128,6 +129,7 @@ class CudaGraph(ChannelsLast):
 
     @property
     def reason(self) -> str | None:
+        """That a GPU is missing; None where torch can use one."""
         return None if torch.cuda.is_available() else "a CUDA graph needs an NVIDIA GPU that torch can use"
 
     def prepare(self, network: nn.Module, example: Tensor, how: Preparation) -> Run:
