@@ -3,11 +3,13 @@
 import pytest
 
 import labkit.widgets as widgets
-from labkit.latency.flips import Flips, Side
+from labkit.latency.reversals import RankReversals, Side
 
 
 def test_the_flip_explorer_knows_whether_two_swap():
-    made = Flips(("w", "x", "y"), (Side("left", "a card", (1.0, 2.0, 3.0)), Side("right", "another", (2.0, 8.0, 1.0))))
+    made = RankReversals(
+        ("w", "x", "y"), (Side("left", "a card", (1.0, 2.0, 3.0)), Side("right", "another", (2.0, 8.0, 1.0)))
+    )
     widget = widgets.FlipExplorer(made)
     assert widget.chosen == ("w", "x") and not widget.swapped
     widget.b = 2
@@ -22,7 +24,9 @@ def test_the_flip_explorer_knows_whether_two_swap():
 
 
 def test_the_flip_explorer_begins_with_the_two_fastest_of_the_left():
-    made = Flips(("w", "x", "y"), (Side("left", "a card", (3.0, 1.0, 2.0)), Side("right", "another", (1.0, 2.0, 3.0))))
+    made = RankReversals(
+        ("w", "x", "y"), (Side("left", "a card", (3.0, 1.0, 2.0)), Side("right", "another", (1.0, 2.0, 3.0)))
+    )
     widget = widgets.FlipExplorer(made)
     assert widget.chosen == ("x", "y") and (widget.left, widget.right) == (0, 1)
     assert not widget.swapped, "x is the faster on both sides"
