@@ -98,6 +98,56 @@ def sign_flips(differences: np.ndarray) -> float:
     return float(permutation_test((differences,), mean, permutation_type="samples", n_resamples=9_999, rng=0).pvalue)
 
 
+@dataclass(frozen=True)
+class Paired:
+    """The mean of paired differences.
+
+    Attributes:
+        mean: of the differences.
+        low: lower end of its 95 % interval.
+        high: upper end.
+        p: two-sided, of a mean of zero.
+        n: pairs.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p: float
+    n: int
+
+    @property
+    def shown(self) -> bool:
+        """Whether p is below .05: the interval does not hold zero."""
+        return self.p < 0.05
+
+
+def paired(differences: Sequence[float], resolution: float = 0.0) -> Paired:
+    """The paired t-test: for few pairs whose differences are about normal, such as errors of repeated trainings.
+
+    Signs that are flipped at random, as in `sign_flips`, cannot have a p below .05 with fewer than six pairs.
+
+    Args:
+        differences: at least two, one a pair.
+        resolution: the smallest difference that can be seen, such as one image of those tested. A standard deviation
+            below it is taken for it, so a few equal differences are no proof.
+
+    Raises:
+        InputError: there are fewer than two, or one is not finite.
+    """
+    from scipy.stats import t  # here, so that `import labkit` stays light
+
+    values = np.asarray(differences, dtype=float)
+    n = len(values)
+    if n < 2 or not np.isfinite(values).all():
+        raise InputError(f"a paired comparison needs at least two finite differences; got {values.tolist()}")
+    mean, error = float(values.mean()), max(float(values.std(ddof=1)), resolution) / n**0.5
+    if error == 0:
+        return Paired(mean, mean, mean, 1.0 if mean == 0 else 0.0, n)
+    reach = float(t.ppf(0.975, n - 1)) * error
+    return Paired(mean, mean - reach, mean + reach, float(2 * t.sf(abs(mean) / error, n - 1)), n)
+
+
 def mean_interval(values: np.ndarray, resamples: int = 2_000) -> tuple[float, float]:
     """Compute the 95 % bootstrap interval of a mean over seeds.
 

@@ -4,9 +4,9 @@ import itertools
 
 import numpy as np
 import pytest
-from scipy.stats import kendalltau, spearmanr
+from scipy.stats import kendalltau, spearmanr, ttest_1samp
 
-from labkit.stats import agreement, expected_best, mean_interval, sign_flips, spearman
+from labkit.stats import agreement, expected_best, mean_interval, paired, sign_flips, spearman
 from labkit.system.errors import InputError
 
 
@@ -73,3 +73,37 @@ def test_the_interval_of_a_mean_covers_and_narrows():
         covered += low <= 1.0 <= high
     assert 0.86 <= covered / 200 <= 0.99
     assert np.ptp(mean_interval(rng.normal(size=200))) < np.ptp(mean_interval(rng.normal(size=10)))
+
+
+def test_a_paired_comparison_is_scipys():
+    values = np.random.default_rng(0).normal(0.3, 1, 7)
+    found, theirs = paired(values), ttest_1samp(values, 0)
+    low, high = theirs.confidence_interval()
+    assert (found.mean, found.low, found.high, found.p) == pytest.approx((values.mean(), low, high, theirs.pvalue))
+    assert found.n == 7 and found.shown == (theirs.pvalue < 0.05)
+
+
+def test_three_pairs_can_show_a_difference_and_few_signs_cannot():
+    values = np.array([0.02, 0.021, 0.019])
+    assert paired(values).shown and paired(-values).mean < 0
+    assert sign_flips(values) == pytest.approx(0.25)
+
+
+def test_a_paired_comparison_is_wrong_as_often_as_it_says():
+    rng = np.random.default_rng(2)
+    wrong = sum(paired(rng.normal(size=3)).shown for _ in range(2_000)) / 2_000
+    assert 0.035 <= wrong <= 0.065
+    assert sum(paired(rng.normal(3, 1, size=5)).shown for _ in range(200)) > 190, "it can see"
+
+
+def test_equal_differences_below_what_can_be_seen_are_no_proof():
+    assert paired([0.01, 0.01, 0.01]).p == 0
+    assert paired([0.01, 0.01, 0.01], resolution=0.01).p > 0.05
+    assert paired([0.1, 0.1, 0.1], resolution=0.01).shown
+    assert paired([0.0, 0.0]).p == 1
+
+
+@pytest.mark.parametrize("values", [[0.1], [], [0.1, float("nan")]])
+def test_too_little_is_not_compared(values):
+    with pytest.raises(InputError, match="at least two finite differences"):
+        paired(values)

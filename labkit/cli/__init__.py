@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from labkit.cli import benches, course, deploying, latency, searching, tabular
+from labkit.cli import baselines, benches, course, deploying, latency, searching, tabular
 from labkit.cli.arguments import Parser
 from labkit.system.errors import InputError
 from labkit.system.interrupts import Stopped, termination_interrupts
@@ -70,6 +70,6 @@ def _say(text: str) -> None:
 def _parser() -> Parser:
     parser = Parser(prog="python -m labkit", description="Hardware-aware neural architecture search.")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-    for module in (course, searching, latency, deploying, tabular, benches):
+    for module in (course, searching, latency, deploying, baselines, tabular, benches):
         module.add(verbs)
     return parser

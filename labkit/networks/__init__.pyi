@@ -1,6 +1,8 @@
 from . import complexity as complexity
 from .complexity import Complexity as Complexity
 from .complexity import count as count
+from .controls import FAMILIES as FAMILIES
+from .controls import Control as Control
 from .parallel import Job as Job
 from .parallel import train_all as train_all
 from .supernet import Chosen as Chosen
@@ -8,6 +10,7 @@ from .supernet import MixedOp as MixedOp
 from .supernet import Network as Network
 from .supernet import Supernet as Supernet
 from .supernet import derive as derive
+from .training import Diverged as Diverged
 from .training import TrainConfig as TrainConfig
 from .training import error as error
 from .training import train as train

@@ -17,6 +17,10 @@ from labkit.system import malloc
 from labkit.system.errors import InputError
 
 
+class Diverged(InputError):
+    """The loss of a training is no longer a finite number."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """How to train: AdamW, one cycle of the learning rate, clipped gradients. It ranks networks alike across seeds.
@@ -123,7 +127,7 @@ def _train(network, data, config, validate, progress) -> list[dict[str, Any]]:
                 total += loss.item()
                 bar.update()
             if not math.isfinite(total):
-                raise InputError(
+                raise Diverged(
                     f"training diverged in epoch {epoch}: its loss is {total}; repeat it with an lr below {config.lr:g}"
                 )
             records.append({"epoch": epoch, "loss": total / batches})

@@ -26,6 +26,7 @@ from .latency import flips as flips
 from .latency import latency_table as latency_table
 from .latency import layer_latency as layer_latency
 from .latency import parts_against_whole as parts_against_whole
+from .searching import baselines as baselines
 from .searching import choices as choices
 from .searching import comparison as comparison
 from .searching import latency_costs as latency_costs

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from labkit.estimators.costs import LatencyCost
 from labkit.oneshot.replays import Replay
-from labkit.plots.canvas import BLACK, BLUE, GREY, ORANGE, axes, grid_of_axes, styled
+from labkit.plots.canvas import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, SKY, axes, grid_of_axes, styled
 from labkit.spaces import SearchSpace
 from labkit.stats import mean_interval
 
@@ -104,6 +104,31 @@ def replay(made: Replay, step: int) -> Figure:
     below.axvline(step, color=ORANGE)
     below.set(xlabel="step", ylabel="loss (nats)")
     return table[0, 0].figure
+
+
+@styled
+def baselines(
+    groups: Mapping[str, Sequence[tuple[float, float]]], ours: str, runtime: str, ax: Axes | None = None
+) -> Axes:
+    """Test error against measured latency: a dot a training, ours as diamonds.
+
+    Args:
+        groups: (milliseconds, error fraction) of the trainings of each group.
+        ours: the group that is compared with the others.
+        runtime: in which the milliseconds were measured.
+        ax: axes to draw on.
+    """
+    ax = axes(ax, width=6.4, height=3.6)
+    styles = cycle(("s", "^", "v", "P", "X", "<", ">"))
+    colours = cycle((BLUE, GREEN, PINK, SKY, GREY))
+    for name, points in groups.items():
+        ms, errors = np.array(points).T
+        colour, style = (ORANGE, "D") if name == ours else (next(colours), next(styles))
+        front = 3 if name == ours else 2
+        ax.plot(ms, 100 * errors, style, color=colour, ms=6, alpha=0.75, label=name, zorder=front)
+    ax.set(xlabel=f"latency (ms, measured in {runtime})", ylabel="test error (%)")
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return ax
 
 
 @styled

@@ -1,4 +1,7 @@
 from . import claims as claims
+from .baseline import Baselines as Baselines
+from .baseline import BaselinesRequest as BaselinesRequest
+from .baseline import baselines as baselines
 from .exporting import BuiltEngine as BuiltEngine
 from .exporting import Exported as Exported
 from .exporting import ExportRequest as ExportRequest

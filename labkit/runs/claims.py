@@ -4,8 +4,9 @@ The values may come from a stranger's file: nothing is imported for them.
 """
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from statistics import median
 from typing import Any, ClassVar
 
 import torch
@@ -18,13 +19,16 @@ from labkit.latency.cards import Card
 from labkit.latency.measuring import card_of, measure
 from labkit.latency.table import LatencyTable, shipped_tables
 from labkit.networks.complexity import count
+from labkit.networks.controls import Control
 from labkit.networks.supernet import Supernet, derive, weights_hash
-from labkit.networks.training import TrainConfig, error, train
+from labkit.networks.training import Diverged, TrainConfig, error, train
 from labkit.oneshot.baselines import random_search
 from labkit.oneshot.config import SearchConfig, SelectionConfig
 from labkit.oneshot.searching import SearchResult, planned_passes, search
 from labkit.oneshot.selection import select
+from labkit.runs.baseline import built, loaded_device, network_of, verdict
 from labkit.spaces import Architecture, SearchSpace
+from labkit.stats import Paired, paired
 from labkit.system import storage
 from labkit.system.device import device_name, ieee_float32, threads
 from labkit.system.errors import InputError, unknown
@@ -32,6 +36,7 @@ from labkit.system.errors import InputError, unknown
 REPRODUCED, DRIFTED, NOT_CHECKED = OUTCOMES = ("reproduced", "drifted", "not checked")
 SEARCH_PASSES, TRAIN_IMAGES = 300_000, 100_000  # what is done again unless everything is asked for: about a minute each
 LATENCY_WITHIN = 0.10  # of the recorded milliseconds
+MOST_NETWORKS = 128  # of one claim that are timed or trained again
 MOST_SPREAD = 0.5  # of them, that a recorded spread counts for
 REPEATED: Mapping[str, Callable[..., SearchResult]] = {
     "search": search,
@@ -244,7 +249,7 @@ class Accuracy(Statement):
         network = derive(space, architecture, seed=self.config.seed)
         train(network, images, self.config, validate="at the end")
         accuracy = 1 - error(network, images.test)
-        noise = math.sqrt(2 * accuracy * (1 - accuracy) / len(images.test))  # of what was counted here
+        noise = _noise(accuracy, len(images.test))
         near = abs(accuracy - self.accuracy) <= 3 * noise
         return (REPRODUCED if near else DRIFTED), f"{accuracy:.2%} here; three standard errors are {3 * noise:.2%}"
 
@@ -279,6 +284,93 @@ class Milliseconds(Statement):
 
 
 @dataclass(frozen=True)
+class InTurn(Statement):
+    """What the choice and its baselines take, timed in turn."""
+
+    name: ClassVar[str] = "in turn"
+    space: dict[str, Any]
+    ops: list[str]
+    card: dict[str, Any]
+    times: list[tuple[str, float]]  # network, milliseconds
+
+    def sentence(self) -> str:
+        own = dict(self.times)["-".join(self.ops)]
+        others = ", ".join(f"{name} {ms:.3g}" for name, ms in self.times if name != "-".join(self.ops))
+        where = f"{self.card['runtime']} ({Card.from_json(self.card).recorded()})"
+        return f"timed in turn in {where} the choice takes {own:.3g} ms; {others}"
+
+    @ieee_float32()
+    def check(self, effort: Effort) -> Found:
+        space, architecture = _architecture(self.space, self.ops)
+        if len(self.times) > MOST_NETWORKS:
+            return NOT_CHECKED, f"it has {len(self.times):,} networks; up to {MOST_NETWORKS} are timed"
+        card = Card.from_json(self.card)
+        names = [name for name, _ in self.times]
+        networks = [built(network_of(name, space), space, space.classes) for name in names]
+        device = loaded_device(card)
+        with threads(card.threads):
+            here = card_of(card.runtime, card.batch_size, card.input_shape, device, dtype=card.dtype)
+            if unlike := here.differences(card):
+                return NOT_CHECKED, f"this is another measurement: {', '.join(unlike)} differ"
+            found = measure(
+                networks, space.image, runtime=card.runtime, batch_size=card.batch_size, dtype=card.dtype, device=device
+            )
+        own = names.index(str(architecture))  # in times of the choice, for another hour has another clock
+        ratio = lambda several: [ms / several[own] for ms in several]
+        times, claimed = ratio([one.measured_ms for one in found]), ratio([ms for _, ms in self.times])
+        off, name = max((abs(a / b - 1), name) for a, b, name in zip(times, claimed, names))
+        return (
+            REPRODUCED if off <= LATENCY_WITHIN else DRIFTED
+        ), f"at most {off:.0%} off, relative to the choice: {name}"
+
+
+@dataclass(frozen=True)
+class AgainstBaseline(Statement):
+    """How the choice does against a baseline, trained alike."""
+
+    name: ClassVar[str] = "baseline"
+    space: dict[str, Any]
+    ops: list[str]
+    made_by: Recipe | None
+    digest: str
+    images: str
+    config: TrainConfig
+    tested: int
+    baseline: str  # in words
+    ours: list[tuple[int, float]]  # seed, test error
+    theirs: list[tuple[str, int, float]]  # network, seed, test error
+
+    def _gain(self, ours: Mapping[int, float], theirs: Iterable[tuple[str, int, float]]) -> Paired:
+        """The difference, in pairs of the same seed; of several networks of a seed by their median."""
+        each: dict[int, list[float]] = {}
+        for _, seed, wrong in theirs:
+            each.setdefault(seed, []).append(wrong)
+        return paired([median(each[seed]) - wrong for seed, wrong in ours.items() if seed in each], 1 / self.tested)
+
+    def sentence(self) -> str:
+        return verdict(self.baseline, self._gain(dict(self.ours), self.theirs))
+
+    def check(self, effort: Effort) -> Found:
+        space, architecture = _architecture(self.space, self.ops)
+        if len(self.theirs) + len(self.ours) > MOST_NETWORKS:
+            return NOT_CHECKED, f"it has {len(self.theirs):,} trainings; up to {MOST_NETWORKS} are repeated"
+        networks = [network_of(name, space) for name, _, _ in self.theirs]
+        images = _image_set(self.made_by, effort)
+        work = self.config.epochs * len(images.train) * (len(self.ours) + len(self.theirs))
+        if work > TRAIN_IMAGES and not effort.full:
+            return NOT_CHECKED, f"it took {work:,} training images; --full trains them again"
+        wrong = lambda network, seed: _trained_error(network, space, images, replace(self.config, seed=seed))
+        ours = [(seed, wrong(architecture, seed)) for seed, _ in self.ours]
+        theirs = [(name, s, wrong(network, s)) for network, (name, s, _) in zip(networks, self.theirs)]
+        claimed = [was for _, was in self.ours] + [was for _, _, was in self.theirs]
+        here = [now for _, now in ours] + [now for _, _, now in theirs]
+        worst = max(abs(now - was) - 3 * _noise(now, len(images.test)) for now, was in zip(here, claimed))
+        return (
+            REPRODUCED if worst <= 0 else DRIFTED
+        ), f"here: {verdict(self.baseline, self._gain(dict(ours), theirs))}"
+
+
+@dataclass(frozen=True)
 class Page(Statement):
     """The page reads as it was written."""
 
@@ -294,7 +386,8 @@ class Page(Statement):
 
 
 STATEMENTS: Mapping[str, type[Statement]] = {
-    kind.name: kind for kind in (Pictures, InSpace, Size, ByTable, Chosen, Accuracy, Milliseconds, Page)
+    kind.name: kind
+    for kind in (Pictures, InSpace, Size, ByTable, Chosen, Accuracy, Milliseconds, InTurn, AgainstBaseline, Page)
 }
 
 
@@ -318,6 +411,22 @@ def statement(name: str, value: Any) -> Statement:
 
 def _same(found: str, wanted: str) -> Found:
     return (REPRODUCED if found == wanted else DRIFTED), f"here {found}"
+
+
+def _noise(share: float, n: int) -> float:
+    """One standard error of the difference of two shares of `n` images, by the one that was counted here."""
+    return math.sqrt(2 * share * (1 - share) / n)
+
+
+def _trained_error(network: Architecture | Control, space: SearchSpace, images: ImageSet, config: TrainConfig) -> float:
+    """The test error of a network that is trained as `runs.baselines` does; of guessing where it diverges."""
+    with threads(1):
+        made = built(network, space, len(images.classes), config.seed)
+        try:
+            train(made, images, config, validate="at the end")
+        except Diverged:
+            return 1 - 1 / len(images.classes)
+        return error(made, images.test)
 
 
 def _image_set(recipe: Recipe | None, effort: Effort) -> ImageSet:

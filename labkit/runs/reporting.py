@@ -26,7 +26,7 @@ from labkit.networks.complexity import count
 from labkit.networks.supernet import derive
 from labkit.oneshot.evaluation import evaluate
 from labkit.pareto import ERROR_SOURCES
-from labkit.runs import exporting
+from labkit.runs import baseline, exporting
 from labkit.runs.claims import DRIFTED, NOT_CHECKED, STATEMENTS, Effort, statement
 from labkit.runs.run import CLOSED_LOOP_PICTURE, EXPORT, REPORT, Run, load, trained
 from labkit.system import storage
@@ -130,7 +130,26 @@ def claims(run: Run) -> tuple[Claim, ...]:
         if row["card"] is not None and row["precision"] == "fp32":
             ms, spread = row[f"{Card.from_json(row['card']).statistic}_ms"], row["spread_ms"]
             made.append(claim("latency", {**about, "card": row["card"], "ms": ms, "spread_ms": spread}))
+    found = baseline.load(run)
+    if found is not None and (found.about.architecture, found.about.data) == (point.architecture, run.data.digest):
+        made += _against_baselines(found, {**about, **images})
     return tuple(made)
+
+
+def _against_baselines(found: baseline.Baselines, about: dict[str, Any]) -> Iterator[Claim]:
+    """A claim of the milliseconds, and one a comparison."""
+    if found.card is not None:
+        card = Card.from_json(found.card).recorded().to_json()
+        times = [[one.network, one.ms] for one in found.timed]
+        kept = {name: about[name] for name in ("space", "ops")}
+        yield claim("in turn", {**kept, "card": card, "times": times})
+    config = asdict(found.about.training)
+    for one in found.comparisons:
+        rows = [row for row in found.of(one.group, one.target.name) if row.test_error is not None]
+        theirs = [[row.network, row.seed, row.test_error] for row in rows]
+        ours = [[seed, error] for seed, error in found.errors(baseline.CHOSEN).items()]
+        compared = {"baseline": f"{one.baseline} {one.target}", "ours": ours, "theirs": theirs}
+        yield claim("baseline", {**about, "config": config, "tested": found.tested, **compared})
 
 
 def claim(name: str, value: dict[str, Any]) -> Claim:
@@ -220,7 +239,6 @@ def _page(run: Run, images: ImageSet, made: tuple[Claim, ...]) -> str:
         "images": f"{data.name}: {data.train:,} to learn from, {data.valid:,} to choose by, {data.test:,} to test",
         "seed": str(result.config.seed),
         "cost": f"{len(result.history)} steps, {result.passes:,.0f} image passes, {result.seconds:.0f} s",
-        "random search at equal cost": "not part of a run; labkit study draws it beside the search",
         "latencies of the search": str(run.table.card),
         "made with": ", ".join(f"{name} {version}" for name, version in run.versions.items()),
         "date": run.date,
@@ -230,6 +248,7 @@ def _page(run: Run, images: ImageSet, made: tuple[Claim, ...]) -> str:
         "space": run.space.name,
         "answer": f"{result.point.error:.1%} error on validation images {ERROR_SOURCES[result.point.error_from]}, "
         f"{result.point.latency_ms:.3f} ms by the table.",
+        "baselines": _baselines(run),
         "facts": facts.items(),
         "frontier": _html(_frontier(run, images)),
         "history": [_html(picture) for picture in _way(run)],
@@ -244,6 +263,22 @@ def _page(run: Run, images: ImageSet, made: tuple[Claim, ...]) -> str:
     text = json.dumps(value, allow_nan=False).replace("<", "\\u003c")
     embedded = Markup(f'<script type="application/json" id="claims">{text}</script>')  # a `<` cannot end the script
     return render(embedded)
+
+
+def _baselines(run: Run) -> dict[str, Any] | None:
+    """What the first screen says of baselines: losses before wins; None where none were trained."""
+    found = baseline.load(run)
+    if found is None or found.about.data != run.data.digest or found.about.architecture != run.result.architecture:
+        return None
+    drawn = found.timed and _html(baseline.picture(found))
+    sentences = [str(one) for one in found.comparisons]
+    return {
+        "verdict": found.verdict,
+        "sentences": [*sentences, *found.lacking],
+        "picture": drawn or Markup(""),
+        "table": baseline.standings(found),
+        "notes": baseline.notes(found),
+    }
 
 
 def _loop(run: Run) -> Markup:

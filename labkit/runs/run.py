@@ -6,6 +6,7 @@ weights.safetensors    architecture logits and the trained supernet
 latency_table.json     the table of the search
 network.safetensors    the chosen network, once trained from scratch (`train_chosen`)
 trained.json           its recipe and test accuracy
+baselines.json         what it was compared with (`baselines`)
 """
 
 from dataclasses import dataclass, fields
@@ -35,9 +36,10 @@ from labkit.system.registry import describe, recover
 MANIFEST, HISTORY, WEIGHTS, TABLE = "manifest.json", "history.parquet", "weights.safetensors", "latency_table.json"
 NETWORK, TRAINED, ONNX, EXPORT = "network.safetensors", "trained.json", "network.onnx", "export.json"
 CLOSED_LOOP, CLOSED_LOOP_PICTURE, REPORT = "closed_loop.json", "closed_loop.png", "report.html"
+BASELINES = "baselines.json"
 ENGINES, CHECKPOINTS, SELECTION_LOG = "engines", "checkpoints", "selection.jsonl"
 # Removed when another run is saved there. Checkpoints are not: a search resumes from those.
-RUN_FILES = (HISTORY, WEIGHTS, TABLE, NETWORK, TRAINED, ONNX, EXPORT, CLOSED_LOOP, CLOSED_LOOP_PICTURE)
+RUN_FILES = (HISTORY, WEIGHTS, TABLE, NETWORK, TRAINED, ONNX, EXPORT, CLOSED_LOOP, CLOSED_LOOP_PICTURE, BASELINES)
 REMEDY = "search again, or bring that file back"
 
 

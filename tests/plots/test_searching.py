@@ -104,3 +104,16 @@ def test_luck_draws_the_expected_best_and_the_pick_in_points():
 def test_regrets_leave_room_left_of_zero():
     costs = {"ours": np.array([[0.0], [1.0]])}
     assert plots.comparison(costs, (0.1,), "ours", "regret (points)").axes[0].get_xlim()[0] < 0
+
+
+def test_baselines_draws_every_training_and_ours_in_front():
+    groups = {"random networks": [(0.1, 0.4), (0.2, 0.3)], "ResNet": [(0.15, 0.35)], "chosen": [(0.15, 0.32)]}
+    ax = plots.baselines(groups, "chosen", "onnxruntime")
+    drawn = {line.get_label(): line for line in ax.lines}
+    for name, points in groups.items():
+        found = list(zip(drawn[name].get_xdata(), drawn[name].get_ydata()))
+        assert found == pytest.approx([(ms, 100 * error) for ms, error in points]), name
+    front = {name: line.get_zorder() for name, line in drawn.items()}
+    assert max(front, key=front.get) == "chosen" and drawn["chosen"].get_marker() == "D"
+    assert len({line.get_marker() for line in drawn.values()}) == 3, "colour never stands alone"
+    assert ax.get_xlabel() == "latency (ms, measured in onnxruntime)" and ax.get_ylabel() == "test error (%)"
