@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from labkit.networks.supernet import seeded
-from labkit.spaces.ops import RELU, RELU6, MBConv, conv_bn
+from labkit.spaces.blocks import RELU6, MBConv, Residual, conv_bn
 from labkit.system.errors import InputError, unknown
 
 SMALL_IMAGE = 64  # pixels of a side up to which the resolution falls late, as is usual on CIFAR
@@ -119,22 +118,6 @@ class Control:
             return MobileNetV2(self.width, self.depth, channels, classes, small=small)
 
 
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and the identity; a 1x1 convolution in its place where the shape changes."""
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int):
-        super().__init__()
-        self.body = nn.Sequential(
-            conv_bn(in_channels, out_channels, stride, kernel=3, activation=RELU),
-            conv_bn(out_channels, out_channels, kernel=3, activation=None),
-        )
-        same = stride == 1 and in_channels == out_channels
-        self.shortcut = nn.Identity() if same else conv_bn(in_channels, out_channels, stride, kernel=1, activation=None)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.relu(self.body(x) + self.shortcut(x))
-
-
 class ResNet(nn.Sequential):
     """The ResNet for CIFAR (He et al. 2016, section 4.2): three stages of `blocks` blocks, widths w, 2w and 4w.
 
@@ -149,7 +132,7 @@ class ResNet(nn.Sequential):
         for stage in range(3):
             for block in range(blocks):
                 out = width << stage
-                body.append(BasicBlock(before, out, 2 if stage and not block else 1))
+                body.append(Residual(before, out, 2 if stage and not block else 1))
                 before = out
         super().__init__(*stem, *body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, classes))
 
