@@ -195,7 +195,15 @@ class Comparison:
 
 
 def verdict(baseline: str, gain: Paired) -> str:
-    """What a paired comparison says, in a sentence: a loss, a win, or that nothing is shown."""
+    """What a paired comparison says: a loss, a win, or that nothing is shown.
+
+    Args:
+        baseline: in words.
+        gain: test error of the baseline minus that of the choice, in fractions.
+
+    Returns:
+        A sentence with the difference in points, its 95 % interval, p and the number of seeds.
+    """
     answer = OPEN if not gain.shown else BETTER if gain.mean > 0 else WORSE
     says = {
         WORSE: f"The choice is worse than {baseline}",
@@ -379,7 +387,13 @@ def baselines(
 
 
 def load(run: Run) -> Baselines | None:
-    """The record of a run's baselines; None where there is none.
+    """Read the record of a run's baselines.
+
+    Args:
+        run: a search that was saved.
+
+    Returns:
+        The record; None where there is none.
 
     Raises:
         InputError: it is damaged.
@@ -393,6 +407,12 @@ def targets(run: Run) -> tuple[Target, ...]:
 
     Just inside its deadline, where it has one. At the choice's own, within a tenth, where there is none or the choice
     lies far below it.
+
+    Args:
+        run: gives the table, the deadline and the choice.
+
+    Returns:
+        One target, or two where the choice leaves time of its deadline unused.
     """
     own, limit = run.table.table_ms(run.result.architecture), run.result.config.limit_ms
     most = (1 + NEAR) * own if limit is None else min((1 + NEAR) * own, limit)
@@ -405,7 +425,14 @@ def targets(run: Run) -> tuple[Target, ...]:
 
 
 def to_text(found: Baselines) -> str:
-    """Verdicts, losses first, and the table, for people."""
+    """Verdicts, losses first, and the table, for people.
+
+    Args:
+        found: the record.
+
+    Returns:
+        Lines of text.
+    """
     lines = [found.verdict, *map(str, found.comparisons), *found.lacking, ""]
     head, *rows = standings(found)
     widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
@@ -414,14 +441,28 @@ def to_text(found: Baselines) -> str:
 
 
 def line(row: Row) -> str:
-    """One training as a line of text."""
+    """One training as a line of text.
+
+    Args:
+        row: of a record.
+
+    Returns:
+        Seed, group, network, test error and seconds.
+    """
     wrong = "not tested" if row.test_error is None else f"{100 * row.test_error:.1f} % test error"
     where = f" ({row.target})" if row.target else ""
     return f"seed {row.seed}, {row.group}{where}: {row.network}, {wrong}, {row.seconds:.0f} s"
 
 
 def standings(found: Baselines) -> list[tuple[str, ...]]:
-    """The table: a head, the choice, and a row a baseline."""
+    """The table of a record.
+
+    Args:
+        found: the record.
+
+    Returns:
+        A head, the choice, and a row for each baseline: name, where compared, milliseconds, test error, trainings.
+    """
     rows: list[tuple[str, ...]] = [("network", "compared", "measured ms", "test error %", "trainings")]
     for target, group in ((None, CHOSEN), *found.groups):
         of = found.of(group, "" if target is None else target.name)
@@ -436,7 +477,14 @@ def standings(found: Baselines) -> list[tuple[str, ...]]:
 
 
 def notes(found: Baselines) -> tuple[str, ...]:
-    """What the numbers of the table are of."""
+    """What the numbers of the table are of.
+
+    Args:
+        found: the record.
+
+    Returns:
+        Sentences: how errors and milliseconds were obtained, and what the search cost.
+    """
     error_rates = list(found.errors(CHOSEN).values())
     rate = fmean(error_rates) if error_rates else 0.5
     by_images = 100 * (rate * (1 - rate) / found.tested) ** 0.5
@@ -452,7 +500,14 @@ def notes(found: Baselines) -> tuple[str, ...]:
 
 
 def picture(found: Baselines) -> plots.Picture:
-    """Test error against measured milliseconds, a dot a training, the choice marked."""
+    """Draw test error against measured milliseconds, a dot a training, the choice marked.
+
+    Args:
+        found: a record that is timed.
+
+    Returns:
+        The figure, with the verdict as its text alternative.
+    """
     groups: dict[str, list[tuple[float, float]]] = {}
     for target, group in (*((t, g) for t, g in found.groups), (None, CHOSEN)):
         of = found.of(group, "" if target is None else target.name)
@@ -511,7 +566,14 @@ def _opened(run: Run, request: BaselinesRequest, data: ImageSet, made: dict[str,
 
 
 def loaded_device(card: Card) -> str:
-    """Where what a card describes can be measured again: "cuda" if this machine has that GPU, else "cpu"."""
+    """Where a measurement can be made again.
+
+    Args:
+        card: of the measurement.
+
+    Returns:
+        "cuda" if this machine has the GPU of the card, else "cpu".
+    """
     return "cuda" if torch.cuda.is_available() and device_name("cuda") == card.device else "cpu"
 
 
@@ -631,14 +693,34 @@ def _train_here(job: _Job) -> Row:
 
 
 def built(network: Architecture | Control, space: SearchSpace, classes: int, seed: int = 0) -> nn.Module:
-    """The module of an architecture of `space`, or of a control for its images, with fresh weights."""
+    """Build a network with fresh weights.
+
+    Args:
+        network: an architecture of `space`, or a control for its images.
+        space: of the run.
+        classes: of the images.
+        seed: of the weights.
+
+    Returns:
+        A module from images (B, C, H, W) to logits (B, classes).
+    """
     if isinstance(network, Control):
         return network.build(space.image, classes, seed)
     return derive(space, network, seed=seed)
 
 
 def train_one(job: _Job, space: SearchSpace, data: ImageSet, config: TrainConfig) -> Row:
-    """Train one network from scratch. A candidate is not tested."""
+    """Train one network from scratch. A candidate is not tested.
+
+    Args:
+        job: which network, from which seed.
+        space: of the run.
+        data: images, on the device where it is trained.
+        config: the recipe; its seed is that of the job.
+
+    Returns:
+        The errors. Those of guessing where the training diverges.
+    """
     device = data.train.pixels.device
     seed = job.seed + NEXT_SEED * (job.group == CANDIDATE)
     network = built(job.network, space, len(data.classes), seed).to(device)
@@ -699,7 +781,14 @@ class _Stopwatch:
 
 
 def network_of(name: str, space: SearchSpace) -> Architecture | Control:
-    """A network from the text that a row has of it.
+    """Read a network from the text that a row has of it.
+
+    Args:
+        name: an architecture or a control, as text.
+        space: of the architecture.
+
+    Returns:
+        The architecture or the control.
 
     Raises:
         InputError: it is neither an architecture of the space nor a control.

@@ -293,6 +293,12 @@ class InTurn(Statement):
     card: dict[str, Any]
     times: list[tuple[str, float]]  # network, milliseconds
 
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(ms) and ms > 0 for _, ms in self.times):
+            raise InputError("milliseconds are finite numbers above 0")
+        if "-".join(self.ops) not in dict(self.times):
+            raise InputError("the choice is not among the networks that were timed")
+
     def sentence(self) -> str:
         own = dict(self.times)["-".join(self.ops)]
         others = ", ".join(f"{name} {ms:.3g}" for name, ms in self.times if name != "-".join(self.ops))
@@ -339,6 +345,10 @@ class AgainstBaseline(Statement):
     baseline: str  # in words
     ours: list[tuple[int, float]]  # seed, test error
     theirs: list[tuple[str, int, float]]  # network, seed, test error
+
+    def __post_init__(self) -> None:
+        if self.tested < 1:
+            raise InputError(f"errors are counted on at least one test image; got {self.tested}")
 
     def _gain(self, ours: Mapping[int, float], theirs: Iterable[tuple[str, int, float]]) -> Paired:
         """The difference, in pairs of the same seed; of several networks of a seed by their median."""

@@ -247,7 +247,7 @@ def _page(run: Run, images: ImageSet, made: tuple[Claim, ...]) -> str:
         "chosen": str(result.architecture),
         "space": run.space.name,
         "answer": f"{result.point.error:.1%} error on validation images {ERROR_SOURCES[result.point.error_from]}, "
-        f"{result.point.latency_ms:.3f} ms by the table.",
+        f"{result.point.latency_ms:.3f} ms by the table{_limit(run)}.",
         "baselines": _baselines(run),
         "facts": facts.items(),
         "frontier": _html(_frontier(run, images)),
@@ -263,6 +263,11 @@ def _page(run: Run, images: ImageSet, made: tuple[Claim, ...]) -> str:
     text = json.dumps(value, allow_nan=False).replace("<", "\\u003c")
     embedded = Markup(f'<script type="application/json" id="claims">{text}</script>')  # a `<` cannot end the script
     return render(embedded)
+
+
+def _limit(run: Run) -> str:
+    limit = run.result.config.limit_ms
+    return "" if limit is None else f", within a deadline of {limit:.3g} ms"
 
 
 def _baselines(run: Run) -> dict[str, Any] | None:

@@ -166,7 +166,7 @@ def test_milliseconds_in_turn_are_compared_relative_to_the_choice(page, monkeypa
 
 def test_a_stranger_cannot_have_thousands_of_networks_trained_or_timed(page):
     claims = {claim.name: claim for claim in read(page)}
-    own = claims["in turn"].value["times"][0]
+    own = ["-".join(claims["in turn"].value["ops"]), 0.1]
     for name, value in (
         ("in turn", {"times": [own] * 1_000}),
         ("baseline", {"theirs": [["resnet-18x256", 0, 0.1]] * 999}),
@@ -177,6 +177,22 @@ def test_a_stranger_cannot_have_thousands_of_networks_trained_or_timed(page):
     huge = altered(claims["baseline"], {"theirs": [["resnet-900000x16", seed, 0.1] for seed in range(3)]})
     (verdict,) = verify([huge], full=True)
     assert verdict.outcome == "not checked" and "a resnet has a depth of 1, 2" in verdict.found
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "says"),
+    [
+        ("in turn", {"times": [["OWN", 0.0]]}, "milliseconds are finite numbers above 0"),
+        ("in turn", {"times": [["conv3x3", 0.1]]}, "the choice is not among the networks"),
+        ("baseline", {"tested": 0}, "at least one test image"),
+        ("baseline", {"ours": []}, "at least two finite differences"),
+    ],
+)
+def test_a_claim_of_a_baseline_that_cannot_be_is_not_checked(page, name, changes, says):
+    claim = next(c for c in read(page) if c.name == name)
+    text = json.dumps(claim.value | changes).replace("OWN", "-".join(claim.value["ops"]))
+    (verdict,) = verify([Claim(name, claim.says, json.loads(text))])
+    assert verdict.outcome == "not checked" and says in verdict.found
 
 
 def altered(claim, changes):
