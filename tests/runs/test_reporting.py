@@ -169,7 +169,7 @@ def test_a_stranger_cannot_have_thousands_of_networks_trained_or_timed(page):
     own = ["-".join(claims["in turn"].value["ops"]), 0.1]
     for name, value in (
         ("in turn", {"times": [own] * 1_000}),
-        ("baseline", {"theirs": [["resnet-18x256", 0, 0.1]] * 999}),
+        ("baseline", {"theirs": [["resnet-18x256", i % 3, 0.1] for i in range(999)]}),
     ):
         many = Claim(name, statement(name, claims[name].value | value).sentence(), claims[name].value | value)
         (verdict,) = verify([many], full=True)
