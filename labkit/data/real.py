@@ -61,10 +61,15 @@ def cifar100(root: str | Path | None = None, *, download: bool = False, seed: in
     The classes are its hundred fine labels.
 
     Args:
-        root, download, seed: as in `cifar10`, with the same errors.
+        root: as in `cifar10`.
+        download: as in `cifar10`.
+        seed: as in `cifar10`.
 
     Returns:
         45,000 / 5,000 / 10,000 images, cropped and mirrored at random in training.
+
+    Raises:
+        InputError: as in `cifar10`.
     """
     return _torchvision_set("cifar100", "CIFAR100", root, download, seed)
 
@@ -73,7 +78,9 @@ def fashion_mnist(root: str | Path | None = None, *, download: bool = False, see
     """Load Fashion-MNIST (Xiao, Rasul, Vollgraf 2017) through torchvision, as 32x32 RGB.
 
     Args:
-        root, download, seed: as in `cifar10`.
+        root: folder of the files, see `cifar10`.
+        download: whether missing files are fetched.
+        seed: of the split.
 
     Returns:
         54,000 / 6,000 / 10,000 images, cropped and mirrored at random in training.
