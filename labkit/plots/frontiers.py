@@ -93,8 +93,8 @@ def _points_of(given: Given) -> list[Point]:
     if isinstance(given, Frontier):
         return list(given.points)
     given = list(given)
-    found = [point for part in given for point in _points_of(part)]
-    return list(dict.fromkeys(found)) if _of_results(given) else found
+    points = [point for part in given for point in _points_of(part)]
+    return list(dict.fromkeys(points)) if _of_results(given) else points
 
 
 def _of_results(given: Given) -> bool:
@@ -130,45 +130,47 @@ def _verdict(front: Frontier, baselines: Sequence[Frontier]) -> str:
 
 
 @styled
-def study(made: Study) -> Picture:
+def study(record: Study) -> Picture:
     """Draw a study's points and frontier, UNAS's choice for each latency weight, and random search at equal cost.
 
     The title says at how many weights UNAS was the cheaper one: one seed, so a count and no p-value.
 
     Args:
-        made: the study.
+        record: the study.
 
     Returns:
         The picture.
     """
     chosen: dict[str, Point] = {}
-    for weight, point in made.picks:  # one ring for weights that chose the same
+    for weight, point in record.picks:  # one ring for weights that chose the same
         same = next((name for name, other in chosen.items() if other == point), None)
         if same is not None:
             del chosen[same]
         chosen[f"{same}, {weight:g}" if same else f"weight {weight:g}"] = point
-    ax = frontier(made.frontier, chosen=chosen, ax=axes(width=7.2, height=4))
-    lucky = {point for _, point in made.random}
+    ax = frontier(record.frontier, chosen=chosen, ax=axes(width=7.2, height=4))
+    lucky = {point for _, point in record.random}
     ax.plot([p.latency_ms for p in lucky], [100 * p.error for p in lucky], "s", ms=9, mfc="none", mec=GREEN, mew=1.5,
             label="random search at equal cost, the same weights")  # fmt: skip
     ax.legend(loc="upper right")
     cost = lambda point, weight: point.error + weight * point.latency_ms
-    pairs = [(cost(ours, weight), cost(theirs, weight)) for (weight, ours), (_, theirs) in zip(made.picks, made.random)]
+    pairs = [
+        (cost(ours, weight), cost(theirs, weight)) for (weight, ours), (_, theirs) in zip(record.picks, record.random)
+    ]
     cheaper, equal = sum(a < b for a, b in pairs), sum(a == b for a, b in pairs)
     verdict = f"cheaper than random search at {cheaper} of {len(pairs)} weights, equal at {equal} (one seed)"
     ax.set_title(verdict, fontsize=9)
-    errors = [100 * p.error for p in made.points]
+    errors = [100 * p.error for p in record.points]
     bottom, top = 0.65 * min(errors), 1.1 * max(errors)  # room for the names below the stairs
     ax.set_yscale("log")
     ax.set_ylim(bottom, top)
     ax.set_yticks([p for p in (3, 5, 10, 15, 20, 30, 50, 90) if bottom <= p <= top])
     ax.yaxis.set_major_formatter("{x:g}")
     ax.yaxis.set_minor_locator(mpl.ticker.NullLocator())
-    ax.set_xlabel(f"latency (ms, table, {made.table.card.runtime}, batch {made.table.card.batch_size}, recorded)")
+    ax.set_xlabel(f"latency (ms, table, {record.table.card.runtime}, batch {record.table.card.batch_size}, recorded)")
     ax.set_ylabel("validation error (%, shared weights)")
-    front = len(list(made.frontier))
+    front = len(list(record.frontier))
     choices = "; ".join(f"{name}: {p.latency_ms:.3f} ms, {100 * p.error:.1f} %" for name, p in chosen.items())
-    alt = f"{len(made.points)} architectures, error against latency; {front} on the frontier; UNAS chose {choices}; "
+    alt = f"{len(record.points)} architectures, error against latency; {front} on the frontier; UNAS chose {choices}; "
     alt += verdict
     return picture(ax, alt)
 

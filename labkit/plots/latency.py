@@ -39,26 +39,26 @@ def calls(times_ms: Sequence[float], marks: Mapping[str, float], ax: Axes | None
 
 
 @styled
-def estimates(found: Mapping[str, Sequence[float]], undisturbed: float, ax: Axes | None = None) -> Axes:
+def estimates(statistics: Mapping[str, Sequence[float]], undisturbed: float, ax: Axes | None = None) -> Axes:
     """Draw each statistic of each repeat with a line at the undisturbed time: near and narrow is good.
 
     Args:
-        found: name of a statistic -> one value a repeat, in ms a call.
+        statistics: name of a statistic -> one value a repeat, in ms a call.
         undisturbed: the time of a call on a quiet machine, in ms.
         ax: axes to draw on; new ones by default.
 
     Returns:
         The axes.
     """
-    ax = axes(ax, width=6.4, height=0.9 + 0.45 * len(found))
-    spread = np.linspace(-0.22, 0.22, max(map(len, found.values())))
-    for y, (values, mark) in enumerate(zip(found.values(), cycle("osD^v"))):
+    ax = axes(ax, width=6.4, height=0.9 + 0.45 * len(statistics))
+    spread = np.linspace(-0.22, 0.22, max(map(len, statistics.values())))
+    for y, (values, mark) in enumerate(zip(statistics.values(), cycle("osD^v"))):
         ax.plot(values, y + spread[: len(values)], mark, color=f"C{y}", ms=4, alpha=0.8)
     ax.axvline(undisturbed, color=BLACK, ls="--", lw=1)
-    ax.set_yticks(range(len(found)), list(found))
-    ax.set_ylim(len(found) - 0.5, -0.75)
+    ax.set_yticks(range(len(statistics)), list(statistics))
+    ax.set_ylim(len(statistics) - 0.5, -0.75)
     ax.text(undisturbed, -0.62, " undisturbed", fontsize=8, va="center")
-    ax.set(xscale="log", xlabel="what one repeat said (ms a call, measured here; logarithmic)")
+    ax.set(xscale="log", xlabel="estimate of one repeat (ms a call, measured here; logarithmic)")
     plain_log(ax.xaxis)
     return ax
 
@@ -227,11 +227,11 @@ def agreement(values: Mapping[str, Sequence[float]], ax: Axes | None = None) -> 
 
 
 @styled
-def flips(made: RankReversals, left: int, right: int, a: int, b: int) -> Axes:
+def flips(record: RankReversals, left: int, right: int, a: int, b: int) -> Axes:
     """Draw every architecture's place under two tables, a line each; two of them are named.
 
     Args:
-        made: the architectures in the order of several tables.
+        record: the architectures in the order of several tables.
         left: index of the table on the left.
         right: index of the table on the right.
         a: index of the architecture that is drawn as A.
@@ -241,17 +241,19 @@ def flips(made: RankReversals, left: int, right: int, a: int, b: int) -> Axes:
         The axes.
     """
     ax = axes(None, width=6.4, height=4.2)
-    one, other = made.sides[left], made.sides[right]
+    one, other = record.sides[left], record.sides[right]
     ax.plot([0, 1], [one.places, other.places], color=GREY, lw=0.6, alpha=0.3)
     for name, i, colour, style in (("A", a, BLUE, "-o"), ("B", b, ORANGE, "--s")):
         ends, partner = (one.places[i], other.places[i]), b if i == a else a
-        ax.plot([0, 1], ends, style, color=colour, lw=2.5, label=f"{name} {made.labels[i]}")
+        ax.plot([0, 1], ends, style, color=colour, lw=2.5, label=f"{name} {record.labels[i]}")
         for x, end, side in zip((0, 1), ends, (one, other)):
-            text = f"{name} {made.labels[i]}  {side.ms[i]:.3f} ms"
+            text = f"{name} {record.labels[i]}  {side.ms[i]:.3f} ms"
             away = side.places[i] - side.places[partner]
-            va = "center" if abs(away) > 0.05 * made.architectures else "top" if away > 0 else "bottom"  # never on top
+            va = (
+                "center" if abs(away) > 0.05 * record.architectures else "top" if away > 0 else "bottom"
+            )  # never on top
             ax.text(x + (0.04 if x else -0.04), end, text, ha="left" if x else "right", va=va, fontsize=8)
-    ax.set(xlim=(-0.9, 1.9), ylim=(made.architectures, -1), xticks=[0, 1], yticks=[])
+    ax.set(xlim=(-0.9, 1.9), ylim=(record.architectures, -1), xticks=[0, 1], yticks=[])
     ax.set_xticklabels([one.name, other.name])
     ax.xaxis.tick_top()
     ax.set_title("places by the recorded tables, the fastest at the top", fontsize=9)

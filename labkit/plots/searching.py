@@ -69,38 +69,38 @@ def choices(history: Sequence[Mapping[str, Any]], space: SearchSpace) -> Figure:
 
 
 @styled
-def replay(made: Replay, step: int) -> Figure:
+def replay(record: Replay, step: int) -> Figure:
     """Draw a search after one of its steps: each slot's probabilities, and the loss with that step marked.
 
     The operations that the step sampled have an edge.
 
     Args:
-        made: the search.
+        record: the search.
         step: number of the step, from 0.
 
     Returns:
         The figure.
     """
-    names = list(dict.fromkeys(op for slot in made.slots for op in slot))
-    columns = len(made.slots) if len(made.slots) <= 8 else 7
-    rows = -(-len(made.slots) // columns)
+    names = list(dict.fromkeys(op for slot in record.slots for op in slot))
+    columns = len(record.slots) if len(record.slots) <= 8 else 7
+    rows = -(-len(record.slots) // columns)
     size = {"width": 1.2 + 1.1 * columns, "height": (0.5 + 0.17 * len(names)) * rows + 1.6}
     table = grid_of_axes(rows + 1, columns, **size)
     for s, ax in enumerate(table[:-1].flat):
-        if s >= len(made.slots):
+        if s >= len(record.slots):
             ax.axis("off")
             continue
-        slot, drawn = made.slots[s], made.drawn(step)
-        bars = ax.barh([names.index(op) for op in slot], made.probs[step, s, : len(slot)], color=BLUE)
+        slot, drawn = record.slots[s], record.drawn(step)
+        bars = ax.barh([names.index(op) for op in slot], record.probs[step, s, : len(slot)], color=BLUE)
         if drawn is not None:
             bars[slot.index(drawn[s])].set(edgecolor=ORANGE, linewidth=2)
         ax.set(xlim=(0, 1), xticks=[0, 1], ylim=(len(names) - 0.4, -0.6))
-        ax.set_title(made.names[s], fontsize=9)
+        ax.set_title(record.names[s], fontsize=9)
         ax.set_yticks(range(len(names)), names if s % columns == 0 else [""] * len(names))
     for ax in table[-1]:
         ax.remove()
     below = table[0, 0].figure.add_subplot(table[-1, 0].get_gridspec()[-1, :])
-    below.plot([row["loss"] for row in made.history], color=GREY, lw=1)
+    below.plot([row["loss"] for row in record.history], color=GREY, lw=1)
     below.axvline(step, color=ORANGE)
     below.set(xlabel="step", ylabel="loss (nats)")
     return table[0, 0].figure

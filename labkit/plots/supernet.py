@@ -111,9 +111,9 @@ def rank_agreement(rows: Mapping[str, Mapping[str, Sequence[Agreement]]]) -> Fig
     lines = list(next(iter(rows.values())))
     table = grid_of_axes(1, len(rows), width=8, height=1.2 + 0.45 * len(lines), sharey=True)[0]
     for ax, (title, panel) in zip(table, rows.items()):
-        for y, found in enumerate(panel.values()):
-            at = y + np.linspace(-0.2, 0.2, len(found)) if len(found) > 1 else np.array([y])
-            tau, low, high = (np.array([getattr(one, key) for one in found]) for key in ("tau", "low", "high"))
+        for y, agreements in enumerate(panel.values()):
+            at = y + np.linspace(-0.2, 0.2, len(agreements)) if len(agreements) > 1 else np.array([y])
+            tau, low, high = (np.array([getattr(one, key) for one in agreements]) for key in ("tau", "low", "high"))
             ax.hlines(at, low, high, color=BLUE, lw=1.2)
             ax.plot(tau, at, "o", color=BLUE, ms=4)
             ax.annotate(f"{tau.mean():.2f}", (1, y), xytext=(4, 0), textcoords="offset points", fontsize=8, va="center")

@@ -18,7 +18,7 @@ class FlipExplorer(anywidget.AnyWidget):
     Drawn in the browser by reversals.js. It begins with the first two sides and the two fastest of the left.
 
     Args:
-        made: the architectures and their latencies on each side.
+        record: the architectures and their latencies on each side.
 
     Attributes:
         left: index of the side on the left.
@@ -34,10 +34,10 @@ class FlipExplorer(anywidget.AnyWidget):
     a = traitlets.Int().tag(sync=True)
     b = traitlets.Int().tag(sync=True)
 
-    def __init__(self, made: reversals.RankReversals):
-        self.flips = made
-        places = made.sides[0].places
-        super().__init__(data=made.for_browser(), left=0, right=1, a=places.index(0), b=places.index(1))
+    def __init__(self, record: reversals.RankReversals):
+        self.flips = record
+        places = record.sides[0].places
+        super().__init__(data=record.for_browser(), left=0, right=1, a=places.index(0), b=places.index(1))
 
     @traitlets.validate("left", "right", "a", "b")
     def _check_index(self, proposal: Any) -> int:

@@ -17,7 +17,7 @@ class Replayer(anywidget.AnyWidget):
     Drawn in the browser by replay.js; it begins with the last step.
 
     Args:
-        made: the search.
+        record: the search.
 
     Attributes:
         step: number of the step, from 0.
@@ -27,9 +27,9 @@ class Replayer(anywidget.AnyWidget):
     data = traitlets.Dict().tag(sync=True)  # Replay.for_browser
     step = traitlets.Int().tag(sync=True)
 
-    def __init__(self, made: replays.Replay):
-        self.replay = made
-        super().__init__(data=made.for_browser(), step=len(made.history) - 1)
+    def __init__(self, record: replays.Replay):
+        self.replay = record
+        super().__init__(data=record.for_browser(), step=len(record.history) - 1)
 
     @traitlets.validate("step")
     def _check_step(self, proposal: Any) -> int:
