@@ -141,7 +141,8 @@ class FusedMBConv(_Inverted):
         in_channels: width of the input.
         out_channels: width of the output.
         stride: of the first convolution, in pixels.
-        kernel: height and width of its filters in pixels, odd.
+        kernel: height and width of its filters in pixels, odd; that convolution is plain, so its work grows with
+            the square of the kernel and with both widths.
         expansion: width inside the block, as a multiple of `in_channels`.
         squeeze: squeeze and excite after the first convolution.
     """

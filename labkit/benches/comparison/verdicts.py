@@ -16,9 +16,11 @@ class Verdict:
 
     Attributes:
         latency_weight: Error fraction per millisecond.
-        baseline, ours: Names of methods.
+        baseline: Name of a method.
+        ours: Name of our method.
         gain: Mean of (baseline's cost - ours), as a fraction.
-        low, high: The 95 % bootstrap interval of that mean.
+        low: Lower end of the 95 % bootstrap interval of that mean.
+        high: Upper end.
         p: Two-sided, by sign flips.
         n: Pairs.
     """
@@ -103,7 +105,10 @@ def regret_thresholds(
     """Compare the true regret of a method with its thresholds, at each weight and over all.
 
     Args:
-        found, tabular, latency, method: As in `regrets`.
+        found: The comparison.
+        method: Whose choices are compared with the best; () where no seed has it.
+        tabular: Of the same space and images.
+        latency: Name of its latencies; by default the course's.
 
     Returns:
         Pairs of a claim and whether it holds; () where no seed has the method.
@@ -128,7 +133,8 @@ class Steering:
 
     Attributes:
         slope: Of a line through the logarithms: 1 follows one to one, 0 not at all.
-        low, high: The 95 % bootstrap interval over seeds.
+        low: Lower end of the 95 % bootstrap interval over seeds.
+        high: Upper end.
         n: Seeds.
     """
 
