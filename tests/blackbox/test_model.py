@@ -1,4 +1,4 @@
-"""What the black-box search is made of, each part against enumeration or a great many draws."""
+"""The model of a black-box search: its gain, its policies and its scale, against enumeration or many draws."""
 
 import itertools
 
@@ -7,11 +7,9 @@ import pytest
 
 import labkit as lk
 from labkit.blackbox import model
-from labkit.blackbox import proposer as proposals
 from labkit.blackbox.gaussian_process import GaussianProcess
-from labkit.blackbox.model import anneal
-from labkit.blackbox.policy import LinearControl, Policy, score_gradient
-from labkit.blackbox.proposer import Goal, balanced, mutations
+from labkit.blackbox.model import anneal, last_fit
+from labkit.blackbox.proposer import BLOCK, Goal
 from labkit.pareto import frontier_rows
 
 MASK = np.array([[True] * 3, [True, True, False], [True] * 3, [True] * 3])
@@ -21,15 +19,6 @@ EVERY = np.array([row for row in itertools.product(range(3), repeat=4) if row[1]
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
-
-
-def test_the_front_is_what_no_row_beats(rng):
-    costs = rng.integers(0, 12, (60, 2)).astype(float)  # many ties
-    beaten = lambda a: any((b <= a).all() and (b < a).any() for b in costs)
-    best = {tuple(a) for a in costs if not beaten(a)}
-    found = costs[frontier_rows(costs)]
-    assert {tuple(a) for a in found} == best and len(found) == len(best)
-    assert (np.diff(found[:, 0]) > 0).all()
 
 
 def area(points, box):
@@ -50,23 +39,6 @@ def test_the_expected_gain_in_hypervolume_is_that_of_many_draws(rng):
             *((np.array([m]), np.array([s])) for m, s in zip(mean, spread)), edge, box
         )
         assert exact[0] == pytest.approx(np.mean(gains), abs=4 * np.std(gains) / len(gains) ** 0.5 + 1e-6)
-
-
-def test_first_designs_are_balanced_and_different(rng):
-    for n in (4, 10, 54):
-        rows = balanced(MASK, n, rng)
-        assert len(np.unique(rows, axis=0)) == n and (rows < MASK.sum(1)).all()
-    rows = balanced(MASK, 10, rng)
-    for s, width in enumerate(MASK.sum(1)):
-        counts = np.bincount(rows[:, s], minlength=width)
-        assert counts.max() - counts.min() <= 1
-
-
-def test_mutations_change_one_slot_or_two(rng):
-    parent = EVERY[[17]]
-    changed = (mutations(parent, MASK, 200, rng) != parent).sum(1)
-    assert set(changed[::2]) == {1} and set(changed[1::2]) == {2}
-    assert (mutations(parent, MASK, 200, rng) < MASK.sum(1)).all()
 
 
 def test_annealed_policies_lower_the_exact_expectation_to_near_the_least(rng):
@@ -125,54 +97,9 @@ def test_errors_that_are_all_alike_stop_no_search_within_a_deadline():
     assert tuple(row) not in set(map(tuple, rows))
 
 
-def test_the_policy_gradient_is_unbiased_with_a_frozen_control_whatever_its_share(rng):
-    """One draw of every architecture, weighted by its probability, is the exact expectation: no statistics."""
-    space = lk.Choices("masked", tuple(tuple(f"c{k}" for k in range(width)) for width in MASK.sum(1)))
-    policy = Policy(space, Goal(), 0)
-    policy.logits[:] = rng.normal(size=(proposals.POLICIES, *MASK.shape))
-    chance = policy.chances()[0]
-    probability = chance[np.arange(4), EVERY].prod(1)
-    cost = rng.normal(size=54)
-    score = (EVERY[:, :, None] == np.arange(3)) - chance
-    exact = ((probability * cost)[:, None, None] * score).sum(0)
-    fitted = LinearControl.fit(EVERY[:20], cost[:20], MASK)
-    for control in (
-        fitted,
-        LinearControl(rng.normal(size=MASK.shape), 3.0, 0.7),
-        LinearControl(fitted.matrix, 0.0, 1.0),
-    ):
-        mean = sum(p * score_gradient(chance, EVERY[[i]], cost[[i]], control) for i, p in enumerate(probability))
-        np.testing.assert_allclose(mean, exact, atol=1e-12)
-    cheat = LinearControl(cost.std() * score[0], 0.0, 1.0)  # a control that knows the draw is no control
-    wrong = sum(
-        p * score_gradient(chance, EVERY[[i]], cost[[i]], LinearControl(score[i], 0.0, 1.0))
-        for i, p in enumerate(probability)
-    )
-    assert cheat.share == 1.0 and np.abs(wrong - exact).max() > 0.01
-
-
-def test_draws_of_the_mixture_serve_every_policy_without_bias(rng):
-    space = lk.Choices("masked", tuple(tuple(f"c{k}" for k in range(width)) for width in MASK.sum(1)))
-    policy = Policy(space, Goal(), 0)
-    policy.logits[:] = rng.normal(size=(proposals.POLICIES, *MASK.shape))
-    chances, cost = policy.chances(), rng.normal(size=54)
-    likelihood = chances[:, np.arange(4), EVERY].prod(-1)  # (P, 54)
-    mixture = likelihood.mean(0)
-    control = LinearControl(rng.normal(size=MASK.shape), 3.0, 0.7)
-    for chance, likely in zip(chances, likelihood):
-        exact = ((likely * cost)[:, None, None] * ((EVERY[:, :, None] == np.arange(3)) - chance)).sum(0)
-        ratio = likely / mixture
-        assert ratio.max() <= proposals.POLICIES
-        draws = [score_gradient(chance, EVERY[[i]], cost[[i]], control, ratio[[i]]) for i in range(54)]
-        np.testing.assert_allclose(np.tensordot(mixture, draws, 1), exact, atol=1e-12)
-
-
-def test_a_control_is_trusted_by_what_it_explains_unseen(rng):
-    additive = rng.normal(size=MASK.shape)[np.arange(4), EVERY].sum(1)
-    assert LinearControl.fit(EVERY[::2], additive[::2], MASK).share > 0.9
-    assert LinearControl.fit(EVERY[::2], rng.normal(size=27), MASK).share < 0.2
-    assert LinearControl.fit(EVERY[:1], additive[:1], MASK).share == 0
-    fitted = LinearControl.fit(EVERY, additive, MASK, penalty=1e-9)
-    np.testing.assert_allclose(fitted(EVERY), additive, atol=1e-6)
-    chance = MASK / MASK.sum(1, keepdims=True)
-    assert fitted.expected(chance) == pytest.approx(additive.mean())
+def test_fits_are_a_fifth_more_trials_apart_and_a_block_at_least():
+    """Every number of trials belongs to the fit before it, and each fit is that many trials after the last."""
+    fits = sorted({last_fit(10, now) for now in range(10, 400)})
+    assert fits[:4] == [10, 15, 20, 25]
+    assert all(later - first == max(BLOCK, first // 5) for first, later in itertools.pairwise(fits))
+    assert all(last_fit(10, now) == max(fit for fit in fits if fit <= now) for now in range(10, 400))
