@@ -77,7 +77,13 @@ class Control:
 
     @classmethod
     def parse(cls, text: str) -> "Control":
-        """A control from the text that `str(control)` prints.
+        """Make a control from the text that `str(control)` prints.
+
+        Args:
+            text: such as "resnet-2x24".
+
+        Returns:
+            The control.
 
         Raises:
             InputError: it is none, or of a size that its family does not have.

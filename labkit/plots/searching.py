@@ -117,6 +117,9 @@ def baselines(
         ours: the group that is compared with the others.
         runtime: in which the milliseconds were measured.
         ax: axes to draw on.
+
+    Returns:
+        The axes.
     """
     ax = axes(ax, width=6.4, height=3.6)
     styles = cycle(("s", "^", "v", "P", "X", "<", ">"))

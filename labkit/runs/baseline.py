@@ -232,11 +232,27 @@ class Baselines:
     rows: tuple[Row, ...] = ()
 
     def of(self, group: str, target: str = "") -> tuple[Row, ...]:
-        """The trainings of a group."""
+        """Return the trainings of a group.
+
+        Args:
+            group: name of the group.
+            target: name of the target; "" for the choice itself.
+
+        Returns:
+            The rows of both.
+        """
         return tuple(row for row in self.rows if (row.group, row.target) == (group, target))
 
     def errors(self, group: str, target: str = "") -> dict[int, float]:
-        """The test error of each seed: the median of those that a seed has."""
+        """Return the test error of each seed: the median of those that a seed has.
+
+        Args:
+            group: name of the group.
+            target: name of the target; "" for the choice itself.
+
+        Returns:
+            Error fractions by seed, in rising order of the seeds.
+        """
         found: dict[int, list[float]] = {}
         for row in self.of(group, target):
             if row.test_error is not None:
@@ -255,7 +271,15 @@ class Baselines:
         return {one.network: one.ms for one in self.timed}
 
     def title(self, group: str, target: str) -> str:
-        """A baseline in words."""
+        """Name a baseline in words.
+
+        Args:
+            group: name of the group.
+            target: name of the target.
+
+        Returns:
+            The words.
+        """
         rows = self.of(group, target)
         if group == RANDOM:
             n = self.about.networks

@@ -68,7 +68,14 @@ def switches(
 
 
 class Switches(ipywidgets.VBox):
-    """Several controls over one picture, as `switches` makes them."""
+    """Several controls over one picture, as `switches` makes them.
+
+    Args:
+        controls: label -> options.
+        render: called with one option a control; it returns the picture.
+        values: label -> the option to begin with.
+        alt: the text that stands for a Figure or Axes, or a function of the options.
+    """
 
     def __init__(self, controls: Mapping[str, Any], render: Callable, values: Mapping[str, Any], alt: Any):
         self._render, self._alt = render, alt
@@ -179,7 +186,15 @@ class Switches(ipywidgets.VBox):
 
 
 class Switch(Switches):
-    """A single control over one picture, as `switch` makes it; setting `.value` draws."""
+    """A single control over one picture, as `switch` makes it; setting `.value` draws.
+
+    Args:
+        label: name of the control.
+        options: its options, or their labels with the options.
+        render: called with the option; it returns the picture.
+        value: the option to begin with; None for the first.
+        alt: the text that stands for a Figure or Axes, or a function of the option.
+    """
 
     def __init__(self, label: str, options: Any, render: Callable, value: Any, alt: Any):
         self.label = label
