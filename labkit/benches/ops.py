@@ -23,7 +23,7 @@ from labkit.latency.conditions import TimingConditions
 from labkit.latency.measuring import card_of, rotating
 from labkit.latency.stopwatch import NoisyMachine, time_interleaved
 from labkit.networks.complexity import count
-from labkit.networks.supernet import operation
+from labkit.networks.supernet import operation, seeded
 from labkit.runtimes.base import Preparation
 from labkit.runtimes.registry import prepare, usable
 from labkit.spaces import Edge, SearchSpace
@@ -31,6 +31,7 @@ from labkit.system.device import threads
 from labkit.system.errors import InputError
 
 KIND, SCHEMA = "operation bench", 1
+IMAGES = 64  # for `reach`: of one alone an activation may hide some of what an output depends on
 MARGIN = 0.05  # that a dominated operation is slower by, at least: two timings of one thing differ by less
 
 
@@ -98,12 +99,13 @@ def reach(module: nn.Module, in_channels: int, side: int) -> int:
     Returns:
         Height and width in pixels.
     """
-    x = torch.randn(1, in_channels, side, side, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(IMAGES, in_channels, side, side, generator=draw).requires_grad_()
     y = module.eval()(x)
     middle = y.shape[-1] // 2
     (gradient,) = torch.autograd.grad(y[:, :, middle, middle].square().sum(), x)
     rows = gradient.abs().amax((0, 1, 3)).nonzero().flatten()
-    return int(rows[-1] - rows[0] + 1)
+    return int(rows[-1] - rows[0] + 1) if len(rows) else 0
 
 
 def places(space: SearchSpace) -> dict[tuple[int, int, int, int], tuple[str, ...]]:
@@ -158,7 +160,8 @@ class OpsBench(Bench[Row]):
         modules: dict[str, nn.Module] = {}
         for name in dict.fromkeys((*candidates, *self.ops)):
             try:
-                modules[name] = operation(name, Edge(in_channels, out_channels, stride, slot=0)).eval()
+                with seeded(0):
+                    modules[name] = operation(name, Edge(in_channels, out_channels, stride, slot=0)).eval()
             except InputError:
                 if name in candidates:
                     raise

@@ -11,6 +11,8 @@ from labkit.benches import ops as ops_bench
 from labkit.benches import record
 from labkit.benches.ops import OpsBench, Row, dominated, places, reach
 from labkit.latency.cards import Timing
+from labkit.networks.complexity import count
+from labkit.networks.supernet import seeded
 from labkit.spaces import Edge, SearchSpace
 from labkit.system.errors import InputError
 
@@ -103,6 +105,15 @@ def test_reach_sees_a_dead_border():
     assert reach(conv, 4, 16) == 3
 
 
+def test_what_depends_on_nothing_reaches_nowhere_and_one_dead_image_hides_nothing():
+    with seeded(0):
+        conv = nn.Conv2d(4, 4, 3, 1, 1)
+    assert reach(nn.Sequential(conv, nn.Threshold(1e9, 0.0)), 4, 16) == 0
+    with torch.no_grad():
+        conv.bias.fill_(-1.0)  # few images pass the activation
+    assert reach(nn.Sequential(conv, nn.ReLU()), 4, 16) == 3
+
+
 def test_places_are_each_once_with_all_candidates():
     edges = (Edge(3, 8, 2, fixed="conv3x3"), Edge(8, 8, slot=0), Edge(8, 8, slot=1), Edge(8, 16, 2, slot=2))
     slots = (("skip", "res3"), ("skip", "mb3e3"), ("conv3x3",))
@@ -173,3 +184,18 @@ def test_a_request_that_cannot_be_met_is_refused():
         OpsBench(batch_size=0)
     with pytest.raises(InputError, match="spaces are"):
         record.record(OpsBench(space="nowhere", runtimes=("torch",)))
+
+
+def test_no_shipped_candidate_is_dominated_in_the_record():
+    saved = ops_bench.load()
+    space = lk.spaces.edge()
+    assert saved.made["space_digest"] == space.digest and saved.made["load_average"] > 0
+    timed = {(one.place, one.op) for one in saved.rows if one.candidate}
+    assert timed == {(place, op) for place, names in places(space).items() for op in names}, "every one was timed"
+    assert all(set(one.timings) == {"torch", "onnxruntime", "openvino"} for one in saved.rows)
+    lost = [row for row, _ in dominated(saved.rows)]
+    assert lost and not any(one.candidate for one in lost)
+    for one in saved.rows[::7]:
+        module = lk.spaces.OPS[one.op](one.in_channels, one.out_channels, one.stride)
+        size = count(module, (one.in_channels, one.side, one.side))
+        assert (one.parameters, one.macs) == (size.parameters, size.macs)
