@@ -113,7 +113,8 @@ class Card:
         """Read a card.
 
         Args:
-            value: a value that `to_json` gave.
+            value: a value that `to_json` gave, also after JSON. A condition that is not there and has a default keeps
+                the default.
 
         Returns:
             The card.

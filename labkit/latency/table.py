@@ -306,7 +306,8 @@ class LatencyTable:
         """Read a table; its numbers are recorded, no longer measured here and now.
 
         Args:
-            value: a value that `to_json` gave.
+            value: a value that `to_json` gave, also after JSON: a file of its own, or a part of the file of a run, a
+                study or a comparison.
 
         Returns:
             The table.

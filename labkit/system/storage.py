@@ -404,7 +404,8 @@ def write_lines(path: str | Path, rows: Iterable[dict[str, Any]]) -> Path:
 
     Args:
         path: the file; its folder is created.
-        rows: JSON values.
+        rows: JSON values. All are written at once and replace what the file held; `append_line` adds one to those
+            that are there.
 
     Returns:
         `path`.

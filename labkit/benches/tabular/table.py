@@ -78,6 +78,10 @@ class Timed:
     timings: tuple[Timing, ...]
     table_ms: tuple[float, ...]
 
+    def __post_init__(self) -> None:
+        if len(self.timings) != len(self.table_ms):
+            raise InputError(f"a sum of parts for each timing; got {len(self.table_ms)} and {len(self.timings)}")
+
     @cached_property
     def measured_ms(self) -> Tensor:
         """(A,) float64 milliseconds."""

@@ -218,3 +218,9 @@ def test_wrong_input_is_one_line_and_exit_code_2(capsys, tmp_path, arguments, sa
         code = stop.code
     captured = capsys.readouterr()
     assert code == 2 and captured.err.count("\n") == 1 and says in captured.err, captured.err
+
+
+def test_every_timing_has_its_sum_of_parts(known):
+    timed = known.latencies[0]
+    with pytest.raises(InputError, match="a sum of parts for each timing; got 242 and 243"):
+        dataclasses.replace(timed, table_ms=timed.table_ms[1:])
