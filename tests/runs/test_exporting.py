@@ -84,12 +84,13 @@ def test_the_loop_is_closed_in_the_runtime_that_is_asked_for(run, monkeypatch):
     assert auto == runs.ExportRequest().deployed_in != "auto"
     asked = {}
 
-    def close(space, points, table, **how):
-        asked.update(how, points=len(list(points)))
+    def validate(space, points, table, conditions, *, chosen):
+        asked.update(conditions=conditions, chosen=chosen, points=len(list(points)))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(exporting.closed_loop, "close", close)
+    monkeypatch.setattr(exporting.closed_loop, "validate", validate)
     with pytest.raises(KeyboardInterrupt):
         runs.close_the_loop(run, runs.ExportRequest(validate_in="torch", architectures=4, batch_size=3))
+    assert asked["conditions"] == lk.TimingConditions(runtime="torch", batch_size=3)
     assert asked["points"] == 4 and asked["chosen"] == run.result.architecture
     assert not (run.folder / "closed_loop.json").exists()

@@ -366,7 +366,7 @@ def test_a_second_stage_is_said_and_done_again(space, table, tmp_path):
 def test_a_latency_within_a_tenth_of_the_claim_is_reproduced(space, monkeypatch, ms, outcome):
     card = lk.latency.card_of(lk.TimingConditions(), space.image)
     timed = lk.Measurement(lk.Timing(best_ms=ms, median_ms=2 * ms, spread_ms=0.01, n=10), card)
-    monkeypatch.setattr(claiming, "measure", lambda networks, image, **how: [timed])
+    monkeypatch.setattr(claiming, "measure", lambda networks, conditions, **how: [timed])
     about = {"space": lk.spaces.record(space), "ops": list(space[0].ops)}
     claim = reporting.claim("latency", {**about, "card": card.to_json(), "ms": 1.0, "spread_ms": 0.01})
     (verdict,) = verify([claim])
