@@ -791,17 +791,9 @@ class _Stopwatch:
     def _measured(self, networks: Sequence[Architecture | Control], seconds: float, rounds: int = 15):
         card, space = self.run.table.card, self.run.space
         modules = [built(network, space, space.classes) for network in networks]
-        with threads(card.threads):
-            return measure(
-                modules,
-                space.image,
-                runtime=self.runtime,
-                batch_size=card.batch_size,
-                dtype=card.dtype,
-                device=loaded_device(card),
-                seconds=seconds,
-                rounds=rounds,
-            )
+        device = loaded_device(card)
+        conditions = card.conditions(runtime=self.runtime, device=device, seconds=seconds, rounds=rounds)
+        return measure(modules, conditions, image=space.image)
 
 
 def network_of(name: str, space: SearchSpace) -> Architecture | Control:

@@ -314,13 +314,10 @@ class InTurn(Statement):
         names = [name for name, _ in self.times]
         networks = [built(network_of(name, space), space, space.classes) for name in names]
         device = loaded_device(card)
-        with threads(card.threads):
-            here = card_of(card.runtime, card.batch_size, card.input_shape, device, dtype=card.dtype)
-            if unlike := here.differences(card):
-                return NOT_CHECKED, f"this is another measurement: {', '.join(unlike)} differ"
-            found = measure(
-                networks, space.image, runtime=card.runtime, batch_size=card.batch_size, dtype=card.dtype, device=device
-            )
+        conditions = card.conditions(device=device)
+        if unlike := card_of(conditions, card.input_shape).differences(card):
+            return NOT_CHECKED, f"this is another measurement: {', '.join(unlike)} differ"
+        found = measure(networks, conditions, image=space.image)
         own = names.index(str(architecture))  # in times of the choice, for another hour has another clock
         ratio = lambda several: [ms / several[own] for ms in several]
         times, claimed = ratio([one.measured_ms for one in found]), ratio([ms for _, ms in self.times])
