@@ -17,10 +17,10 @@ from labkit.estimators.distributions import ArchDistribution
 from labkit.estimators.gradient_estimators import Cost
 
 STEEPEST = 1e4  # nats between the fastest and the slowest candidate of the widest slot: as good as certain
-ROUNDS = 8  # of a latency that is not a sum of slots, as in cells: its slopes follow the policy
+ROUNDS = 8  # of a latency that is not a sum of slots, as in cells: its gradient follows the policy
 
 
-def slopes(dist: ArchDistribution, ms: Cost, logits: Tensor | None = None) -> Tensor:
+def ms_gradient(dist: ArchDistribution, ms: Cost, logits: Tensor | None = None) -> Tensor:
     """Derivatives of the expected latency with respect to the probabilities.
 
     Args:
@@ -88,14 +88,14 @@ def _moved(dist: ArchDistribution, ms: Cost, old: Tensor, expected_ms: float, at
     expected = lambda logits: ms(dist.probs(logits)[None]).item()
     if at_most and expected(old) <= expected_ms:
         return old
-    along, moved = slopes(dist, ms, old), old
+    along, moved = ms_gradient(dist, ms, old), old
     for _ in range(ROUNDS):
         widest = (along.amax(-1) - along.amin(-1)).max().item()
         if widest == 0:
             break  # nothing changes the latency
-        above = partial(lambda along, slope: expected(old - slope * along) - expected_ms, along)
+        above = partial(lambda along, rate: expected(old - rate * along) - expected_ms, along)
         moved = old - _crossing(above, 1 / widest, STEEPEST / widest) * along
-        again = slopes(dist, ms, moved)
+        again = ms_gradient(dist, ms, moved)
         if (again - along).abs().max() <= 1e-6 * widest:
             break
         along = again

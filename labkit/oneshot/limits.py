@@ -16,7 +16,7 @@ from torch import Tensor
 from labkit.estimators.costs import Deadline
 from labkit.estimators.distributions import ArchDistribution
 from labkit.estimators.gradient_estimators import Cost
-from labkit.estimators.tilting import most_undecided, slopes, tilt
+from labkit.estimators.tilting import most_undecided, ms_gradient, tilt
 from labkit.latency.distribution import LatencyDistribution, LatencyModel
 from labkit.latency.table import LatencyTable
 from labkit.oneshot.additive import AdditiveControl
@@ -150,7 +150,7 @@ class Limit:
             gradient: (S, K) gradient of the cost with respect to the logits.
             table: latency of the operations.
         """
-        self.rise.add((gradient * slopes(self.dist, self.model(table)).to(gradient)).sum().item())
+        self.rise.add((gradient * ms_gradient(self.dist, self.model(table)).to(gradient)).sum().item())
 
     def hold(self, table: LatencyTable, done: float) -> float:
         """Move the policy, after a step, to the expected latency at which it is held.

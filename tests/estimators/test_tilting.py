@@ -6,7 +6,7 @@ import torch
 from scipy.optimize import minimize
 
 import labkit as lk
-from labkit.estimators.tilting import most_undecided, slopes, tilt
+from labkit.estimators.tilting import most_undecided, ms_gradient, tilt
 
 
 def policy(space, seed=0, spread=1.0):
@@ -112,7 +112,7 @@ def test_softened_probabilities_keep_to_it(space, table):
 
 
 def test_in_cells_the_slopes_follow_the_policy():
-    """Latency is a product of slots there: the nearest is where the slopes are those of the policy itself."""
+    """Latency is a product of slots there: the nearest is where the ms_gradient are those of the policy itself."""
     space = lk.spaces.cells("tiny")
     table = lk.LatencyTable.measure(space, lk.TimingConditions(seconds=0.001, rounds=2))
     dist = policy(space)
@@ -121,8 +121,8 @@ def test_in_cells_the_slopes_follow_the_policy():
     tilt(dist, table, wanted)
     assert table(dist.probs()[None]).item() == pytest.approx(wanted, rel=1e-6)
     moved = (old - dist.logits.detach()).masked_fill(~space.mask, 0.0)
-    along = slopes(dist, table)
+    along = ms_gradient(dist, table)
     multiple = (moved * along).sum() / (along * along).sum()
-    assert (moved - multiple * along).abs().max() < 1e-3 * moved.abs().max(), "stationary: along its own slopes"
-    first = slopes(policy(space), table)
+    assert (moved - multiple * along).abs().max() < 1e-3 * moved.abs().max(), "stationary: along its own ms_gradient"
+    first = ms_gradient(policy(space), table)
     assert (moved - (moved * first).sum() / (first * first).sum() * first).abs().max() > 1e-2 * moved.abs().max()
