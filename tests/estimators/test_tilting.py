@@ -112,7 +112,7 @@ def test_softened_probabilities_keep_to_it(space, table):
 
 
 def test_in_cells_the_slopes_follow_the_policy():
-    """Latency is a product of slots there: the nearest is where the ms_gradient are those of the policy itself."""
+    """Latency is a product of slots there: the nearest is where the gradient is that of the policy itself."""
     space = lk.spaces.cells("tiny")
     table = lk.LatencyTable.measure(space, lk.TimingConditions(seconds=0.001, rounds=2))
     dist = policy(space)
@@ -123,6 +123,6 @@ def test_in_cells_the_slopes_follow_the_policy():
     moved = (old - dist.logits.detach()).masked_fill(~space.mask, 0.0)
     along = ms_gradient(dist, table)
     multiple = (moved * along).sum() / (along * along).sum()
-    assert (moved - multiple * along).abs().max() < 1e-3 * moved.abs().max(), "stationary: along its own ms_gradient"
+    assert (moved - multiple * along).abs().max() < 1e-3 * moved.abs().max(), "stationary: along its own gradient"
     first = ms_gradient(policy(space), table)
     assert (moved - (moved * first).sum() / (first * first).sum() * first).abs().max() > 1e-2 * moved.abs().max()

@@ -61,12 +61,12 @@ def test_error_as_the_cost_is_counted_and_its_control_is_cross_entropy(space, ba
     with torch.no_grad(), frozen_statistics(supernet):
         train, valid = ((supernet(x, z).argmax(-1) != y).double().mean().item() for x, y in batches)
     assert 0 < train != valid and in_error(z).item() == pytest.approx(train + 0.5 * abs(valid - train))
-    ms_gradient = []
+    gradients = []
     for task in (in_error, in_nats):
         at = relaxed.clone().requires_grad_()
-        ms_gradient.append((task(at), torch.autograd.grad(task(at).sum(), at)[0]))
-    torch.testing.assert_close(4 * ms_gradient[0][0], ms_gradient[1][0])
-    torch.testing.assert_close(4 * ms_gradient[0][1], ms_gradient[1][1])
+        gradients.append((task(at), torch.autograd.grad(task(at).sum(), at)[0]))
+    torch.testing.assert_close(4 * gradients[0][0], gradients[1][0])
+    torch.testing.assert_close(4 * gradients[0][1], gradients[1][1])
     for a, b in zip(in_error.weight_gradients, in_nats.weight_gradients):
         torch.testing.assert_close(a, b)  # the weights learn as ever
 
