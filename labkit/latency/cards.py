@@ -113,8 +113,7 @@ class Card:
         """Read a card.
 
         Args:
-            value: a value that `to_json` gave, also after JSON. A condition that is not there and has a default keeps
-                the default.
+            value: a value that `to_json` gave, also after JSON.
 
         Returns:
             The card.
@@ -124,7 +123,8 @@ class Card:
         """
         try:
             versions = tuple(sorted((str(k), str(v)) for k, v in value["versions"].items()))
-            return cls(**{**value, "versions": versions, "input_shape": tuple(value["input_shape"])})
+            kept = {field.name: value[field.name] for field in fields(cls)}
+            return cls(**{**kept, **value, "versions": versions, "input_shape": tuple(value["input_shape"])})
         except (KeyError, TypeError, AttributeError) as problem:
             raise InputError(f"a latency card is damaged: {problem}") from None
 
@@ -204,10 +204,9 @@ class Timing:
             KeyError: a field is missing.
             InputError: the best or the median is not a positive number.
         """
-        quartiles = row.get("quartiles_ms")
-        extra = {name: row.get(name) for name in ("cv", "best_within", "median_within")}
-        quartiles = None if quartiles is None else tuple(quartiles)
-        return cls(row["best_ms"], row["median_ms"], row["spread_ms"], row["n"], quartiles, **extra)
+        kept = {field.name: row[field.name] for field in fields(cls)}
+        quartiles = kept["quartiles_ms"]
+        return cls(**(kept | {"quartiles_ms": None if quartiles is None else tuple(quartiles)}))
 
     def of_one(self, repeats: int, fixed_ms: float) -> "Timing":
         """Convert the timing of repeated work to that of doing it once: subtract the fixed cost, divide, add it again.

@@ -22,8 +22,20 @@ def test_json_round_trip_and_schema(card):
         "device runtime versions dtype layout batch_size input_shape threads statistic capability driver tf32 transfers"
     )
     assert set(value) == {*conditions.split(), "protocol", "observed", "git", "date", "origin"}
-    before = {key: value[key] for key in value if key not in ("capability", "driver", "tf32", "git")}
-    assert Card.from_json(before).driver == "", "cards of earlier files lack these"
+    for key in value:
+        with pytest.raises(InputError, match=f"a latency card is damaged: .*{key}"):
+            Card.from_json({name: kept for name, kept in value.items() if name != key})
+    with pytest.raises(InputError, match=r"a latency card is damaged: .*colour"):
+        Card.from_json(value | {"colour": "red"})
+
+
+def test_a_timing_is_read_with_all_that_was_written():
+    for timing in (Timing.of([1.0, 1.5, 1.2]), Timing(1.0, 1.1, 0.1, 15)):
+        row = dataclasses.asdict(timing)
+        assert Timing.from_json(row | {"op": "conv3x3"}) == timing, "other keys of its row are ignored"
+        for key in row:
+            with pytest.raises(KeyError, match=key):
+                Timing.from_json({name: kept for name, kept in row.items() if name != key})
 
 
 def test_differences_name_the_conditions(card):
