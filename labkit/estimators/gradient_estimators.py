@@ -213,16 +213,20 @@ class ClosedForm(Estimator):
         return _estimate(left * sample.log_prob + control(dist.probs()[None]), dist, value)
 
 
+class _OfTheControl(Estimator):
+    """What follows the gradient of the control alone: biased, and of no use for a cost without a gradient."""
+
+    unbiased: ClassVar[bool] = False
+    needs_gradient: ClassVar[bool] = True
+
+
 @dataclass(frozen=True)
-class GumbelSoftmax(Estimator):
+class GumbelSoftmax(_OfTheControl):
     """The pathwise gradient of the relaxed cost.
 
     Approximates: d E[control(relaxed z)] / d logits, which is biased for E[cost(z)] and never sees the cost.
     Requires: a differentiable control.
     """
-
-    unbiased: ClassVar[bool] = False
-    needs_gradient: ClassVar[bool] = True
 
     temperature: float = 0.4
 
@@ -233,15 +237,12 @@ class GumbelSoftmax(Estimator):
 
 
 @dataclass(frozen=True)
-class StraightThrough(Estimator):
+class StraightThrough(_OfTheControl):
     """The gradient at the one-hot sample, passed on as if it had been taken at the relaxed one.
 
     Approximates: nothing exactly; biased, and at low temperature noisy as well.
     Requires: a differentiable control.
     """
-
-    unbiased: ClassVar[bool] = False
-    needs_gradient: ClassVar[bool] = True
 
     temperature: float = 0.4
 
@@ -252,15 +253,12 @@ class StraightThrough(Estimator):
 
 
 @dataclass(frozen=True)
-class DartsSoftmax(Estimator):
+class DartsSoftmax(_OfTheControl):
     """The gradient of the cost of the mixture itself, with the probabilities as op weights.
 
     Approximates: d control(E[z]) / d logits, which is that of E[cost(z)] only for a multilinear cost.
     Requires: a differentiable control. Draws nothing: `n` and the generator are not used.
     """
-
-    unbiased: ClassVar[bool] = False
-    needs_gradient: ClassVar[bool] = True
 
     def __call__(self, cost, dist, n, generator, control=None) -> Estimate:
         value = (control or cost)(dist.probs()[None])

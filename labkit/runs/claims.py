@@ -169,16 +169,22 @@ class ByTable(Statement):
 
 
 @dataclass(frozen=True)
-class Chosen(Statement):
-    """The search chooses this architecture, at this error."""
+class _OnImages(Statement):
+    """A claim on an architecture and the images that it learned from."""
 
-    name: ClassVar[str] = "search"
-    required: ClassVar[bool] = True
     space: dict[str, Any]
     ops: list[str]
     made_by: Recipe | None
     digest: str
     images: str
+
+
+@dataclass(frozen=True)
+class Chosen(_OnImages):
+    """The search chooses this architecture, at this error."""
+
+    name: ClassVar[str] = "search"
+    required: ClassVar[bool] = True
     method: str
     extra_inputs: list[str]
     device: str
@@ -224,15 +230,10 @@ class Chosen(Statement):
 
 
 @dataclass(frozen=True)
-class Accuracy(Statement):
+class Accuracy(_OnImages):
     """The test accuracy of the network, trained from scratch."""
 
     name: ClassVar[str] = "accuracy"
-    space: dict[str, Any]
-    ops: list[str]
-    made_by: Recipe | None
-    digest: str
-    images: str
     config: TrainConfig
     accuracy: float
     tested: int
@@ -328,15 +329,10 @@ class InTurn(Statement):
 
 
 @dataclass(frozen=True)
-class AgainstBaseline(Statement):
+class AgainstBaseline(_OnImages):
     """How the choice does against a baseline, trained alike."""
 
     name: ClassVar[str] = "baseline"
-    space: dict[str, Any]
-    ops: list[str]
-    made_by: Recipe | None
-    digest: str
-    images: str
     config: TrainConfig
     tested: int
     baseline: str  # in words
