@@ -14,6 +14,7 @@ from labkit import checks
 from labkit.deploy import parity
 from labkit.networks import complexity
 from labkit.runtimes import prepare
+from labkit.runtimes.base import Preparation
 from labkit.runtimes.onnx_export import onnx_bytes
 from labkit.spaces.edge import KEEP, SIZES
 
@@ -217,7 +218,7 @@ def test_an_exported_network_computes_the_same(exported, data, runtime):
     network, model = exported
     if runtime == "openvino":
         pytest.importorskip("openvino")
-    run = prepare(network, runtime, torch.zeros(1, 3, 32, 32), onnx_model=model)
+    run = prepare(network, runtime, torch.zeros(1, 3, 32, 32), Preparation(onnx_model=model))
     assert parity(network, run, data.test[:70]) < 1e-4
     assert parity(network, lambda x: 1.05 * run(x), data.test[:70]) > 1e-3
 
