@@ -105,6 +105,8 @@ def add_search_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--space", default="five_layer", help="a name, or MODULE:FUNCTION of your own")
     parser.add_argument("--data", default="glyphs", help="a name, folder:PATH, or MODULE:FUNCTION of your own")
     parser.add_argument("--table", help="latency table: a file, a shipped name, or `measure` for this machine, now")
+    text = "correct the table by networks timed whole: by REPORT, or by the one that `latency build` wrote with it"
+    parser.add_argument("--predictor", nargs="?", const="", metavar="REPORT", help=text)
     parser.add_argument("--seed", type=int, default=0)
     recipe = parser.add_mutually_exclusive_group()
     recipe.add_argument("--fast", action="store_true", help="shortened: seconds, and a worse answer")
@@ -172,6 +174,8 @@ def space_data_table(arguments: argparse.Namespace):
         InputError: a name is unknown, or the three do not fit each other.
     """
     from labkit import data, spaces
+    from labkit.latency import calibration
+    from labkit.latency.build import load_networks
     from labkit.latency.table import LatencyTable, shipped_tables
     from labkit.system import storage
     from labkit.system.device import device_name
@@ -180,6 +184,8 @@ def space_data_table(arguments: argparse.Namespace):
     if not 0 <= arguments.seed < 2**63:
         raise InputError(f"--seed is a whole number from 0 to 2^63 - 1; got {arguments.seed}")
     chosen = None if arguments.table in (None, "measure") else LatencyTable.load(arguments.table)
+    if arguments.predictor is not None and chosen is None:
+        raise InputError("--predictor corrects a table that `latency build` wrote: name it with --table")
     images = data.by_name(arguments.data, seed=arguments.seed, download=arguments.download, small=arguments.fast)
     space = spaces.by_name(arguments.space, len(images.classes))
     if chosen is None and arguments.table is None:  # a recorded table: the same seed gives the same architecture
@@ -193,6 +199,9 @@ def space_data_table(arguments: argparse.Namespace):
         print(f"labkit: measuring a latency table of {space.name} on this machine", file=sys.stderr)
         chosen = LatencyTable.measure(space)
     chosen.check(space)
+    if arguments.predictor is not None:
+        report = arguments.predictor or calibration.report_of(arguments.table)
+        chosen = calibration.calibrated(chosen, space, load_networks(report, space))
     return space, images, chosen
 
 

@@ -1,6 +1,7 @@
 from . import additivity as additivity
 from . import predictors as predictors
 from . import reversals as reversals
+from .calibration import calibrated as calibrated
 from .cards import Card as Card
 from .cards import Measurement as Measurement
 from .cards import Timing as Timing

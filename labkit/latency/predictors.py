@@ -3,10 +3,11 @@
 All have the same face: `predictor(weights)` gives milliseconds (N,) of op weights (N, S, K) and is differentiable in
 them; `predictor.interval(weights)` gives an interval for 90 % of new architectures.
 
-    SumOfParts   the latency table itself
-    ScaledSum    the sum of the table times a factor plus a constant, which correct for timing a part alone
-    Ridge        linear in the op weights, fitted to whole networks (UNAS, section 3.3)
-    PairResidual ScaledSum plus ridge regression on candidates and pairs of neighbours, for fusion and caches
+    SumOfParts     the latency table itself
+    ScaledSum      the sum of the table times a factor plus a constant, which correct for timing a part alone
+    Ridge          linear in the op weights, fitted to whole networks (UNAS, section 3.3)
+    LinearResidual ScaledSum plus ridge regression on candidates, so it is a table again (see `calibration`)
+    PairResidual   ScaledSum plus ridge regression on candidates and pairs of neighbours, for fusion and caches
 
 In shapes: N architectures, S slots, K candidates, F features.
 """
@@ -199,6 +200,52 @@ class Ridge(_Predicted):
 
     def __call__(self, weights: Tensor) -> Tensor:
         return (weights * self.coefficients.to(weights)).sum((-1, -2)) + self.constant
+
+
+@dataclass(frozen=True, eq=False)
+class LinearResidual(_Predicted):
+    """The scaled sum, corrected by ridge regression of its errors on candidates.
+
+    Attributes:
+        scaled: the scaled sum.
+        coefficients: milliseconds (S, K) that are added to each candidate.
+        constant: milliseconds that are added.
+        penalty: of squared coefficients, chosen by leave-one-out.
+        name: "table and candidates".
+    """
+
+    scaled: ScaledSum
+    coefficients: Tensor
+    constant: float
+    penalty: float
+    name: str = "table and candidates"
+
+    @classmethod
+    def fit(
+        cls, space: SearchSpace, table: LatencyTable, architectures: Sequence[Architecture], ms: Sequence[float]
+    ) -> "LinearResidual":
+        """Fit the scaled sum, then the coefficients to its errors.
+
+        Args:
+            space: of the architectures.
+            table: its latency table.
+            architectures: at least 10 that were timed whole.
+            ms: milliseconds of each.
+
+        Returns:
+            The predictor.
+
+        Raises:
+            InputError: there are too few networks, or milliseconds that are not positive numbers.
+        """
+        measured = _checked(architectures, ms)
+        weights, scaled = _encoded(space, architectures), ScaledSum.fit(table, architectures, ms)
+        found = _ridge(weights.flatten(1), measured - scaled(weights), PENALTIES)
+        errors = _errors(measured, measured - found.left_out)
+        return cls(errors, scaled, found.coefficients.reshape(weights.shape[1:]), found.constant, found.penalty)
+
+    def __call__(self, weights: Tensor) -> Tensor:
+        return self.scaled(weights) + (weights * self.coefficients.to(weights)).sum((-1, -2)) + self.constant
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,11 @@ import labkit as lk
         (["search", "--deadline-ms", "-1", "--out", "OUT"], "a deadline is a positive number"),
         (["search", "--latency-weight", "nan", "--out", "OUT"], "a latency weight is at least 0"),
         (["search", "--table", "OUT/none.json", "--out", "OUT"], "no latency table can be read"),
+        (["search", "--predictor", "--out", "OUT"], "--predictor corrects a table that `latency build` wrote"),
+        (
+            ["search", "--fast", "--table", "five_layer-torch-b1", "--predictor", "FILE", "--out", "OUT"],
+            "damaged or trunc",
+        ),
         (["search", "--table", "CUT", "--out", "OUT"], "damaged or truncated"),
         (["search", "--table", "mobile-tiny-torch-b1", "--fast", "--out", "OUT"], "measure a table for this space"),
         (["search", "--fast", "--out", "FILE/below"], "cannot write to the folder"),
