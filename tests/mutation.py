@@ -3,9 +3,12 @@
     python tests/mutation.py --faults 160 --seed 0 --out mutation.jsonl
 
 Every fault is a small change of one expression: a comparison, an operator, a constant, a swapped `min` and `max`, a
-left-out statement. The faults are drawn evenly over the packages. Each is planted in a copy of the tree, where first
-the test file of the module runs, then the tests of its package. A fault that all of them pass is printed as a survivor.
-A later call with the same arguments resumes from the file. It takes hours, so it runs at night.
+left-out statement. The faults are drawn evenly over the packages. First the whole suite runs once and notes which tests
+execute which lines, and for how long each takes (mutation.coverage and mutation.xml beside the file of results). Then
+each fault is planted in a copy of the tree, and the tests that execute its line run until one fails: those of the
+module's own file first, then those of its package, then the others, for at most `BUDGET` seconds of tests. A fault that
+all of them pass is printed as a survivor. A later call with the same arguments resumes. It takes hours, so it runs at
+night.
 """
 
 import argparse
@@ -17,17 +20,20 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from xml.etree import ElementTree
+
+from coverage import CoverageData
 
 ROOT = Path(__file__).parents[1]
 # What cannot run on a machine without its device, or is run only in a browser.
 LEFT_OUT = ("runtimes/tensorrt_engines.py", "runtimes/cuda_graphs.py", "system/malloc.py")
 # Looks of a figure, which no test holds.
 LOOKS = {"alpha", "lw", "linewidth", "ls", "s", "zorder", "fontsize", "pad", "markersize", "figsize", "width", "height"}
-PATIENCE = 3.0  # times what the tests take without a fault; a fault that makes them endless is found
+BUDGET, MOST = 60.0, 100  # seconds that the tests of one fault took without it, and how many they are
+PATIENCE = 6.0  # times that; a fault that makes them endless is found
 COMPARISONS = {
     ast.Lt: "<=", ast.LtE: "<", ast.Gt: ">=", ast.GtE: ">", ast.Eq: "!=", ast.NotEq: "==", ast.Is: "is not",
     ast.IsNot: "is", ast.In: "not in", ast.NotIn: "in",
@@ -135,12 +141,54 @@ def drawn(n: int, seed: int) -> list[Fault]:
     return list(found.values())
 
 
-def tests_of(module: str) -> list[str]:
-    """The test file of a module, then the folder of its package's tests, as far as they are there."""
-    path = Path(module)
-    own = path.parent / f"test_{path.stem}.py"
-    folder = path.parts[0] if len(path.parts) > 1 else ""
-    return [f"tests/{at}" for at in dict.fromkeys((own.as_posix(), folder)) if at and (ROOT / "tests" / at).exists()]
+@dataclass(frozen=True)
+class Suite:
+    """What one run of the whole suite noted.
+
+    Attributes:
+        lines: of a module, the tests that execute each line.
+        seconds: of each test that passed.
+    """
+
+    lines: dict[str, dict[int, set[str]]]
+    seconds: dict[str, float]
+
+    @classmethod
+    def read(cls, coverage: Path, times: Path) -> "Suite":
+        """Read the files of `noted`."""
+        data, lines = CoverageData(str(coverage)), {}
+        data.read()
+        for path in data.measured_files():
+            contexts = data.contexts_by_lineno(path)
+            own = {line: {c.rpartition("|")[0] for c in several if c} for line, several in contexts.items()}
+            lines[path.rpartition("/labkit/")[2]] = own
+        seconds = {}
+        for case in ElementTree.parse(times).iter("testcase"):
+            if not {child.tag for child in case} & {"failure", "error", "skipped"}:
+                name = f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name')}"
+                seconds[name] = float(case.get("time", "0"))
+        return cls(lines, seconds)
+
+    def tests_of(self, module: str, line: int) -> list[str]:
+        """The tests that execute a line, nearest to the module first, the quick ones first among equals."""
+        path = Path(module)
+        own = f"tests/{(path.parent / f'test_{path.stem}.py').as_posix()}"
+        package = f"tests/{path.parts[0]}/"
+        far = lambda test: 0 if test.startswith(own) else 1 if test.startswith(package) else 2
+        known = [test for test in self.lines.get(module, {}).get(line, ()) if test in self.seconds]
+        found, spent = [], 0.0
+        for test in sorted(known, key=lambda test: (far(test), self.seconds[test], test)):
+            if len(found) < MOST and (not found or spent + self.seconds[test] <= BUDGET):
+                found.append(test)
+                spent += self.seconds[test]
+        return found
+
+
+def noted(tree: Path, coverage: Path, times: Path) -> None:
+    """Run the whole suite of the tree and write which test executes which line, and how long each takes."""
+    workers = ["-n", str(min(4, os.cpu_count() or 1)), "--dist", "loadfile"]
+    watch = ["--cov", "labkit", "--cov-context", "test", "--cov-report", "", f"--junitxml={times}"]
+    pytest(tree, [*workers, *watch, "tests"], environment={"COVERAGE_FILE": str(coverage)})
 
 
 def planted(fault: Fault, tree: Path) -> Path:
@@ -154,60 +202,70 @@ def planted(fault: Fault, tree: Path) -> Path:
     return path
 
 
-def run(fault: Fault, tree: Path, seconds: dict[str, float]) -> Outcome:
-    """Plant the fault, run the tests until some fail, and take it out again.
+def run(fault: Fault, tree: Path, tests: Sequence[str], seconds: float) -> Outcome:
+    """Plant the fault, run the tests until one fails, and take it out again.
 
     Args:
         fault: the change.
         tree: a copy of the clone.
-        seconds: what each test path takes without a fault.
+        tests: their names.
+        seconds: what they take without a fault.
     """
+    if not tests:
+        return Outcome(fault, False, "no test executes it")
     before = (tree / "labkit" / fault.module).read_bytes()
     path = planted(fault, tree)
+    names = tree / "mutation-tests.txt"  # names hold spaces and brackets, and are too long for a command line
+    names.write_text("\n".join(tests))
     try:
-        for tests in tests_of(fault.module):
-            if not passes(tests, tree, 60 + PATIENCE * seconds[tests]):
-                return Outcome(fault, True, tests)
-        return Outcome(fault, False, "")
+        output = pytest(tree, ["-x", f"@{names}"], seconds=120 + PATIENCE * seconds)
+        return Outcome(fault, output is not None, output or "")
     finally:
         path.write_bytes(before)
+        names.unlink()
 
 
-def passes(tests: str, tree: Path, seconds: float | None = None) -> bool:
-    """Whether the tests pass in the tree, within the seconds if there is a limit."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:nbval", tests]
-    environment = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+def pytest(
+    tree: Path, arguments: Sequence[str], *, seconds: float | None = None, environment: dict[str, str] | None = None
+) -> str | None:
+    """Run tests in a tree: None where all pass, else the last line of the output, or that they did not end."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+    whole = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    whole |= {"LABKIT_OFFLINE": "1"} | (environment or {})
     try:
-        done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, timeout=seconds, check=False)
+        done = subprocess.run(
+            command, cwd=tree, env=whole, capture_output=True, text=True, timeout=seconds, check=False
+        )
     except subprocess.TimeoutExpired:
-        return False
-    return done.returncode == 0
+        return "the tests did not end"
+    lines = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return None if done.returncode == 0 else (lines or done.stdout.splitlines() or ["no output"])[-1][:200]
 
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--faults", type=int, default=160)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("mutation.jsonl"))
     arguments = parser.parse_args()
-    rows = [json.loads(line) for line in arguments.out.read_text().splitlines()] if arguments.out.exists() else []
+    out = arguments.out.resolve()
+    rows = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
     done = {(row["fault"]["module"], row["fault"]["line"], row["fault"]["new"]) for row in rows}
-    seconds: dict[str, float] = {}
+    coverage, times = out.with_suffix(".coverage"), out.with_suffix(".xml")
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder) / "tree"
         shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".git", ".venv*", "site", "__pycache__", ".ci*"))
+        if not times.exists():
+            noted(tree, coverage, times)
+        suite = Suite.read(coverage, times)
         for fault in drawn(arguments.faults, arguments.seed):
             if (fault.module, fault.line, fault.new) in done:
                 continue
-            for tests in (t for t in tests_of(fault.module) if t not in seconds):
-                started = time.perf_counter()
-                if not passes(tests, tree):
-                    sys.exit(f"{tests} fails without any fault: mend that first")
-                seconds[tests] = time.perf_counter() - started
-            outcome = run(fault, tree, seconds)
+            tests = suite.tests_of(fault.module, fault.line)
+            outcome = run(fault, tree, tests, sum(suite.seconds[test] for test in tests))
             rows.append(asdict(outcome))
-            with arguments.out.open("a") as file:
+            with out.open("a") as file:
                 file.write(json.dumps(rows[-1]) + "\n")
             verdict = "found" if outcome.found else "SURVIVED"
             print(f"{verdict:8} {fault.module}:{fault.line}  {fault.old}  ->  {fault.new}", flush=True)

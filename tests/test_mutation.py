@@ -59,6 +59,28 @@ def test_a_fault_is_found_by_a_test_that_sees_it_and_survives_one_that_does_not(
     found = {}
     for text in ("clipped(3) == 1", "clipped(0) == 1"):
         test.write_text(start + text + "\n")
-        found[text] = mutation.run(fault, tmp_path, {"tests/test_module.py": 5.0}).found
+        found[text] = mutation.run(fault, tmp_path, ["tests/test_module.py::test_it"], 5.0).found
         assert module.read_text() == TEXT
     assert found == {"clipped(3) == 1": True, "clipped(0) == 1": False}
+    assert mutation.run(fault, tmp_path, [], 0.0) == mutation.Outcome(fault, False, "no test executes it")
+
+
+def test_the_tests_of_a_line_are_those_that_execute_it_the_nearest_first(tmp_path):
+    (tmp_path / "labkit" / "package").mkdir(parents=True)
+    (tmp_path / "labkit" / "package" / "module.py").write_text(TEXT)
+    own, far = (tmp_path / "tests" / name for name in ("package", "other"))
+    start = "from labkit.package.module import clipped\n\n\n"
+    for folder, name in ((own, "test_module.py"), (own, "test_near.py"), (far, "test_far.py")):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(
+            start + "def test_it():\n    assert clipped(3) == 1\n\n\ndef test_import():\n    pass\n"
+        )
+    (own / "test_module.py").write_text(
+        start + "def test_broken():\n    assert clipped(3) == 2\n\n\ndef test_it():\n    clipped(2)\n"
+    )
+    coverage, times = tmp_path / "c", tmp_path / "t.xml"
+    mutation.noted(tmp_path, coverage, times)
+    suite = mutation.Suite.read(coverage, times)
+    tests = suite.tests_of("package/module.py", 9)
+    assert tests == [f"tests/{at}.py::test_it" for at in ("package/test_module", "package/test_near", "other/test_far")]
+    assert suite.tests_of("package/module.py", 7) == [] == suite.tests_of("package/other.py", 9)
