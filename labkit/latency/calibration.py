@@ -44,7 +44,7 @@ def calibrated(table: LatencyTable, space: SearchSpace, timed: Sequence[Timed]) 
     ms = [(t.measured_ms + t.again_ms) / 2 for t in timed]
     fitted = LinearResidual.fit(space, table, [t.architecture for t in timed], ms)
     factor = max(fitted.scaled.factor, 0.0)
-    extra, constant = _without_negatives(factor * table.matrix, fitted.coefficients, table)
+    extra, constant = _without_negatives(factor * table.matrix, fitted.coefficients.reshape(table.matrix.shape), table)
     fixed_ms = factor * table.overhead_ms + fitted.scaled.constant + fitted.constant + constant
     floor = _timing(LEAST_MS, table.floor)
     of_part = lambda ms, timing: _timing(ms + LEAST_MS, timing)

@@ -15,7 +15,7 @@ In shapes: N architectures, S slots, K candidates, F features.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
@@ -203,27 +203,25 @@ class Ridge(_Predicted):
 
 
 @dataclass(frozen=True, eq=False)
-class LinearResidual(_Predicted):
-    """The scaled sum, corrected by ridge regression of its errors on candidates.
+class _Residual(_Predicted):
+    """The scaled sum, corrected by ridge regression of its errors on features of the op weights.
 
     Attributes:
         scaled: the scaled sum.
-        coefficients: milliseconds (S, K) that are added to each candidate.
+        coefficients: milliseconds (F,) of each feature.
         constant: milliseconds that are added.
         penalty: of squared coefficients, chosen by leave-one-out.
-        name: "table and candidates".
     """
 
     scaled: ScaledSum
     coefficients: Tensor
     constant: float
     penalty: float
-    name: str = "table and candidates"
 
     @classmethod
     def fit(
         cls, space: SearchSpace, table: LatencyTable, architectures: Sequence[Architecture], ms: Sequence[float]
-    ) -> "LinearResidual":
+    ) -> Self:
         """Fit the scaled sum, then the coefficients to its errors.
 
         Args:
@@ -240,58 +238,50 @@ class LinearResidual(_Predicted):
         """
         measured = _checked(architectures, ms)
         weights, scaled = _encoded(space, architectures), ScaledSum.fit(table, architectures, ms)
-        found = _ridge(weights.flatten(1), measured - scaled(weights), PENALTIES)
-        errors = _errors(measured, measured - found.left_out)
-        return cls(errors, scaled, found.coefficients.reshape(weights.shape[1:]), found.constant, found.penalty)
-
-    def __call__(self, weights: Tensor) -> Tensor:
-        return self.scaled(weights) + (weights * self.coefficients.to(weights)).sum((-1, -2)) + self.constant
-
-
-@dataclass(frozen=True, eq=False)
-class PairResidual(_Predicted):
-    """The scaled sum, corrected by ridge regression of its errors on candidates and pairs of neighbours.
-
-    Attributes:
-        scaled: the scaled sum.
-        coefficients: milliseconds (F,) of each candidate and of each pair of candidates in neighbouring slots.
-        constant: milliseconds that are added.
-        penalty: of squared coefficients, chosen by leave-one-out.
-        name: "table and pairs".
-    """
-
-    scaled: ScaledSum
-    coefficients: Tensor
-    constant: float
-    penalty: float
-    name: str = "table and pairs"
-
-    @classmethod
-    def fit(
-        cls, space: SearchSpace, table: LatencyTable, architectures: Sequence[Architecture], ms: Sequence[float]
-    ) -> "PairResidual":
-        """Fit the scaled sum, then the coefficients to its errors.
-
-        Args:
-            space: of the architectures.
-            table: its latency table.
-            architectures: at least 10 that were timed whole.
-            ms: milliseconds of each.
-
-        Returns:
-            The predictor.
-
-        Raises:
-            InputError: there are too few networks, or milliseconds that are not positive numbers.
-        """
-        measured = _checked(architectures, ms)
-        weights, scaled = _encoded(space, architectures), ScaledSum.fit(table, architectures, ms)
-        found = _ridge(_pairs(weights), measured - scaled(weights), PENALTIES)
+        found = _ridge(cls.features(weights), measured - scaled(weights), PENALTIES)
         errors = _errors(measured, measured - found.left_out)
         return cls(errors, scaled, found.coefficients, found.constant, found.penalty)
 
+    @staticmethod
+    def features(weights: Tensor) -> Tensor:
+        """Features (N, F) of op weights (N, S, K)."""
+        raise NotImplementedError
+
     def __call__(self, weights: Tensor) -> Tensor:
-        return self.scaled(weights) + _pairs(weights) @ self.coefficients.to(weights) + self.constant
+        return self.scaled(weights) + self.features(weights) @ self.coefficients.to(weights) + self.constant
+
+
+@dataclass(frozen=True, eq=False)
+class LinearResidual(_Residual):
+    """The scaled sum, corrected for each candidate of each slot (F = S K), so that it is a table again.
+
+    Attributes:
+        name: "table and candidates".
+    """
+
+    name: str = "table and candidates"
+
+    @staticmethod
+    def features(weights: Tensor) -> Tensor:
+        """The op weights (N, S K)."""
+        return weights.flatten(1)
+
+
+@dataclass(frozen=True, eq=False)
+class PairResidual(_Residual):
+    """The scaled sum, corrected for each candidate and for each pair of candidates in neighbouring slots.
+
+    Attributes:
+        name: "table and pairs".
+    """
+
+    name: str = "table and pairs"
+
+    @staticmethod
+    def features(weights: Tensor) -> Tensor:
+        """The op weights, and the products of those of neighbouring slots (N, F)."""
+        products = weights[:, :-1, :, None] * weights[:, 1:, None, :]
+        return torch.cat([weights.flatten(1), products.flatten(1)], 1)
 
 
 # --- fitting ------------------------------------------------------------------------------------------------
@@ -327,12 +317,6 @@ def _ridge(features: Tensor, target: Tensor, penalties: Sequence[float]) -> _Fit
             best = _Fitted(coefficients, constant, penalty, left_out)
     assert best is not None
     return best
-
-
-def _pairs(weights: Tensor) -> Tensor:
-    """(N, F): the op weights, and the products of those of neighbouring slots."""
-    products = weights[:, :-1, :, None] * weights[:, 1:, None, :]
-    return torch.cat([weights.flatten(1), products.flatten(1)], 1)
 
 
 def _encoded(space: SearchSpace, architectures: Sequence[Architecture]) -> Tensor:
