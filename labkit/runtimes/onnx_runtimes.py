@@ -1,8 +1,10 @@
 """Runtimes that read ONNX on a CPU: ONNX Runtime and OpenVINO."""
 
+import functools
 import importlib
+import threading
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -83,14 +85,32 @@ class OpenVino(_OnnxEngine):
             # Else it takes bfloat16 by itself where the processor has it. The model stays float32 either way.
             "INFERENCE_PRECISION_HINT": "bf16" if dtype == "bfloat16" else "f32",
         }
-        core = openvino.Core()
+        core = _openvino_core()
         with in_one_line("openvino refuses this ONNX model", REFUSED):
-            request = core.compile_model(core.read_model(model), "CPU", settings).create_infer_request()
+            compiled = core.compile_model(core.read_model(model), "CPU", settings)
+        shape, own = [side.get_length() for side in list(compiled.output(0).partial_shape)[1:]], threading.local()
 
         def run(images: Tensor) -> Tensor:  # tensors handed over by us: a dictionary of arrays costs 30 us a call
+            if not len(images):  # the request would keep what it computed before
+                return torch.empty(0, *shape)
+            request = getattr(own, "request", None)
+            if request is None:  # one a thread: a request holds the images and the logits of one call
+                request = own.request = compiled.create_infer_request()
             pixels = images.float().contiguous().numpy()
             request.set_input_tensor(openvino.Tensor(pixels, shared_memory=True))
             request.infer(share_outputs=True)
             return torch.from_numpy(request.get_output_tensor().data.copy())
 
         return run
+
+
+@functools.cache
+def _openvino_core() -> Any:
+    """The only OpenVINO core of this process.
+
+    Each core sets a stack for signals in the thread that compiles, and removes it when it is collected. Two of them
+    leave a removed stack behind, and the next Ctrl-C ends the process with a segmentation fault (OpenVINO 2026.4).
+    """
+    import openvino
+
+    return openvino.Core()

@@ -1,5 +1,9 @@
 """ONNX Runtime and OpenVINO: the models that they read, and those that they refuse."""
 
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import onnxruntime
 import pytest
 import torch
@@ -57,6 +61,49 @@ def test_an_engine_computes_what_torch_computes_and_keeps_earlier_logits(name, d
     kept = first.clone()
     assert first.dtype == torch.float32 and ((first - wanted).abs().max() / wanted.abs().max()).item() < within
     assert not torch.equal(run(-images), kept) and torch.equal(first, kept), "no buffer is shared between calls"
+
+
+@pytest.mark.parametrize("name", ["torch", "torch-channels-last", "onnxruntime", "openvino"])
+def test_threads_and_empty_batches_get_their_own_logits(space, name):
+    """Four threads share one compiled network: each image has the logits that it has alone."""
+    if not runtime(name).available:
+        pytest.skip(runtime(name).reason)
+    images = torch.randn(64, *space.image, generator=torch.Generator().manual_seed(0))
+    run = prepare(lk.derive(space, space[100]).eval(), name, images[:1], Preparation(exporter="torchscript"))
+    alone = torch.cat([run(image[None]) for image in images])
+    for _ in range(3):
+        with ThreadPoolExecutor(4) as several:
+            together = torch.cat(list(several.map(lambda image: run(image[None]), images)))
+        assert torch.allclose(together, alone, atol=1e-6)
+    assert (alone[1:] - alone[:-1]).abs().amax(1).min() > 1e-4, "negative control: other images, other logits"
+    assert run(images[:0]).shape == (0, 10)
+
+
+INTERRUPTED = """
+import gc, signal
+import torch
+from labkit.runtimes.base import Preparation
+from labkit.runtimes.registry import prepare
+
+network, x = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 2)).eval(), torch.zeros(1, 3, 2, 2)
+kept = [prepare(network, "openvino", x, Preparation(exporter="torchscript")) for _ in range(2)]
+while kept:
+    kept.pop(0)(x)
+    gc.collect()
+memory = [bytearray(11_568) for _ in range(1_000)]  # what was freed is used again
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_an_interrupt_after_openvino_is_an_interrupt():
+    """Not a segmentation fault on a signal stack that a core has left behind."""
+    if not runtime("openvino").available:
+        pytest.skip(runtime("openvino").reason)
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "interrupted"), done.stderr
 
 
 def test_sessions_get_the_threads_of_torch(monkeypatch):
