@@ -163,9 +163,9 @@ class _Fitted:
         if self.goal.deadline is not None:
             in_time = self.costs[self.costs[:, 1] <= self.goal.deadline, 0]
             likely = _normal_cdf((self.goal.deadline - predicted[1][0]) / predicted[1][1])
-            return likely * (_improvement(*predicted[0], in_time.min()) if len(in_time) else 1.0)
+            return likely * (expected_improvement(*predicted[0], in_time.min()) if len(in_time) else 1.0)
         if len(predicted) == 1:
-            return _improvement(*predicted[0], self.costs.min())
+            return expected_improvement(*predicted[0], self.costs.min())
         first, second = predicted
         return expected_hypervolume_gain(first, second, self.costs[frontier_rows(self.costs)], self.reference)
 
@@ -233,13 +233,24 @@ def expected_hypervolume_gain(
     inside = front[(front < reference).all(1)]
     edges = np.minimum(np.append(inside[:, 0], reference[0]), reference[0])  # right ends of the strips
     bounds = np.append(reference[1], inside[:, 1])
-    below = _improvement(first[0][:, None], first[1][:, None], edges)  # (M, strips), from minus infinity to each edge
+    below = expected_improvement(
+        first[0][:, None], first[1][:, None], edges
+    )  # (M, strips), from minus infinity to each edge
     widths = np.diff(below, axis=1, prepend=0.0)
-    return (widths * _improvement(second[0][:, None], second[1][:, None], bounds)).sum(1)
+    return (widths * expected_improvement(second[0][:, None], second[1][:, None], bounds)).sum(1)
 
 
-def _improvement(mean: Array, spread: Array, than: Array | float) -> Array:
-    """E[(than - y)+] of a normal y."""
+def expected_improvement(mean: Array, spread: Array, than: Array | float) -> Array:
+    """Return the expected improvement of normal costs over one cost: E[(than - y)+].
+
+    Args:
+        mean: (M,) means of the costs.
+        spread: (M,) standard deviations.
+        than: the cost to improve on, one for all or one for each.
+
+    Returns:
+        (M,) expectations, at least 0.
+    """
     z = (than - mean) / spread
     return spread * (z * _normal_cdf(z) + np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi))
 

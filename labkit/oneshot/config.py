@@ -308,22 +308,31 @@ class SelectionConfig:
     scan: int = 32  # of each distribution, most probable or just inside its limit: evaluated on the shared weights
     entrants: int = 8  # of those, trained on the first rung; a sweep's results each send others
     images: int = 8_000  # that a network of the first rung learns from; twice as many on the next
-    rungs: int = 1
+    rungs: int = 1  # 0: the finalists are those with the least shared error
     training: TrainConfig = BRIEFLY  # of a rung
     finalists: int = 4  # of the last rung, trained from scratch on all images
     final: TrainConfig | None = RECIPE  # how; None takes the best of the last rung
+    surrogate: int = (
+        0  # networks trained in full beside the finalists, chosen by a Gaussian process of the errors so far
+    )
+    batch: int = 4  # of those, chosen at once, whatever the number of cores
     again: int = 2  # finalists trained once more, with another seed: their error is the mean; 0 leaves that out
     stretches: tuple[float, ...] = (1.0, 2.0, 4.0)  # of errors before the final: times too far apart that they may be
 
     def __post_init__(self) -> None:
         if not self.stretches or min(self.stretches) <= 0:
             raise InputError(f"errors are stretched by factors above 0, one at least; got {self.stretches}")
-        if min(self.scan, self.entrants, self.rungs, self.finalists) < 1 or self.images < self.training.batch_size:
+        if min(self.scan, self.entrants, self.finalists, self.batch) < 1 or self.images < self.training.batch_size:
+            raise InputError("a selection scans and trains at least one network, on at least a batch of images")
+        if min(self.again, self.surrogate, self.rungs) < 0:
             raise InputError(
-                "a selection scans, trains and has rungs: at least one; and a batch of images to learn from"
+                f"rungs, networks by a surrogate and finalists trained again are 0 or more; got {self.rungs}, "
+                f"{self.surrogate} and {self.again}"
             )
-        if self.again < 0:
-            raise InputError(f"how many finalists are trained again is 0 or more; got {self.again}")
+        if self.final is None and (self.surrogate or not self.rungs):
+            raise InputError("without rungs, or with a surrogate, a selection needs a final training: set `final`")
+        if self.surrogate and self.finalists < 2:
+            raise InputError(f"a surrogate needs at least two finalists to learn from; got {self.finalists}")
 
     @classmethod
     def fast(cls) -> "SelectionConfig":

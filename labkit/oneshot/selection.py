@@ -10,6 +10,11 @@ With shared weights, and even after a short training, errors differ more than af
 counts too little there; nobody knows by how much. So each result sends on the best under several stretches of the
 errors in turn, see `SelectionConfig.stretches`. Without a latency cost all stretches agree.
 
+On pictures neither shared weights nor a short training order networks of one latency, and a full training is dear.
+There a surrogate learns from the finalists and chooses further networks to train, see `surrogate` and
+`SelectionConfig.surrogate`. In the end its prediction decides among the trained ones, for it has less noise than one
+training.
+
 The results of a sweep prefer much the same networks. In the end each chooses among all that were trained, so each sends
 on the best that no other has sent on: as many different networks are trained as one search per weight would train, and
 all of them count for every weight.
@@ -35,6 +40,7 @@ from labkit.oneshot.config import SelectionConfig
 from labkit.oneshot.evaluation import cheapest, evaluate
 from labkit.oneshot.proposals import just_inside
 from labkit.oneshot.searching import SearchResult
+from labkit.oneshot.surrogate import Surrogate, next_networks
 from labkit.pareto import Point
 from labkit.spaces import Architecture, SearchSpace
 from labkit.system import storage
@@ -55,6 +61,8 @@ class Round:
     error_from: str  # as a point has it
     stretches: tuple[float, ...]  # of the errors by which who enters is chosen
     run: int = 0  # how many rounds before it trained the same way from another seed: all of them make a point
+    surrogate: int = 0  # more networks, which a surrogate of the trained ones chooses one batch after the other
+    batch: int = 1  # of those
 
 
 Trained = dict[tuple[Architecture, Round], tuple[float, float]]  # validation error, and seconds that it took
@@ -107,36 +115,39 @@ def select(
     scanned |= {p.architecture: p for p in evaluate(supernet, unknown, data, table, found[0].config)}
     passes = len(unknown) * (found[0].config.evaluation_images + found[0].config.calibration_images)
 
-    trained, looked_up = {} if trained is None else trained, 0.0
     stages = rounds(config, supernet, data)
+    trainings = _Trainings({} if trained is None else trained, data, found[0].config.seed, workers, log)
     if log is not None:
-        trained |= _resumed(Path(log), found[0], data, config, stages)
+        trainings.trained |= _resumed(Path(log), found[0], data, config, stages)
     left = [[scanned[a] for a in own] for own in proposed]  # whom each result may send on
     evaluated: dict[Architecture, Point] = {}  # as last trained
     for number, round in enumerate(stages):
         entered = _sent_on(found, left, round.networks, round.stretches)
-        looked_up += sum(trained[a, round][1] for a in entered if (a, round) in trained)
-        missing = [a for a in entered if (a, round) not in trained]
-        errors, spent = {}, 0.0
-        for architecture, wrong, seconds in _train(missing, round, data, found[0].config.seed, workers):
-            errors[architecture], spent = wrong, spent + seconds
-            if log is not None:
-                row = {"round": number, "ops": str(architecture), "error": wrong, "seconds": seconds}
-                storage.append_line(log, row)
-        trained |= {(a, round): (wrong, spent / len(errors)) for a, wrong in errors.items()}
+        trainings.train(entered, number, round)
         runs = stages[number - round.run : number + 1]
-        mean = {a: statistics.fmean(trained[a, run][0] for run in runs) for a in entered}
+        wanted = len(entered) + round.surrogate
+        while len(entered) < wanted:
+            n, errors = min(round.batch, wanted - len(entered)), trainings.errors(entered, runs)
+            if not (more := _expected_best(found, table, errors, n)):
+                break
+            trainings.train(more, number, round)
+            entered += more
+        mean = {a: statistics.fmean(trainings.trained[a, run][0] for run in runs) for a in entered}
         points = {a: Point(a, mean[a], table.table_ms(a), round.error_from) for a in entered}
         passes += len(entered) * (3 * round.images * round.training.epochs + len(data.valid))
-        left = [[p for p in points.values() if _in_time(p.latency_ms, result)] for result in found]
         evaluated |= points
+        if config.surrogate and round.error_from == "trained":  # it knows more of a network than its own trainings do
+            everything = trainings.errors(evaluated, stages)
+            predicted, _ = Surrogate.of(supernet.space, everything).predict(entered)
+            points = {a: replace(points[a], error=float(error)) for a, error in zip(entered, predicted)}
+        left = [[p for p in points.values() if _in_time(p.latency_ms, result)] for result in found]
         if on_round is not None:
-            on_round(number, tuple(points.values()))
-    seconds = time.perf_counter() - started + looked_up
+            on_round(number, tuple(evaluated[a] for a in entered))
+    seconds = time.perf_counter() - started + trainings.looked_up
     return tuple(
         replace(
             result,
-            point=cheapest(own, result.config),
+            point=evaluated[cheapest(own, result.config).architecture],
             evaluated=tuple(evaluated.values()),
             passes=result.passes + passes / len(found),
             seconds=result.seconds + seconds / len(found),
@@ -163,11 +174,57 @@ def rounds(config: SelectionConfig, supernet: Supernet, data: ImageSet) -> tuple
         made.append(Round(networks, images, config.training, supernet, "short training", config.stretches))
         networks = (networks + 1) // 2
     if config.final is not None:
-        final = Round(config.finalists, whole, config.final, supernet.space, "trained", config.stretches)
+        final = Round(
+            config.finalists,
+            whole,
+            config.final,
+            supernet.space,
+            "trained",
+            config.stretches,
+            surrogate=config.surrogate,
+            batch=config.batch,
+        )
         made.append(final)
         if config.again:  # by errors as they are in the end, so nothing is stretched
-            made.append(replace(final, networks=config.again, stretches=(1.0,), run=1))
+            made.append(replace(final, networks=config.again, stretches=(1.0,), run=1, surrogate=0))
     return tuple(made)
+
+
+@dataclass
+class _Trainings:
+    """What was trained, on what, and what it took. Every training is written to the log."""
+
+    trained: Trained
+    data: ImageSet
+    seed: int
+    workers: int | None
+    log: str | Path | None
+    looked_up: float = 0.0  # seconds of trainings that were known
+
+    def train(self, entered: Sequence[Architecture], number: int, round: Round) -> None:
+        """Train those of a round that are not known, and count the seconds of those that are."""
+        self.looked_up += sum(self.trained[a, round][1] for a in entered if (a, round) in self.trained)
+        missing = [a for a in entered if (a, round) not in self.trained]
+        errors, spent = {}, 0.0
+        for architecture, wrong, seconds in _train(missing, round, self.data, self.seed, self.workers):
+            errors[architecture], spent = wrong, spent + seconds
+            if self.log is not None:
+                row = {"round": number, "ops": str(architecture), "error": wrong, "seconds": seconds}
+                storage.append_line(self.log, row)
+        self.trained |= {(a, round): (wrong, spent / len(errors)) for a, wrong in errors.items()}
+
+    def errors(self, networks: Iterable[Architecture], runs: Sequence[Round]) -> list[tuple[Architecture, float]]:
+        """Every training in full of these networks, in some of the rounds."""
+        full = [run for run in runs if run.error_from == "trained"]
+        return [(a, self.trained[a, run][0]) for a in networks for run in full if (a, run) in self.trained]
+
+
+def _expected_best(
+    found: Sequence[SearchResult], table: LatencyTable, errors: Sequence[tuple[Architecture, float]], n: int
+) -> list[Architecture]:
+    """The next networks, where a surrogate expects the largest improvement of each result in turn."""
+    surrogate = Surrogate.of(found[0].supernet.space, errors)
+    return next_networks(surrogate, [result.config for result in found], table, n, seed=found[0].config.seed)
 
 
 def _train(

@@ -12,6 +12,7 @@ from labkit.networks.training import TrainConfig
 from labkit.oneshot import selection
 from labkit.oneshot.config import SearchConfig, SelectionConfig
 from labkit.oneshot.selection import select
+from labkit.oneshot.surrogate import Surrogate
 from labkit.system import storage
 
 TINY = SearchConfig(
@@ -190,6 +191,52 @@ def test_a_selection_that_was_stopped_trains_nothing_again(supernet, data, table
         select([found], data, table, config, log=log)
 
 
+def test_a_surrogate_chooses_further_networks_and_decides(supernet, data, table, space, taught, monkeypatch, tmp_path):
+    """Errors rise along the order of the space, so the first networks are best: the surrogate goes there."""
+    config = SelectionConfig(scan=8, rungs=0, finalists=4, final=WHOLE, surrogate=6, batch=4, again=2)
+    low, high = table.range_ms()
+    found = lk.search(supernet, data, table, replace(TINY, deadline_ms=low + 0.8 * (high - low)))
+    rounds = []
+    (chosen,) = select([found], data, table, config, on_round=lambda number, points: rounds.append(points))
+    order, whole = [a for a, _ in taught], len(data.train)
+    assert [images for _, images in taught] == [whole] * 12 and [len(points) for points in rounds] == [10, 2]
+    assert len(set(order[:10])) == 10 and len(set(order[10:])) == 2 and set(order[10:]) < set(order[:10])
+    assert all(table.table_ms(a) <= found.config.deadline_ms for a in order)
+    assert min(map(space.index, order[4:10])) < min(map(space.index, order[:4])), "what it chose is better"
+    predicted, _ = Surrogate.of(space, [(a, space.index(a) / 1000) for a in [*order[:10], *order[10:]]]).predict(
+        order[10:]
+    )
+    assert chosen.architecture == order[10 + int(predicted.argmin())]
+    assert chosen.point.error == pytest.approx(space.index(chosen.architecture) / 1000)
+    scanned = 8 - len({p.architecture for p in found.evaluated})
+    charged = max(0, scanned) * (50 + 32) + 12 * (3 * 2 * whole + len(data.valid))
+    assert chosen.passes == found.passes + charged
+
+    taught.clear()
+    append, log = storage.append_line, tmp_path / "selection.jsonl"
+
+    def dying(path, row):
+        append(path, row)
+        if len(storage.read_lines(path)) == 7:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(storage, "append_line", dying)
+        select([found], data, table, config, log=log)
+    (again,) = select([found], data, table, config, log=log)
+    assert sorted(str(a) for a, _ in taught) == sorted(map(str, order)) and again.point == chosen.point
+
+
+def test_a_surrogate_of_a_sweep_serves_each_deadline(supernet, data, table, space, taught):
+    config = SelectionConfig(scan=6, rungs=0, finalists=2, final=WHOLE, surrogate=4, batch=2, again=0)
+    low, high = table.range_ms()
+    deadlines = [low + share * (high - low) for share in (0.3, 0.9)]
+    chosen = select(lk.sweep(supernet, data, table, (), TINY, deadlines_ms=deadlines), data, table, config)
+    assert len(taught) == len(set(taught)) == 2 * 2 + 4
+    assert [table.table_ms(a) <= deadlines[0] for a, _ in taught[4:]].count(True) >= 2
+    assert all(result.point.latency_ms <= deadline for result, deadline in zip(chosen, deadlines))
+
+
 @pytest.mark.parametrize("final", [None, WHOLE])
 def test_it_really_trains(supernet, data, table, final):
     found = lk.search(supernet, data, table, replace(TINY, seed=3))
@@ -214,11 +261,16 @@ def test_what_cannot_be_selected_is_refused(space, supernet, data, table):
     apart = [lk.search(supernet, data, table, replace(TINY, seed=seed)) for seed in (0, 1)]
     with pytest.raises(lk.InputError, match="select each by itself"):
         select(apart, data, table)
-    with pytest.raises(lk.InputError, match="at least one"):
-        SelectionConfig(rungs=0)
+    for wrong in ({"rungs": 0, "final": None}, {"surrogate": 4, "final": None}):
+        with pytest.raises(lk.InputError, match="needs a final training: set `final`"):
+            SelectionConfig(**wrong)
+    with pytest.raises(lk.InputError, match="at least two finalists"):
+        SelectionConfig(surrogate=4, finalists=1)
+    with pytest.raises(lk.InputError, match="0 or more; got -1"):
+        SelectionConfig(rungs=-1)
     with pytest.raises(lk.InputError, match="at least one"):
         SelectionConfig(finalists=0)
-    with pytest.raises(lk.InputError, match="0 or more; got -1"):
+    with pytest.raises(lk.InputError, match=r"0 or more; got 1, 0 and -1"):
         SelectionConfig(again=-1)
     with pytest.raises(lk.InputError, match="factors above 0"):
         SelectionConfig(stretches=(1.0, 0.0))
