@@ -221,7 +221,8 @@ def score(
         table: Of the space.
         config: Of shared weights.
         training: In full; a short one differs in its epochs.
-        trained: Networks trained in full, of which a surrogate sees some. It is charged with their training.
+        trained: Networks trained in full. A surrogate sees the validation errors of some, and is charged with their
+            training.
 
     Returns:
         A value each, the smaller the better, and what they cost.
@@ -251,7 +252,7 @@ def score(
         values = list(_short(architectures, space, images, replace(training, epochs=int(how), seed=seed)))
     elif name == "surrogate" and how.isdecimal() and int(how) > 1:
         of_seed = {row.ops: row for row in trained if row.seed == 0}
-        values = list(_predicted(architectures, space, {n: r.test_error for n, r in of_seed.items()}, int(how), seed))
+        values = list(_predicted(architectures, space, {n: r.valid_error for n, r in of_seed.items()}, int(how), seed))
         charged = int(how) * fmean(row.cpu_seconds for row in of_seed.values())
     else:
         raise InputError(f"networks are ranked by {', '.join(WAYS)}; got {way!r}")

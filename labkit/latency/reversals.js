@@ -6,9 +6,9 @@ const SYNCED = ["left", "right", "a", "b"];
 const TOP = 46, BOTTOM = 420, LEFT = 190, RIGHT = 450, WIDTH = 640, HEIGHT = 432;
 
 const CSS = `
-[data-jp-theme-light=true] .lk-flips { color-scheme: light }
-[data-jp-theme-light=false] .lk-flips { color-scheme: dark }
-.lk-flips { color-scheme: light dark; --ink: var(--jp-ui-font-color1, light-dark(#1b1b1b, #e8e8e8));
+[data-jp-theme-light=true] .lk-reversals { color-scheme: light }
+[data-jp-theme-light=false] .lk-reversals { color-scheme: dark }
+.lk-reversals { color-scheme: light dark; --ink: var(--jp-ui-font-color1, light-dark(#1b1b1b, #e8e8e8));
   --soft: light-dark(#767676, #8d8d8d); --paper: var(--jp-layout-color0, light-dark(#fff, #111));
   --a: light-dark(#0072B2, #4FA8E0); --b: light-dark(#D55E00, #FF8A3D); padding: 6px 4px;
   font: 13px/1.4 system-ui, sans-serif; font-variant-numeric: tabular-nums; color: var(--ink); background: var(--paper);
@@ -31,7 +31,7 @@ const CSS = `
 
 const escape = (text) => String(text).replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
 
-/** One sentence on architectures a and b; the same as Flips.words. */
+/** One sentence on architectures a and b; the same as RankReversals.words. */
 export function words(data, left, right, a, b) {
   const lead = (side) => Math.sign(data.sides[side].ms[a] - data.sides[side].ms[b]);
   const [one, other] = [lead(left), lead(right)];
@@ -47,7 +47,7 @@ function render({ model, el }) {
   const data = model.get("data"), count = data.labels.length;
   const y = (place) => TOP + ((BOTTOM - TOP) * place) / (count - 1);
   const options = data.sides.map((side, i) => `<option value="${i}">${escape(side.name)}</option>`).join("");
-  el.innerHTML = `<style>${CSS}</style><div class="lk-flips">
+  el.innerHTML = `<style>${CSS}</style><div class="lk-reversals">
     <div class="wrap">
       <label>left <select class="left">${options}</select></label>
       <label>right <select class="right">${options}</select></label>
@@ -67,7 +67,7 @@ function render({ model, el }) {
       <text x="${RIGHT}" y="27" text-anchor="middle" font-size="11">fastest at the top</text>
       ${"<text class='tag' font-size='12'></text>".repeat(4)}
     </svg><div class="note"></div></div>`;
-  const root = el.querySelector(".lk-flips"), find = (selector) => root.querySelector(selector);
+  const root = el.querySelector(".lk-reversals"), find = (selector) => root.querySelector(selector);
   root.onkeydown = (event) => { // else JupyterLab's shortcuts take the arrows
     const { key, ctrlKey, metaKey, altKey, shiftKey } = event;
     if (!ctrlKey && !metaKey && !altKey && !shiftKey && key !== "Escape") event.stopPropagation();

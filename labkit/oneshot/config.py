@@ -312,9 +312,7 @@ class SelectionConfig:
     training: TrainConfig = BRIEFLY  # of a rung
     finalists: int = 4  # of the last rung, trained from scratch on all images
     final: TrainConfig | None = RECIPE  # how; None takes the best of the last rung
-    surrogate: int = (
-        0  # networks trained in full beside the finalists, chosen by a Gaussian process of the errors so far
-    )
+    surrogate: int = 0  # further networks trained in full, chosen by a Gaussian process of the errors so far
     batch: int = 4  # of those, chosen at once, whatever the number of cores
     again: int = 2  # finalists trained once more, with another seed: their error is the mean; 0 leaves that out
     stretches: tuple[float, ...] = (1.0, 2.0, 4.0)  # of errors before the final: times too far apart that they may be

@@ -22,10 +22,10 @@ from .latency import calls as calls
 from .latency import clocks as clocks
 from .latency import defects as defects
 from .latency import estimates as estimates
-from .latency import flips as flips
 from .latency import latency_table as latency_table
 from .latency import layer_latency as layer_latency
 from .latency import parts_against_whole as parts_against_whole
+from .latency import rank_reversals as rank_reversals
 from .searching import baselines as baselines
 from .searching import choices as choices
 from .searching import comparison as comparison

@@ -227,7 +227,7 @@ def agreement(values: Mapping[str, Sequence[float]], ax: Axes | None = None) -> 
 
 
 @styled
-def flips(record: RankReversals, left: int, right: int, a: int, b: int) -> Axes:
+def rank_reversals(record: RankReversals, left: int, right: int, a: int, b: int) -> Axes:
     """Draw every architecture's place under two tables, a line each; two of them are named.
 
     Args:

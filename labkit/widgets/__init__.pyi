@@ -2,8 +2,8 @@ from . import explorer as explorer
 from .checking import check_all as check_all
 from .exploring import Explorer as Explorer
 from .exploring import explore as explore
-from .flipping import FlipExplorer as FlipExplorer
 from .replaying import Replayer as Replayer
+from .reversing import ReversalExplorer as ReversalExplorer
 from .switching import Switch as Switch
 from .switching import Switches as Switches
 from .switching import switch as switch

@@ -290,7 +290,7 @@ for name in ("torch-b1", "torch-b32", "onnxruntime-b1", "onnxruntime-b32"):
 # | 00 | Which network should this device run? | the whole way in miniature |
 # | [01](01_search_spaces.ipynb) | How many networks do five choices make? | slots, candidates, op weights |
 # | [02](02_supernet.ipynb) | How can one network be 243 networks? | shared weights, and an error for each of 243 |
-# | [03](03_estimators.ipynb) | How do you differentiate a choice? | the UNAS gradient, and its rivals |
+# | [03](03_estimators.ipynb) | How do you differentiate a choice? | the UNAS gradient, and its baselines |
 # | [04](04_latency.ipynb) | How long does a network really take? | a stopwatch and a table to believe in |
 # | [05](05_search.ipynb) | Can a gradient choose a network? | a search, and what it is worth |
 # | [06](06_frontier.ipynb) | Which networks are worth having? | weight, target and deadline |

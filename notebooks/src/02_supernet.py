@@ -27,11 +27,11 @@
 # - **O2.1** *write* a layer as the weighted sum of its candidates, and say what the op weights mean;
 # - **O2.2** *show* that with one-hot op weights the supernet is exactly the derived network;
 # - **O2.3** *train* shared weights, and say what gets them off the plateau of guessing;
-# - **O2.4** *judge* architectures on shared weights without fooling yourself, and *measure* how far their order is the
-#   true one.
+# - **O2.4** *evaluate* architectures on shared weights without fooling yourself, and *measure* how far their order is
+#   the true one.
 
 # %% tags=["parameters"]
-FAST = True  # 500 training steps; False: 1,400, and more images to learn from and to judge by
+FAST = True  # 500 training steps; False: 1,400, and more images to learn from and to evaluate by
 SEED = 0  # of the images, the first weights and every draw
 
 # %% tags=["setup"]
@@ -45,7 +45,7 @@ import torch.nn.functional as F
 import labkit as lk
 
 lk.course.start("02", seed=SEED)
-data = lk.data.hard_glyphs(*(4_000, 1_000, 500) if FAST else (), seed=SEED)  # to train on, to judge by, to test
+data = lk.data.hard_glyphs(*(4_000, 1_000, 500) if FAST else (), seed=SEED)  # to train on, to evaluate by, to test
 MIXTURE, ONE_HOT = (200, 300) if FAST else (200, 1_200)  # training steps
 
 # %% [markdown]
@@ -210,7 +210,7 @@ def train(supernet, op_weights, steps, rise=0, seed=SEED):
 lk.course.predict(
     "p2.2",
     f"Both plans from the same first weights, the same images. After {2 * MIXTURE // 3} steps, which loss is lower?",
-    ["One-hot: it trains what will be judged", "The mixture", "They are about equal: neither has learnt anything"],
+    ["One-hot: it trains what will be evaluated", "The mixture", "They are about equal: neither has learnt anything"],
 )
 
 # %%
@@ -273,8 +273,8 @@ print(f"one-hot steps after the mixture end at {mean(rest):.2f} nats; guessing {
 # ### Exercise e2.2: fresh statistics (O2.4)
 #
 # Give a derived network the statistics of its own: send a batch of training images through, so that each batch norm's
-# running averages become those of this batch, and leave the network ready to be judged. A batch norm mixes the old and
-# the new in proportion to its `momentum`, and only in train mode; at `momentum = 1.0` the old is forgotten.
+# running averages become those of this batch, and leave the network ready to be evaluated. A batch norm mixes the old
+# and the new in proportion to its `momentum`, and only in train mode; at `momentum = 1.0` the old is forgotten.
 
 
 # %% tags=["exercise"]
@@ -303,9 +303,9 @@ lk.course.check("e2.2", fresh_statistics)
 # <code>network.train()(images)</code> without gradients, then <code>return network.eval()</code>.</details>
 
 # %% [markdown]
-# `lk.evaluate` does just that before it counts errors. How much does it matter? Seven architectures, judged both ways
-# on the same shared weights and the same validation images. (From here a letter stands for a layer: 5 and 3 are the
-# convolutions, p is pooling.)
+# `lk.evaluate` does just that before it counts errors. How much does it matter? Seven architectures, evaluated both
+# ways on the same shared weights and the same validation images. (From here a letter stands for a layer: 5 and 3 are
+# the convolutions, p is pooling.)
 
 # %% tags=["keep_output"]
 full = {"5": "conv5x5", "3": "conv3x3", "p": "maxpool3x3"}
@@ -331,7 +331,7 @@ print(f"re-estimating lowers the error of {better} of {len(some)}, by {gain:.0f}
 #
 # ## All 243 at once
 #
-# Architectures that begin alike share that part of the work, so judging all of them costs a few seconds:
+# Architectures that begin alike share that part of the work, so evaluating all of them costs a few seconds:
 
 # %% tags=["keep_output"]
 config = lk.SearchConfig(evaluation_images=400 if FAST else 2_000, calibration_images=128 if FAST else 512)
@@ -409,12 +409,12 @@ lk.plots.picture(ax, "Error on shared weights against the true error of all 243:
 #
 # Was that your short training? Here is the same question to supernets that were trained for longer, with the recipe of
 # a full search, each from three seeds; trained one-hot or on relaxed samples (mixtures near a choice: notebook 03), and
-# judged with running averages and with re-estimated ones.
+# evaluated with running averages and with re-estimated ones.
 
 
 # %% tags=["keep_output"]
 def agreements(scans, name):
-    """Panel -> line -> Kendall's tau with the truth, one a seed."""
+    """Panel -> line -> Kendall's tau with the true errors, one a seed."""
     panels = {"all 243": {}, "the best quarter": {}}
     for scan in scans:
         for (_, lines), top in zip(panels.items(), (False, True)):
@@ -423,7 +423,7 @@ def agreements(scans, name):
 
 
 rows = agreements(lk.benches.supernet.load(), lambda scan: f"{scan.sample}, {scan.statistics}")
-lk.plots.picture(lk.plots.rank_agreement(rows), "Kendall's tau of recorded supernets with the truth, a dot a seed.")
+lk.plots.picture(lk.plots.rank_agreement(rows), "Kendall's tau of recorded supernets with true errors, a dot a seed.")
 
 # %% [markdown]
 # Would another way of training mend it? A second record has four ways at equal cost: *relaxed* and *one-hot* as above;
@@ -467,9 +467,9 @@ for way, point in zip(some, lk.evaluate(early, some.values(), data, table)):
 # - **O2.1** A mixed layer is the sum of its candidates' outputs, each times its op weight.
 # - **O2.2** With one-hot op weights the supernet *is* the derived network, bit for bit, at the cost of one network.
 # - **O2.3** Shared weights train on mixtures or on one-hot draws; here a mixture with a rising learning rate gets all
-#   operations off the plateau, and one-hot steps then train what will be judged.
-# - **O2.4** Re-estimate batch norm for each architecture before judging it, and read the result as an order: one that
-#   tells good from bad, and hardly the best from the second best.
+#   operations off the plateau, and one-hot steps then train what will be evaluated.
+# - **O2.4** Re-estimate batch norm for each architecture before evaluating it, and read the result as an order: one
+#   that tells good from bad, and hardly the best from the second best.
 #
 # **Next:** [03 gradient estimators](03_estimators.ipynb). There are 243 costs now. How does a search get downhill
 # without listing them?

@@ -50,7 +50,7 @@ DRAWS, REPEATS = 200, 100 if FAST else 2_000  # an estimate is a mean over DRAWS
 # %% [markdown]
 # ## A cost small enough to know everything about
 #
-# Estimators are judged by the answer they should have given, so we take a cost whose answer can be worked out: the
+# Estimators are evaluated by the answer they should have given, so we take a cost whose answer can be worked out: the
 # space of 243 architectures from notebook 01, and in place of images a vector of 8 numbers that passes five layers.
 # Each layer adds the output of its candidates, weighted by the *op weights*, as the supernet of notebook 02 does. The
 # cost is the cross-entropy at the end. It takes one-hot op weights (an architecture) and relaxed ones (a mixture).
@@ -132,8 +132,8 @@ print(f"expected cost {expected:.3f} nats; its gradient, a row a layer:\n{exact.
 # %% [markdown]
 # Each row sums to zero: adding the same number to all logits of a slot changes no probability.
 #
-# This is the truth for the rest of the notebook. A real space has $10^{17}$ architectures and each cost is a pass
-# through a network, so there the gradient must be *estimated* from a few draws.
+# This is the exact gradient for the rest of the notebook. A real space has $10^{17}$ architectures and each cost is a
+# pass through a network, so there the gradient must be *estimated* from a few draws.
 #
 # ## REINFORCE: no gradient needed
 #
@@ -165,11 +165,11 @@ lk.course.predict(
 )
 
 # %% [markdown]
-# To answer, an estimate is repeated many times and compared with the truth. Three numbers say how good an estimator
-# is: **bias**, how far the mean of its estimates is from the exact gradient; **noise**, how far a mean of so many
-# estimates would be from it by chance alone; **variance**, how much a single draw scatters. As a check on the bias,
-# the largest deviation of any logit is counted in standard errors (its *z-score*): 15 logits reach 2 or 3 by chance,
-# and 4 hardly ever.
+# To answer, an estimate is repeated many times and compared with the exact gradient. Three numbers say how good an
+# estimator is: **bias**, how far the mean of its estimates is from the exact gradient; **noise**, how far a mean of so
+# many estimates would be from it by chance alone; **variance**, how much a single draw scatters. As a check on the
+# bias, the largest deviation of any logit is counted in standard errors (its *z-score*): 15 logits reach 2 or 3 by
+# chance, and 4 hardly ever.
 
 
 # %%
@@ -372,10 +372,10 @@ def wrong(weights):
     return 4.0 * (weights * matrices[0, :, :5, 0].T).sum((-1, -2))  # has nothing to do with the cost
 
 
-truth = gradient_estimators.exact_gradient(with_deadline, dist)
+exact = gradient_estimators.exact_gradient(with_deadline, dist)
 zero = lambda weights: 0 * weights.sum((-1, -2))
 for name, control in {"the smooth part": cost, "zero": zero, "wrong": wrong}.items():
-    q = quality(trial(gradient_estimators.Unas(TEMPERATURE), with_deadline, control), truth)
+    q = quality(trial(gradient_estimators.Unas(TEMPERATURE), with_deadline, control), exact)
     print(f"control = {name:16} worst z {q['worst z']:.1f}   variance {q['variance']:6.1f}")
 
 # %% [markdown]
@@ -475,7 +475,7 @@ for terms in (*kept, "(iii), Gumbel-Softmax"):
 # Cold, Gumbel-Softmax loses its bias and gains spread, until it is no quieter than the others. Hot, it is very quiet
 # and very wrong. UNAS scatters least at 0.4 to 1, and at 0.1 more than REINFORCE with its baseline.
 #
-# ## An honest rival
+# ## An honest baseline
 #
 # On *this* cost the control follows well, because each layer only adds to what came before. Take the cost without that
 # (`h = ` in place of `h = h + `), where mixtures say little about architectures:
@@ -490,8 +490,8 @@ def rough(weights):
     return F.cross_entropy(h @ readout, target.expand(len(h)), reduction="none")
 
 
-for name, rival in (("REINFORCE", gradient_estimators.Reinforce()), ("UNAS", gradient_estimators.Unas(TEMPERATURE))):
-    smooth, uneven = trial(rival), trial(rival, rough)
+for name, baseline in (("REINFORCE", gradient_estimators.Reinforce()), ("UNAS", gradient_estimators.Unas(TEMPERATURE))):
+    smooth, uneven = trial(baseline), trial(baseline, rough)
     on_rough = quality(uneven, gradient_estimators.exact_gradient(rough, dist))["variance"]
     print(f"{name:10} variance {quality(smooth)['variance']:5.1f} on the first cost, {on_rough:5.1f} on the rough one")
 
@@ -607,8 +607,8 @@ lk.plots.picture(
 # ## A common wrong idea
 #
 # *"Gumbel-Softmax has the lowest variance, so it gives the best gradient."* Low variance says that the estimates agree
-# with each other, not with the truth: see the squares in the figure "UNAS without (ii)" and its neighbour. Whether a
-# bias of that size hurts a *search* is another question: run the search of notebook 05 with
+# with each other, not with the exact gradient: see the squares in the figure "UNAS without (ii)" and its neighbour.
+# Whether a bias of that size hurts a *search* is another question: run the search of notebook 05 with
 # `lk.SearchConfig(estimator="gumbel")` and see.
 #
 # ## What you take with you
@@ -618,7 +618,8 @@ lk.plots.picture(
 #   biased.
 # - **O3.3** UNAS = score function of what the control leaves over, minus a correction, plus the control's own gradient.
 #   Unbiased whatever the control is.
-# - **O3.4** Judge an estimator by bias *with its error bar*, variance and price, against the best form of its rivals.
+# - **O3.4** Evaluate an estimator by bias *with its error bar*, variance and price, against the best form of its
+#   baselines.
 #
 # **Next:** [04 latency, honestly](04_latency.ipynb) takes the cost that has no gradient at all: a stopwatch.
 #

@@ -168,7 +168,7 @@ lk.course.check("e4.1", summarise)
 # what a call takes. The dashed line is what an undisturbed block takes.
 
 # %% tags=["keep_output"]
-truth = min(time_blocks(run, blocks=150))
+true_ms = min(time_blocks(run, blocks=150))
 repeats = [time_blocks(beside_a_neighbour(run)) for _ in range(REPEATS)]
 found = {
     "one call": [stopwatch(beside_a_neighbour(run)) for _ in range(REPEATS)],
@@ -176,12 +176,12 @@ found = {
     "median of 15 blocks": [statistics.median(blocks) for blocks in repeats],
     "best of 15 blocks": [min(blocks) for blocks in repeats],
 }
-ax = lk.plots.estimates(found, truth)
+ax = lk.plots.estimates(found, true_ms)
 lk.plots.picture(ax, "Four statistics of a disturbed stopwatch, a dot a repeat, beside the undisturbed time.")
 
 # %%
 for name, values in found.items():
-    off = [100 * (value / truth - 1) for value in values]
+    off = [100 * (value / true_ms - 1) for value in values]
     print(f"{name:20} {statistics.median(off):+4.0f} % off, typically; worst {max(off, key=abs):+.0f} %")
 
 # %% [markdown]
@@ -260,7 +260,7 @@ def on_all_cores():
 alone = best(run)
 said = {  # what the broken stopwatch says, and the repaired one
     "1 no warm-up": (single[0], typical),
-    "2 the mean, beside a neighbour": (statistics.median(map(statistics.mean, repeats)), truth),
+    "2 the mean, beside a neighbour": (statistics.median(map(statistics.mean, repeats)), true_ms),
     "3 no synchronisation": (launched, finished),
     "4 batch of 32, divided by 32": (best(lambda: run_on(batch), blocks=8) / 32, alone),
     f"5 all cores ({os.cpu_count()}) for {THREADS}": (on_all_cores(), alone),
@@ -302,8 +302,8 @@ timings = lk.latency.time_interleaved([run, run_slow], seconds=2 * SECONDS)
 for name, t in zip(("3x3 everywhere", "5x5 everywhere"), timings):
     print(f"{name}: best {t.best_ms:.3f} ms, median {t.median_ms:.3f}, spread {t.spread_ms:.3f}", end="")
     print("  (steady)" if t.steady else "  (not steady)")
-difference = 100 * (truth / timings[0].best_ms - 1)
-print(f"3x3 everywhere by hand: {truth:.3f} ms, {difference:+.0f} % from the one by name")
+difference = 100 * (true_ms / timings[0].best_ms - 1)
+print(f"3x3 everywhere by hand: {true_ms:.3f} ms, {difference:+.0f} % from the one by name")
 
 # %% [markdown]
 # ## A number and its card
@@ -511,13 +511,13 @@ lk.plots.picture(ax, "Rank correlation of six recorded tables over the 243 archi
 # %%
 letters = {"conv5x5": "5", "conv3x3": "3", "maxpool3x3": "p"}
 labels = ["".join(letters[op] for op in a.ops) for a in space]
-flips = lk.latency.rank_reversals(recorded, list(space), labels)
+reversals = lk.latency.rank_reversals(recorded, list(space), labels)
 for left, right in ((0, 1), (2, 3), (0, 2), (1, 3), (2, 4), (2, 5)):
-    names = " and ".join(flips.sides[i].name for i in (left, right))
-    print(f"{names}: {flips.share(left, right):4.0%} of all pairs swap")
+    names = " and ".join(reversals.sides[i].name for i in (left, right))
+    print(f"{names}: {reversals.share(left, right):4.0%} of all pairs swap")
 
 # %% tags=["widget"]
-explorer = lk.widgets.FlipExplorer(flips)
+explorer = lk.widgets.ReversalExplorer(reversals)
 explorer
 
 # %% [markdown]
@@ -525,12 +525,12 @@ explorer
 # the two sides that you chose:
 
 # %%
-a, b = (explorer.a, explorer.b) if explorer.swapped else flips.widest(explorer.left, explorer.right)
+a, b = (explorer.a, explorer.b) if explorer.swapped else reversals.widest(explorer.left, explorer.right)
 print(f"A {labels[a]}, B {labels[b]}")
 for i in (explorer.left, explorer.right):
-    side = flips.sides[i]
+    side = reversals.sides[i]
     print(f"  {side.name:26} A {side.ms[a]:.3f} ms, B {side.ms[b]:.3f} ms (recorded)")
-print(flips.words(explorer.left, explorer.right, a, b))
+print(reversals.words(explorer.left, explorer.right, a, b))
 
 # %% [markdown]
 # Suppose the deadline lies between the two. Whoever searched with the left table deploys the one that it calls fast,

@@ -26,7 +26,7 @@
 # - **O5.1** *write* the loss that a search minimises, and say what the generalisation gap adds to it;
 # - **O5.2** *convert* milliseconds into error with a latency weight, linear or beyond a target;
 # - **O5.3** *run* a search, and *read* its phases from the loss and from the probabilities;
-# - **O5.4** *judge* what it chose: by an exhaustive scan, by its true regret, and by random search at equal cost.
+# - **O5.4** *evaluate* what it chose: by an exhaustive scan, by its true regret, and by random search at equal cost.
 
 # %% tags=["parameters"]
 FAST = True  # a shortened search, about 15 s; False: the whole recipe, some minutes
@@ -58,7 +58,7 @@ print(f"{len(data.train):,} images to train on, {len(data.valid):,} to choose by
 # $$ \min_{\alpha}\; \mathbb{E}_{z \sim p_\alpha}\big[\, L_{gen}(z, w) \;+\; \text{latency cost}(z) \,\big] $$
 #
 # The first term is a loss on images. Which images? The weights learn on the *training* part, and an architecture
-# judged there alone would be praised for memorising. So UNAS takes the training loss and adds a share λ of the *gap*
+# evaluated there alone would be praised for memorising. So UNAS takes the training loss and adds a share λ of the *gap*
 # to the loss on the *validation* part:
 #
 # $$ L_{gen} = L_{train} + \lambda\, |L_{valid} - L_{train}| \qquad \lambda = 0.5 $$
@@ -122,7 +122,7 @@ for weight in sorted({0.1, LATENCY_WEIGHT, 2.0}):
 # %% [markdown]
 # Two details on the way to the gradient. First, $L_{gen}$ is in nats of cross-entropy and the latency cost in error
 # fraction, so one must be converted. On this supernet one unit of error is worth 5 to 10 nats, and
-# `SearchConfig.nats_per_error` is 6: a rule of thumb, so the weight steers the search only roughly. The *judging* at
+# `SearchConfig.nats_per_error` is 6: a rule of thumb, so the weight steers the search only roughly. The *evaluation* at
 # the end is done in error. Second, the table is linear in the op weights, so the expected latency has an exact
 # gradient: a candidate that is slower than the average of its slot becomes less likely, in proportion. By hand, then
 # by name:
@@ -195,7 +195,7 @@ lk.course.check("e5.2", hinge)
 # %% tags=["predict"]
 lk.course.predict(
     "p5.1",
-    "All 243 will be judged on the weights that the search leaves behind. Its pick will be ...",
+    "All 243 will be evaluated on the weights that the search leaves behind. Its pick will be ...",
     ["the very best", "among the best 24 (a tenth)", "in the better half", "anywhere"],
 )
 
@@ -328,7 +328,7 @@ by_architecture = {point.architecture: point for point in true_points}
 chosen = {
     "the search's pick": by_architecture[result.architecture],
     "best by scan": by_architecture[order[0].architecture],
-    "best in truth": by_architecture[true_cost.best()],
+    "truly best": by_architecture[true_cost.best()],
 }
 ax = lk.plots.frontier(true_points, chosen=chosen)
 lk.plots.picture(ax, "True error against measured latency of all 243; the pick, the best by scan and the best ringed.")
@@ -336,11 +336,11 @@ lk.plots.picture(ax, "True error against measured latency of all 243; the pick, 
 # %% [markdown]
 # **What to notice.** The pick can lie a step off the true staircase in two ways. The search may not have found what the
 # shared weights call best: then pick and *best by scan* are apart. Or the shared weights may be mistaken: then *best by
-# scan* and *best in truth* are. More search mends the first, and only better weights mend the second.
+# scan* and *truly best* are. More search mends the first, and only better weights mend the second.
 #
 # ## Was it better than luck?
 #
-# Random search is the baseline that every search owes its reader: draw $n$ architectures, judge them on the same
+# Random search is the baseline that every search owes its reader: draw $n$ architectures, evaluate them on the same
 # weights, keep the best. Its expected cost needs no experiment here, for all 243 costs are known: the $k$-th best of
 # $N$ wins when it is drawn and no better one is, which $\binom{N-k}{n-1}$ of the $\binom{N}{n}$ draws do.
 
@@ -358,18 +358,18 @@ lk.plots.picture(ax, "The best of n random architectures improves with n towards
 # %%
 worth = sum(best > cost(result.point) for best in expected_best) + 1
 print(f"the pick is worth the best of {min(worth, N)} random ones, on average, on these weights")
-print(f"for the image passes of its architecture steps {equal} could have been judged, of {N}")
+print(f"for the image passes of its architecture steps {equal} could have been evaluated, of {N}")
 
 # %% [markdown]
 # That is the honest measure of a search on a space this small: how many random draws it is worth, and how many its
 # image passes would have bought. If the dotted line lies right of where the curves meet, random search would have done
-# as well or better. A space of $10^{17}$ is another matter: there nobody can judge a sizeable share. But there nobody
-# can look up the answer either, and that is why the question is asked here.
+# as well or better. A space of $10^{17}$ is another matter: there nobody can evaluate a sizeable share. But there
+# nobody can look up the answer either, and that is why the question is asked here.
 #
 # ## The recorded study: the whole recipe, several weights
 #
 # One shortened run with one seed proves little. The course ships a recorded study: one search a latency weight, and
-# random search at no more than their cost, all judged afterwards on *one* set of shared weights, trained on uniform
+# random search at no more than their cost, all evaluated afterwards on *one* set of shared weights, trained on uniform
 # samples.
 
 # %%
@@ -380,7 +380,7 @@ print(f"recorded {made['date']}: {steps} steps, seed {made['config']['seed']}, {
 print(f"{images['train']:,} training images of {images['name']}")
 for name, passes in made["passes"].items():
     print(f"{name}: {passes:,.0f} image passes")
-print(f"random search judged {len(study.points)} architectures of {study.space.size}")
+print(f"random search evaluated {len(study.points)} architectures of {study.space.size}")
 print(f"latencies: {study.table.card}")
 
 # %%
@@ -392,7 +392,7 @@ for (weight, pick), (_, lucky) in zip(study.picks, study.random):
     print(f"{weight:6.2f}   {found:.3f}   {drawn:.3f}   {average:.3f}    {pick.architecture}")
 
 # %% [markdown]
-# Where random search judged *all* architectures it is an exhaustive scan, and on the weights that it is judged by
+# Where random search evaluated *all* architectures it is an exhaustive scan, and on the weights that it is evaluated by
 # nothing can beat it: "search" cannot be smaller than "random" there. The table shows how much the search *loses*
 # against a scan that a space this small permits, and how much it *gains* against an average pick.
 
@@ -480,7 +480,7 @@ for method in ("exhaustive scan", "sweep", "sweep, selected"):
 
 # %% [markdown]
 # What a scan of the shared weights calls best realises nearly always the same weight. The sweep follows
-# half-heartedly. Only the second stage, which judges by trained networks in the end, does as it is told.
+# half-heartedly. Only the second stage, which evaluates by trained networks in the end, does as it is told.
 
 # %% [markdown]
 # ## Does the estimator matter?
@@ -531,8 +531,8 @@ lk.course.reveal("p5.4", "clearly worse, p < 0.05: " + ", ".join(clearly))
 #   follow the training loss.
 # - **O5.2** A latency weight is error fraction per millisecond. What it buys depends on the range of the table.
 # - **O5.3** Mixture, uniform, joint: first get the operations off the plateau, then let them work alone, then choose.
-# - **O5.4** Judge a search on what it was asked to minimise: by a scan and its true regret where there can be such, by
-#   random search always; and let training decide among its best.
+# - **O5.4** Evaluate a search on what it was asked to minimise: by a scan and its true regret where there can be such,
+#   by random search always; and let training decide among its best.
 #
 # **Next:** [06 the frontier](06_frontier.ipynb) leaves the single weight behind: all trade-offs at once, and those
 # that no weight can reach.

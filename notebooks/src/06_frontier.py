@@ -190,7 +190,7 @@ for name, part in some.items():
 
 # %% [markdown]
 # Both kinds of search were asked only a few times, once a latency weight, and so hold a part of the area. (Where
-# random search judged everything, its row is what those weights can get at best: see notebook 05.)
+# random search evaluated everything, its row is what those weights can get at best: see notebook 05.)
 #
 # ## What a latency weight can choose
 #
@@ -322,7 +322,7 @@ print(f"in all {sum(change):+.3f} ms for {100 * (explorer.point.error - best.err
 #
 # Each error here is a share of finitely many validation images, so it would come out a little differently on others.
 # And a frontier *selects*: it prefers points that were lucky. Redraw every error as so many tosses of a coin with the
-# recorded error, and see which of the points stay. (All were judged on the same images, so they share part of their
+# recorded error, and see which of the points stay. (All were evaluated on the same images, so they share part of their
 # luck; independent redraws exaggerate a little.)
 
 # %%
@@ -344,11 +344,11 @@ print(f"a redrawn frontier has {stays.sum(1).mean():.1f} points on average, the 
 #
 # ## Where nobody can scan
 #
-# So far everything could be looked at. `mobile-tiny` has 3.6 million architectures: the minutes of one search judge two
-# thousand of them on shared weights, or train a dozen. There the question of notebook 05 is open again: is the search,
-# with its second stage (*sweep, selected*), better than luck? The course ships a study of it. The baselines choose on
-# the same shared weights, but for *random from scratch*, which trains for as many seconds; and every network that
-# anybody chose was trained and tested.
+# So far everything could be looked at. `mobile-tiny` has 3.6 million architectures: the minutes of one search evaluate
+# two thousand of them on shared weights, or train a dozen. There the question of notebook 05 is open again: is the
+# search, with its second stage (*sweep, selected*), better than luck? The course ships a study of it. The baselines
+# choose on the same shared weights, but for *random from scratch*, which trains for as many seconds; and every network
+# that anybody chose was trained and tested.
 
 # %% tags=["predict"]
 lk.course.predict(
@@ -364,15 +364,15 @@ figure = lk.plots.comparison(costs, weights, ours, what, says)
 lk.plots.picture(figure, "Test error + weight x ms of each method at four latency weights: a dot a seed.")
 
 # %%
-rivals = ("random", "evolution", "random from scratch")
-print(f"test error + weight x ms, points, mean of {len(costs[ours])} seeds; p of each rival against ours, paired")
-print("weight    ours" + "".join(f"{rival:>24}" for rival in rivals))
+baselines = ("random", "evolution", "random from scratch")
+print(f"test error + weight x ms, points, mean of {len(costs[ours])} seeds; p of each baseline against ours, paired")
+print("weight    ours" + "".join(f"{baseline:>24}" for baseline in baselines))
 for w, weight in enumerate(weights):
     mine = costs[ours][:, w]
-    told = (f"{costs[r][:, w].mean():.1f} (p {lk.stats.sign_flips(costs[r][:, w] - mine):.3f})" for r in rivals)
+    told = (f"{costs[r][:, w].mean():.1f} (p {lk.stats.sign_flips(costs[r][:, w] - mine):.3f})" for r in baselines)
     print(f"{weight:6g}  {mine.mean():6.1f}" + "".join(f"{text:>24}" for text in told))
 means = {method: values.mean(0) for method, values in costs.items()}
-ahead = [weight for w, weight in enumerate(weights) if means[ours][w] < min(means[rival][w] for rival in rivals)]
+ahead = [weight for w, weight in enumerate(weights) if means[ours][w] < min(means[r][w] for r in baselines)]
 lk.course.reveal("p6.3", f"at {len(ahead)} of 4: " + ", ".join(f"{weight:g}" for weight in ahead))
 
 # %% [markdown]

@@ -13,9 +13,9 @@
 # %% [markdown] tags=["nb-header"]
 # # 07. Does the chosen network keep its promise?
 #
-# A search promised an error, judged on shared weights, and a latency, added up from a table. Now the promise is called
-# in: the network is trained by itself, tested once, exported out of PyTorch, proved to compute the same, and put on
-# the stopwatch in every runtime there is. At the end the figures of the search and of the stopwatch stand side by
+# A search promised an error, evaluated on shared weights, and a latency, added up from a table. Now the promise is
+# called in: the network is trained by itself, tested once, exported out of PyTorch, proved to compute the same, and put
+# on the stopwatch in every runtime there is. At the end the figures of the search and of the stopwatch stand side by
 # side.
 #
 # **Time** about 45 minutes, 15 of them for the two exercises. **Before this** [04 latency](04_latency.ipynb) and

@@ -110,12 +110,12 @@ def test_judges_are_what_they_are_called(space, data, table, networks):
 
 def test_a_surrogate_sees_others_only_and_pays_for_them(space, data, table, networks):
     errors = {str(a): 0.3 + 0.1 * sum(op == "maxpool3x3" for op in a.ops) for a in networks}
-    rows = [Trained(name, 0, 0.1, 0.0, error, 50.0) for name, error in errors.items()]
+    rows = [Trained(name, 0, 0.1, error, 0.5, 50.0) for name, error in errors.items()]  # test errors are not for it
     ask = lambda n, rows: ranking.score(f"surrogate:{n}", 1, networks, space, data, table, TINY, ONE, rows)
     found = ask(10, rows)
     assert 500 < found.cpu_seconds < 600
     assert ranking.agreements(found.values, errors, networks, set())["all"].tau > 0.6
-    wrong = [replace(row, test_error=9.0) if row.ops == str(networks[3]) else row for row in rows]
+    wrong = [replace(row, valid_error=9.0) if row.ops == str(networks[3]) else row for row in rows]
     assert ask(11, wrong).values[3] == ask(11, rows).values[3], "its own error is not among what it saw"
     with pytest.raises(InputError, match="surrogate of 12 networks needs as many others"):
         ask(12, rows)

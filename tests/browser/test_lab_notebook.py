@@ -41,10 +41,10 @@ from labkit.latency.reversals import RankReversals, Side
 
 labels = tuple(f"net{i}" for i in range(30))
 up, down = tuple(1.0 + i for i in range(30)), tuple(40.0 - i for i in range(30))
-flips = widgets.FlipExplorer(RankReversals(labels, (Side("cpu", "made up", up), Side("gpu", "made up", down))))
-flips
+reversals = widgets.ReversalExplorer(RankReversals(labels, (Side("cpu", "made up", up), Side("gpu", "made up", down))))
+reversals
 """,
-    "print('flips', flips.chosen, flips.swapped)",
+    "print('reversals', reversals.chosen, reversals.swapped)",
     """
 from labkit.oneshot.replays import Replay
 
@@ -132,7 +132,7 @@ def test_a_switch_has_a_name_and_redraws(lab, tiny, open_tab, run_all, tmp_path)
 def test_two_architectures_are_dragged_by_keys_and_by_pointer(lab, tiny, open_tab, run_all, tmp_path):
     tab = open_tab(1200, 1800)
     run_all(tab, lab, tiny)
-    root = tab.page.locator(".lk-flips")
+    root = tab.page.locator(".lk-reversals")
     root.scroll_into_view_if_needed()
     root.get_by_text("They swap: A is faster under cpu, B under gpu.").wait_for()
     root.get_by_role("slider", name="A").focus()
@@ -149,7 +149,7 @@ def test_two_architectures_are_dragged_by_keys_and_by_pointer(lab, tiny, open_ta
     assert root.get_attribute("data-choice") in {f"net29 net{i}" for i in range(12, 17)}, "half-way down"
     root.get_by_label("right").select_option("cpu")
     root.get_by_text("No swap: B is faster on both.").wait_for()
-    root.screenshot(path=tmp_path / "flips.png")
+    root.screenshot(path=tmp_path / "reversals.png")
     check_nothing_failed(tab, tmp_path)
 
 

@@ -124,11 +124,11 @@ def test_rank_correlations_are_scipys():
     assert [label.get_text() for label in ax.get_xticklabels()] == ["cpu,\na", "gpu", "npu"]
 
 
-def test_flips_join_the_places_under_two_tables():
+def test_rank_reversals_join_the_places_under_two_tables():
     made = RankReversals(
         ("w", "x", "y"), (Side("left", "a card", (1.0, 2.0, 3.0)), Side("right", "another", (2.0, 8.0, 1.0)))
     )
-    ax = plots.flips(made, 0, 1, 0, 2)
+    ax = plots.rank_reversals(made, 0, 1, 0, 2)
     every, a, b = ax.lines[:3], *ax.lines[3:]
     assert [line.get_ydata().tolist() for line in every] == [[0, 1], [1, 2], [2, 0]]
     assert (list(a.get_ydata()), list(b.get_ydata())) == ([0, 1], [2, 0])
@@ -137,5 +137,5 @@ def test_flips_join_the_places_under_two_tables():
         ("A w  1.000 ms", 0), ("A w  2.000 ms", 1), ("B y  3.000 ms", 2), ("B y  1.000 ms", 0),
     ]  # fmt: skip
     assert [label.get_text() for label in ax.get_xticklabels()] == ["left", "right"]
-    turned = plots.flips(made, 1, 0, 0, 2)
+    turned = plots.rank_reversals(made, 1, 0, 0, 2)
     assert list(turned.lines[3].get_ydata()) == [1, 0]

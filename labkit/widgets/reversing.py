@@ -12,7 +12,7 @@ from labkit.system.errors import InputError
 from labkit.widgets.base import with_html
 
 
-class FlipExplorer(anywidget.AnyWidget):
+class ReversalExplorer(anywidget.AnyWidget):
     """The same architectures in the order of two tables: drag A and B along them, and see whether they swap.
 
     Drawn in the browser by reversals.js. It begins with the first two sides and the two fastest of the left.
@@ -35,14 +35,14 @@ class FlipExplorer(anywidget.AnyWidget):
     b = traitlets.Int().tag(sync=True)
 
     def __init__(self, record: reversals.RankReversals):
-        self.flips = record
+        self.reversals = record
         places = record.sides[0].places
         super().__init__(data=record.for_browser(), left=0, right=1, a=places.index(0), b=places.index(1))
 
     @traitlets.validate("left", "right", "a", "b")
     def _check_index(self, proposal: Any) -> int:
         name, index = proposal["trait"].name, proposal["value"]
-        count = len(self.flips.sides) if name in ("left", "right") else self.flips.architectures
+        count = len(self.reversals.sides) if name in ("left", "right") else self.reversals.architectures
         if not 0 <= index < count:
             raise InputError(f"{name} is an index, 0 to {count - 1}; got {index}")
         return index
@@ -50,12 +50,12 @@ class FlipExplorer(anywidget.AnyWidget):
     @property
     def swapped(self) -> bool:
         """Whether A is the faster on one side and B on the other."""
-        return self.flips.swaps(self.left, self.right, self.a, self.b)
+        return self.reversals.swaps(self.left, self.right, self.a, self.b)
 
     @property
     def chosen(self) -> tuple[str, str]:
         """The labels of A and B."""
-        return self.flips.labels[self.a], self.flips.labels[self.b]
+        return self.reversals.labels[self.a], self.reversals.labels[self.b]
 
     def picture(self) -> plots.Picture:
         """Draw the static picture.
@@ -64,7 +64,7 @@ class FlipExplorer(anywidget.AnyWidget):
             The picture, whose text alternative says whether A and B swap.
         """
         shown = self.left, self.right, self.a, self.b
-        return plots.picture(plots.flips(self.flips, *shown), self.flips.words(*shown))
+        return plots.picture(plots.rank_reversals(self.reversals, *shown), self.reversals.words(*shown))
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict, dict] | None:
         return with_html(super()._repr_mimebundle_(**kwargs), self.picture()._repr_html_())
@@ -76,10 +76,10 @@ class FlipExplorer(anywidget.AnyWidget):
             Exception: the first that an option raises.
         """
         before = self.left, self.right, self.a, self.b
-        for left, right in itertools.product(range(len(self.flips.sides)), repeat=2):
+        for left, right in itertools.product(range(len(self.reversals.sides)), repeat=2):
             self.left, self.right = left, right
             self.picture()
-        for i in range(self.flips.architectures):
-            self.a, self.b = i, self.flips.architectures - 1 - i
-            self.flips.words(self.left, self.right, self.a, self.b)
+        for i in range(self.reversals.architectures):
+            self.a, self.b = i, self.reversals.architectures - 1 - i
+            self.reversals.words(self.left, self.right, self.a, self.b)
         self.left, self.right, self.a, self.b = before

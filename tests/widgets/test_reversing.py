@@ -10,7 +10,7 @@ def test_the_flip_explorer_knows_whether_two_swap():
     made = RankReversals(
         ("w", "x", "y"), (Side("left", "a card", (1.0, 2.0, 3.0)), Side("right", "another", (2.0, 8.0, 1.0)))
     )
-    widget = widgets.FlipExplorer(made)
+    widget = widgets.ReversalExplorer(made)
     assert widget.chosen == ("w", "x") and not widget.swapped
     widget.b = 2
     assert widget.swapped and widget.chosen == ("w", "y")
@@ -27,7 +27,7 @@ def test_the_flip_explorer_begins_with_the_two_fastest_of_the_left():
     made = RankReversals(
         ("w", "x", "y"), (Side("left", "a card", (3.0, 1.0, 2.0)), Side("right", "another", (1.0, 2.0, 3.0)))
     )
-    widget = widgets.FlipExplorer(made)
+    widget = widgets.ReversalExplorer(made)
     assert widget.chosen == ("x", "y") and (widget.left, widget.right) == (0, 1)
     assert not widget.swapped, "x is the faster on both sides"
     assert widget.data == made.for_browser()
