@@ -33,6 +33,7 @@ from labkit.system.errors import InputError
 KIND, SCHEMA = "operation bench", 1
 IMAGES = 64  # for `reach`: of one alone an activation may hide some of what an output depends on
 MARGIN = 0.05  # that a dominated operation is slower by, at least: two timings of one thing differ by less
+Place = tuple[int, int, int, tuple[int, int]]  # channels before and after, stride, height and width
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Row:
     Attributes:
         op: its name.
         in_channels, out_channels, stride: of the place.
-        side: height and width in pixels of what it reads.
+        size: height and width in pixels of what it reads.
         candidate: whether the space offers it there; else it was timed in addition.
         parameters: trainable numbers.
         macs: multiply-accumulates for one image.
@@ -54,7 +55,7 @@ class Row:
     in_channels: int
     out_channels: int
     stride: int
-    side: int
+    size: tuple[int, int]
     candidate: bool
     parameters: int
     macs: int
@@ -62,9 +63,9 @@ class Row:
     timings: dict[str, Timing]
 
     @property
-    def place(self) -> tuple[int, int, int, int]:
-        """Channels before and after, stride, side."""
-        return self.in_channels, self.out_channels, self.stride, self.side
+    def place(self) -> Place:
+        """Channels before and after, stride, and size of what is read."""
+        return self.in_channels, self.out_channels, self.stride, self.size
 
     @property
     def ms(self) -> dict[str, float]:
@@ -88,32 +89,32 @@ def dominated(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
     return found
 
 
-def reach(module: nn.Module, in_channels: int, side: int) -> int:
+def reach(module: nn.Module, in_channels: int, size: tuple[int, int]) -> int:
     """Measure how much of what it reads the middle of a module's output depends on.
 
     Args:
-        module: (B, in_channels, side, side) to a map.
+        module: (B, in_channels, *size) to a map.
         in_channels: of what it reads.
-        side: height and width of what it reads, in pixels.
+        size: height and width of what it reads, in pixels.
 
     Returns:
-        Height and width in pixels.
+        Height in pixels.
     """
     draw = torch.Generator().manual_seed(0)
-    x = torch.randn(IMAGES, in_channels, side, side, generator=draw).requires_grad_()
+    x = torch.randn(IMAGES, in_channels, *size, generator=draw).requires_grad_()
     y = module.eval()(x)
-    middle = y.shape[-1] // 2
-    (gradient,) = torch.autograd.grad(y[:, :, middle, middle].square().sum(), x)
-    rows = gradient.abs().amax((0, 1, 3)).nonzero().flatten()
-    return int(rows[-1] - rows[0] + 1) if len(rows) else 0
+    rows, columns = (n // 2 for n in y.shape[2:])
+    (gradient,) = torch.autograd.grad(y[:, :, rows, columns].square().sum(), x)
+    seen = gradient.abs().amax((0, 1, 3)).nonzero().flatten()
+    return int(seen[-1] - seen[0] + 1) if len(seen) else 0
 
 
-def places(space: SearchSpace) -> dict[tuple[int, int, int, int], tuple[str, ...]]:
+def places(space: SearchSpace) -> dict[Place, tuple[str, ...]]:
     """The distinct places of a space where something is chosen, and all candidates that it offers there."""
-    found: dict[tuple[int, int, int, int], dict[str, None]] = {}
-    for edge, side in zip(space.edges, space.sides()):
+    found: dict[Place, dict[str, None]] = {}
+    for edge, size in zip(space.edges, space.sizes()):
         if edge.op_slot is not None:
-            place = (edge.in_channels, edge.out_channels, edge.stride, side)
+            place = (edge.in_channels, edge.out_channels, edge.stride, size)
             found.setdefault(place, {}).update(dict.fromkeys(space.candidates(edge)))
     return {place: tuple(names) for place, names in found.items()}
 
@@ -154,9 +155,9 @@ class OpsBench(Bench[Row]):
                     on_row(row)
         return rows
 
-    def _at(self, place: tuple[int, int, int, int], candidates: tuple[str, ...]) -> list[Row]:
+    def _at(self, place: Place, candidates: tuple[str, ...]) -> list[Row]:
         """All that fits at a place, timed in turn."""
-        in_channels, out_channels, stride, side = place
+        in_channels, out_channels, stride, size = place
         modules: dict[str, nn.Module] = {}
         for name in dict.fromkeys((*candidates, *self.ops)):
             try:
@@ -166,7 +167,7 @@ class OpsBench(Bench[Row]):
                 if name in candidates:
                     raise
         draw = torch.Generator().manual_seed(0)
-        images = torch.randn(4, self.batch_size, in_channels, side, side, generator=draw)
+        images = torch.randn(4, self.batch_size, in_channels, *size, generator=draw)
         calls: list[Callable[[], object]] = []
         for module in modules.values():
             made = [prepare(module, name, images[0], Preparation(exporter="torchscript")) for name in self.runtimes]
@@ -174,10 +175,10 @@ class OpsBench(Bench[Row]):
         timed = iter(time_interleaved(calls, seconds=self.seconds))
         rows = []
         for name, module in modules.items():
-            size = count(module, (in_channels, side, side))
+            counts = count(module, (in_channels, *size))
             timings = {runtime: next(timed) for runtime in self.runtimes}
-            seen = reach(module, in_channels, side)
-            rows.append(Row(name, *place, name in candidates, size.parameters, size.macs, seen, timings))
+            seen = reach(module, in_channels, size)
+            rows.append(Row(name, *place, name in candidates, counts.parameters, counts.macs, seen, timings))
         return rows
 
     def verdicts(self, rows: Sequence[Row]) -> Verdicts:
@@ -210,7 +211,7 @@ def to_text(rows: Sequence[Row]) -> str:
 
 
 def _where(row: Row) -> str:
-    return f"{row.in_channels} to {row.out_channels} channels, stride {row.stride}, {row.side}x{row.side}"
+    return f"{row.in_channels} to {row.out_channels} channels, stride {row.stride}, {row.size[0]}x{row.size[1]}"
 
 
 def _figures(row: Row) -> str:

@@ -5,7 +5,7 @@ A latency is `measured_ms`, of the whole network timed end to end, or `table_ms`
 
 import difflib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import zip_longest
@@ -100,18 +100,18 @@ class LatencyTable:
         """
         chosen = usable(conditions.runtime, conditions.dtype, conditions.device)
         parts: dict[str, tuple[nn.Module, tuple[int, int, int]]] = {}
-        sides = space.sides()
-        for edge, side in zip(space.edges, sides):
+        sizes = space.sizes()
+        for edge, size in zip(space.edges, sizes):
             fixed_op = (edge.fixed,) if edge.fixed else ()
             for name in fixed_op if edge.op_slot is None else space.slots[edge.op_slot]:
-                parts[_key(name, edge, side)] = (operation(name, edge), (edge.in_channels, side, side))
+                parts[_key(name, edge, size)] = (operation(name, edge), (edge.in_channels, *size))
         width = space.edges[-1].out_channels
-        parts["head"] = (HEADS.find(space.head)(width, sides[-1], space.classes), (width, sides[-1], sides[-1]))
+        parts["head"] = (HEADS.find(space.head)(width, sizes[-1], space.classes), (width, *sizes[-1]))
         (first, (module, shape)), *_ = parts.items()
         if repeated := chosen.repeats:
             parts["floor"] = (module, shape)  # twice as often; see `_of_one`
         else:
-            parts["floor"] = (nn.Identity(), (space.edges[0].out_channels, sides[1], sides[1]))
+            parts["floor"] = (nn.Identity(), (space.edges[0].out_channels, *sizes[1]))
 
         with conditions.threads_set():
             calls = []
@@ -126,15 +126,17 @@ class LatencyTable:
         if repeated:
             timed = _of_one(timed, first, statistic_of(conditions.device))
 
-        each = list(zip(space.edges, sides))
-        fixed = [(e.fixed, timed[_key(e.fixed, e, side)]) for e, side in each if e.fixed]
-        of_ops = lambda e, side: tuple((name, timed[_key(name, e, side)]) for name in space.slots[e.op_slot])
-        slots: dict[int, tuple[tuple[str, Timing | None], ...]]
-        slots = {s: tuple((name, None) for name in slot) for s, slot in enumerate(space.slots)}
-        slots |= {e.slot: of_ops(e, side) for e, side in each if e.slot is not None}
-        edges = tuple(EdgeTimings(e.terms, of_ops(e, side)) for e, side in each if e.terms)
+        each = list(zip(space.edges, sizes))
+        fixed = [(e.fixed, timed[_key(e.fixed, e, size)]) for e, size in each if e.fixed]
+        of_ops = lambda e, size: tuple((name, timed[_key(name, e, size)]) for name in space.slots[e.op_slot])
+        slots: list[tuple[tuple[str, Timing | None], ...]] = []
+        for s, slot in enumerate(space.slots):
+            several = [dict(of_ops(e, size)) for e, size in each if e.slot == s]  # edges that share the decision
+            of_op = lambda name, several=several: _together([one[name] for one in several], timed["floor"])
+            slots.append(tuple((name, of_op(name) if several else None) for name in slot))
+        edges = tuple(EdgeTimings(e.terms, of_ops(e, size)) for e, size in each if e.terms)
         fixed.append(("head", timed["head"]))
-        return cls(space.name, space.digest, card, timed["floor"], tuple(fixed), tuple(slots.values()), edges)
+        return cls(space.name, space.digest, card, timed["floor"], tuple(fixed), tuple(slots), edges)
 
     def _ms(self, timing: Timing | None) -> float:
         if timing is None:
@@ -415,8 +417,21 @@ def _of_one(timed: dict[str, Timing], first: str, statistic: str) -> dict[str, T
     return {key: timing.of_one(REPEATS, floor.ms(statistic)) for key, timing in timed.items()} | {"floor": floor}
 
 
-def _key(name: str, edge: Edge, side: int) -> str:
-    return f"{name} {edge.in_channels}->{edge.out_channels} /{edge.stride} @{side}"
+def _key(name: str, edge: Edge, size: tuple[int, int]) -> str:
+    return f"{name} {edge.in_channels}->{edge.out_channels} /{edge.stride} @{size[0]}x{size[1]}"
+
+
+def _together(timings: Sequence[Timing], floor: Timing) -> Timing:
+    """Parts that run one after the other, as a single part: the cost of the call, which each includes, counts once."""
+    if len(timings) == 1:
+        return timings[0]
+    again = len(timings) - 1
+    return Timing(
+        max(1e-6, sum(t.best_ms for t in timings) - again * floor.best_ms),
+        max(1e-6, sum(t.median_ms for t in timings) - again * floor.median_ms),
+        sum(t.spread_ms for t in timings),
+        min(t.n for t in timings),
+    )
 
 
 def _edge_timings(value: dict[str, Any]) -> EdgeTimings:

@@ -186,7 +186,7 @@ class _EdgeNetwork(nn.Module):
         super().__init__()
         self.space = space
         self.body = nn.ModuleList(build(edge) for edge in space.edges)
-        self.head = HEADS.find(space.head)(space.edges[-1].out_channels, space.sides()[-1], space.classes)
+        self.head = HEADS.find(space.head)(space.edges[-1].out_channels, space.sizes()[-1], space.classes)
         place = {edge: e for e, edge in enumerate(space.chosen_edges)}
         self._route = [(*astuple(step), place.get(i)) for i, step in enumerate(space.route)]
 

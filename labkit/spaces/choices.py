@@ -87,6 +87,7 @@ class Choices:
                 f"slots of {self.name} are a tuple of names each, without a name of their own: write "
                 f'(("gcc", "clang"), ("O2",)); got {self.slots!r}'
             )
+        object.__setattr__(self, "slots", tuple(map(tuple, self.slots)))  # lists are taken too, as JSON has them
         if not self.slots or not all(self.slots):
             raise InputError(f"space {self.name} needs a slot, and every slot a candidate; got {self.slots}")
         for s, slot in enumerate(self.slots):

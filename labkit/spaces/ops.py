@@ -1,11 +1,12 @@
 """Candidate operations of search spaces, and heads of networks.
 
 Every entry of `OPS` builds a module from `(in_channels, out_channels, stride)` that maps images
-(B, in_channels, H, W) to (B, out_channels, H / stride, W / stride).
+(B, in_channels, H, W) to (B, out_channels, ceil(H / stride), ceil(W / stride)).
 """
 
+import math
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -238,6 +239,58 @@ def register_op(name: str, make: OpMaker | None = None, *, replace: bool = False
     return OPS.register(name, make, replace=replace)
 
 
+def strided(size: tuple[int, int], stride: int) -> tuple[int, int]:
+    """Return what a stride leaves of a feature map.
+
+    Args:
+        size: height and width in pixels.
+        stride: in pixels.
+
+    Returns:
+        Height and width, rounded up.
+    """
+    return math.ceil(size[0] / stride), math.ceil(size[1] / stride)
+
+
+def check_shape(name: str, widths: tuple[int, int, int], size: tuple[int, int]) -> None:
+    """Check that an operation maps a feature map to one of the promised shape.
+
+    Args:
+        name: of a registered operation.
+        widths: in_channels, out_channels and stride.
+        size: height and width of its input, in pixels.
+
+    Raises:
+        InputError: it cannot be built, does not run, or gives another shape.
+    """
+    found, wanted = _shape(OPS.find(name), *widths, size), (widths[1], *strided(size, widths[2]))
+    if isinstance(found, str):
+        raise InputError(f"{name} does not fit: {found}")
+    if found != wanted:
+        raise InputError(
+            f"{name} turns {(widths[0], *size)} into {found} at stride {widths[2]}, which should be {wanted} "
+            f"(channels, height, width)"
+        )
+
+
+@cache
+def _shape(make: OpMaker, in_channels: int, out_channels: int, stride: int, size: tuple[int, int]) -> Any:
+    """The shape that an operation makes of one image, or the reason why it makes none. Nothing is computed."""
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad(), torch.device("meta"):
+            module = make(in_channels, out_channels, stride).eval()
+            return tuple(module(torch.empty(2, in_channels, *size)).shape[1:])
+    except InputError as problem:
+        return str(problem)
+    except Exception:  # whatever an operation needs that has values; it is then run on some
+        try:
+            with torch.random.fork_rng(devices=[]), torch.no_grad():
+                module = make(in_channels, out_channels, stride).eval()
+                return tuple(module(torch.zeros(2, in_channels, *size)).shape[1:])
+        except Exception as problem:
+            return f"{type(problem).__name__} {str(problem).splitlines()[0] if str(problem) else ''}".strip()
+
+
 _BUILT_IN: dict[str, OpMaker] = {
     "conv5x5": partial(conv_bn, kernel=5),
     "conv3x3": partial(conv_bn, kernel=3),
@@ -271,31 +324,31 @@ for _name, _make in _BUILT_IN.items():
     OPS.register(_name, _make)
 
 
-def flat_head(channels: int, side: int, classes: int) -> nn.Module:
+def flat_head(channels: int, size: tuple[int, int], classes: int) -> nn.Module:
     """Make the head that reads every position of the last feature map: a linear layer.
 
     Args:
         channels: width of the feature map.
-        side: its height and width in pixels.
+        size: its height and width in pixels.
         classes: number of classes.
 
     Returns:
-        A module from (B, channels, side, side) to (B, classes).
+        A module from (B, channels, *size) to (B, classes).
     """
-    return nn.Sequential(nn.Flatten(), nn.Linear(channels * side * side, classes))
+    return nn.Sequential(nn.Flatten(), nn.Linear(channels * math.prod(size), classes))
 
 
-def pooled_head(channels: int, side: int, classes: int, *, width: int = 128) -> nn.Module:
+def pooled_head(channels: int, size: tuple[int, int], classes: int, *, width: int = 128) -> nn.Module:
     """Make MobileNetV2's head: a wide 1x1 convolution, the global average, a linear layer.
 
     Args:
         channels: width of the feature map.
-        side: its height and width in pixels; it does not matter here.
+        size: its height and width in pixels; it does not matter here.
         classes: number of classes.
         width: of the 1x1 convolution.
 
     Returns:
-        A module from (B, channels, side, side) to (B, classes).
+        A module from (B, channels, *size) to (B, classes).
     """
     return nn.Sequential(
         conv_bn(channels, width, kernel=1, activation=RELU6),
@@ -305,27 +358,28 @@ def pooled_head(channels: int, side: int, classes: int, *, width: int = 128) -> 
     )
 
 
-def average_head(channels: int, side: int, classes: int) -> nn.Module:
+def average_head(channels: int, size: tuple[int, int], classes: int) -> nn.Module:
     """Make the head that takes the global average and a linear layer.
 
     Args:
         channels: width of the feature map.
-        side: its height and width in pixels; it does not matter here.
+        size: its height and width in pixels; it does not matter here.
         classes: number of classes.
 
     Returns:
-        A module from (B, channels, side, side) to (B, classes).
+        A module from (B, channels, *size) to (B, classes).
     """
     return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
 
 
-HEADS: Registry[OpMaker] = Registry("head", "labkit.spaces.HEADS.register")  # channels, side, classes
-_BUILT_IN_HEADS: dict[str, OpMaker] = {
+HeadMaker = Callable[[int, tuple[int, int], int], nn.Module]  # channels, (height, width), classes
+HEADS: Registry[HeadMaker] = Registry("head", "labkit.spaces.HEADS.register")
+_BUILT_IN_HEADS: dict[str, HeadMaker] = {
     "flat": flat_head,
     "pooled": pooled_head,
     "pooled-256": partial(pooled_head, width=256),
     "pooled-wide": partial(pooled_head, width=1728),
     "average": average_head,
 }
-for _name, _make in _BUILT_IN_HEADS.items():
-    HEADS.register(_name, _make)
+for _name, _make_head in _BUILT_IN_HEADS.items():
+    HEADS.register(_name, _make_head)

@@ -13,14 +13,15 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from labkit.spaces.choices import Architecture, Choices
-from labkit.spaces.ops import HEADS, OPS
+from labkit.spaces.ops import HEADS, OPS, check_shape, strided
 from labkit.system.errors import InputError
+from labkit.system.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -112,12 +113,17 @@ class SearchSpace(Choices):
     head: str
 
     def __post_init__(self) -> None:
+        for name, value in (("edges", tuple(self.edges)), ("image", tuple(self.image))):
+            object.__setattr__(self, name, value)  # lists are taken too, as JSON has them
         super().__post_init__()
-        for registry, name in (*((OPS, op) for op in self.operations), (HEADS, self.head)):
+        named: list[tuple[Registry[Any], str]] = [*((OPS, op) for op in self.operations), (HEADS, self.head)]
+        for registry, name in named:
             try:
                 registry.find(name)
             except InputError as problem:
                 raise InputError(f"space {self.name}: {problem}") from None
+        if not self.edges:
+            raise InputError(f"space {self.name}: a network has at least one edge")
         used = {edge.slot for edge in self.edges if edge.slot is not None}
         used |= {slot for edge in self.edges for term in edge.terms for slot in (term.ops, term.gate)}
         if used != set(range(len(self.slots))):
@@ -128,6 +134,7 @@ class SearchSpace(Choices):
             for term in edge.terms:
                 if self.slots[term.ops] != self.candidates(edge) or term.choice >= len(self.slots[term.gate]):
                     raise InputError(f"space {self.name}: the terms of an edge differ in their candidates; got {edge}")
+        self._check_geometry()
 
     @cached_property
     def digest(self) -> str:
@@ -236,13 +243,41 @@ class SearchSpace(Choices):
         found = {tuple((t.ops, t.gate) for t in edge.terms): edge.terms for edge in self.edges if len(edge.terms) == 2}
         return tuple(found.values())
 
-    def sides(self) -> tuple[int, ...]:
-        """Return the height (= width) in pixels of the input of each edge, then of the head."""
-        of_state, sides = {0: self.image[1]}, []
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """Return height and width in pixels of the input of each edge, then of the head."""
+        of_state, sizes = {0: self.image[1:]}, []
         for edge, step in zip(self.edges, self.route):
-            sides.append(of_state[step.sources[0]])
-            of_state[step.target] = math.ceil(sides[-1] / edge.stride)
-        return (*sides, of_state[self.route[-1].target])
+            sizes.append(of_state[step.sources[0]])
+            of_state[step.target] = strided(sizes[-1], edge.stride)
+        return (*sizes, of_state[self.route[-1].target])
+
+    def _check_geometry(self) -> None:
+        """Refuse a space one of whose networks could not be built or run, with the reason."""
+        wrong = lambda reason: InputError(f"space {self.name}: {reason}")
+        if not (len(self.image) == 3 and all(type(n) is int and n > 0 for n in self.image) and self.image[0] <= 4):
+            raise wrong(f"an image has 1 to 4 channels, a height and a width in pixels; got {self.image}")
+        if type(self.classes) is not int or self.classes < 2:
+            raise wrong(f"a classifier needs at least 2 classes; got {self.classes}")
+        states: dict[int, tuple[int, int, int]] = {0: self.image}
+        for number, (edge, step) in enumerate(zip(self.edges, self.route), 1):
+            where = f"edge {number} of {len(self.edges)}"
+            if unknown := [s for s in step.sources if s not in states]:
+                raise wrong(f"{where} reads state {unknown[0]}, which no earlier edge writes; known are {[*states]}")
+            channels, (_, *size) = sum(states[s][0] for s in step.sources), states[step.sources[0]]
+            if channels != edge.in_channels:
+                raise wrong(f"{where} reads {channels} channels and has in_channels={edge.in_channels}")
+            if any([*states[s][1:]] != size for s in step.sources):
+                raise wrong(f"{where} reads states of other sizes: {[states[s][1:] for s in step.sources]} pixels")
+            if type(edge.stride) is not int or edge.stride < 1 or edge.out_channels < 1:
+                raise wrong(f"{where} has a stride and a width of at least 1; got {edge.stride}, {edge.out_channels}")
+            made = (edge.out_channels, *strided((size[0], size[1]), edge.stride))
+            if states.setdefault(step.target, made) != made:
+                raise wrong(f"{where} adds {made} to a state of {states[step.target]} (channels, height, width)")
+            for name in self.candidates(edge):
+                try:
+                    check_shape(name, (edge.in_channels, edge.out_channels, edge.stride), (size[0], size[1]))
+                except InputError as problem:
+                    raise wrong(f"{where}: {problem}") from None
 
 
 def gated(weights: Tensor, terms: Sequence[tuple[Term, ...]]) -> Tensor:

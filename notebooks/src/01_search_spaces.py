@@ -50,10 +50,11 @@ lk.course.start("01", seed=SEED)
 
 # %%
 space = lk.spaces.five_layer()
-for edge, side in zip(space.edges, space.sides()):
+for edge, (height, width) in zip(space.edges, space.sizes()):
     what = edge.fixed or f"slot {edge.slot}: one of {', '.join(space.slots[edge.slot])}"
-    print(f"{side:2} x {side:2} pixels, {edge.in_channels:2} -> {edge.out_channels} channels   {what}")
-print(f"then {space.sides()[-1]} x {space.sides()[-1]} pixels go to the head, for {space.classes} classes")
+    print(f"{height:2} x {width:2} pixels, {edge.in_channels:2} -> {edge.out_channels} channels   {what}")
+height, width = space.sizes()[-1]
+print(f"then {height} x {width} pixels go to the head, for {space.classes} classes")
 
 # %% [markdown]
 # An architecture is written as its candidates' names, first layer first. Names, not numbers: you will see below why.
@@ -185,7 +186,7 @@ lk.course.predict(
 # %%
 from labkit.networks.supernet import operation
 
-sides = {edge.slot: side for edge, side in zip(space.edges, space.sides()) if edge.slot is not None}
+sides = {edge.slot: height for edge, (height, _) in zip(space.edges, space.sizes()) if edge.slot is not None}
 edges = {edge.slot: edge for edge in space.edges if edge.slot is not None}
 parameters, work = torch.zeros(5, 3), torch.zeros(5, 3)  # a table each: what a candidate adds in a slot
 for s in range(5):

@@ -23,9 +23,9 @@ def timing(ms):
     return Timing(ms, 1.1 * ms, 0.01 * ms, 15)
 
 
-def row(op, *ms, parameters=100, macs=1_000, reach=3, candidate=True, side=8):
+def row(op, *ms, parameters=100, macs=1_000, reach=3, candidate=True, size=(8, 8)):
     timings = {name: timing(one) for name, one in zip(("torch", "onnxruntime", "openvino"), ms)}
-    return Row(op, 4, 4, 1, side, candidate, parameters, macs, reach, timings)
+    return Row(op, 4, 4, 1, size, candidate, parameters, macs, reach, timings)
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_a_slower_one_of_no_more_capacity_is_dominated():
         {"parameters": 101},
         {"macs": 1_001},
         {"reach": 5},
-        {"side": 16},  # elsewhere
+        {"size": (16, 16)},  # elsewhere
     ],
 )
 def test_one_that_is_better_in_anything_is_not(change):
@@ -94,7 +94,7 @@ def test_of_several_that_dominate_the_fastest_is_named():
     ],
 )
 def test_how_far_an_output_sees(op, stride, pixels):
-    assert reach(lk.spaces.OPS[op](8, 8, stride), 8, 16) == pixels
+    assert reach(lk.spaces.OPS[op](8, 8, stride), 8, (16, 16)) == pixels
 
 
 def test_reach_sees_a_dead_border():
@@ -102,23 +102,23 @@ def test_reach_sees_a_dead_border():
     with torch.no_grad():
         conv.weight[..., 0, :] = 0
         conv.weight[..., -1, :] = 0
-    assert reach(conv, 4, 16) == 3
+    assert reach(conv, 4, (16, 16)) == 3
 
 
 def test_what_depends_on_nothing_reaches_nowhere_and_one_dead_image_hides_nothing():
     with seeded(0):
         conv = nn.Conv2d(4, 4, 3, 1, 1)
-    assert reach(nn.Sequential(conv, nn.Threshold(1e9, 0.0)), 4, 16) == 0
+    assert reach(nn.Sequential(conv, nn.Threshold(1e9, 0.0)), 4, (16, 16)) == 0
     with torch.no_grad():
         conv.bias.fill_(-1.0)  # few images pass the activation
-    assert reach(nn.Sequential(conv, nn.ReLU()), 4, 16) == 3
+    assert reach(nn.Sequential(conv, nn.ReLU()), 4, (16, 16)) == 3
 
 
 def test_places_are_each_once_with_all_candidates():
     edges = (Edge(3, 8, 2, fixed="conv3x3"), Edge(8, 8, slot=0), Edge(8, 8, slot=1), Edge(8, 16, 2, slot=2))
     slots = (("skip", "res3"), ("skip", "mb3e3"), ("conv3x3",))
     space = SearchSpace("places", slots, edges, (3, 16, 16), 2, "average")
-    assert places(space) == {(8, 8, 1, 8): ("skip", "res3", "mb3e3"), (8, 16, 2, 8): ("conv3x3",)}
+    assert places(space) == {(8, 8, 1, (8, 8)): ("skip", "res3", "mb3e3"), (8, 16, 2, (8, 8)): ("conv3x3",)}
     assert len(places(lk.spaces.edge())) == 6 and len(places(lk.spaces.five_layer())) == 3
 
 
@@ -143,7 +143,7 @@ def test_a_run_times_what_fits_in_turn_and_is_read_back(bench, clocked, tmp_path
     assert first.ms == {"torch": 1.0, "onnxruntime": 2.0} and last.ms == {"torch": 7.0, "onnxruntime": 8.0}
     assert (first.parameters, first.macs, first.reach) == (25 * 16 * 16 + 32, 25 * 16 * 16 * 16**2, 5)
     assert (seen[2].parameters, seen[2].macs, seen[2].reach) == (0, 0, 3)
-    assert [r.side for r in seen[::4]] == [16, 8, 4]
+    assert [r.size for r in seen[::4]] == [(16, 16), (8, 8), (4, 4)]
     saved = ops_bench.load(out)
     assert saved.rows == outcome.rows
     assert saved.made["load_average"] == 0.26 and saved.made["space_digest"] == lk.spaces.five_layer().digest
@@ -154,7 +154,7 @@ def test_a_run_times_what_fits_in_turn_and_is_read_back(bench, clocked, tmp_path
 def test_the_verdict_is_about_candidates_only(bench, clocked):
     clocked([1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 9.0, 9.0])
     outcome = record.record(bench)
-    by = {(lost["op"], lost["place"][3]): lost["by"] for lost in outcome.value["dominated"]}
+    by = {(lost["op"], lost["place"][3][0]): lost["by"] for lost in outcome.value["dominated"]}
     assert by["conv3x3", 16] == by["maxpool3x3", 16] == "conv5x5" and not outcome.passed
     clocked([3.0, 3.0, 2.0, 2.0, 1.0, 1.0, 9.0, 9.0])
     good = record.record(bench)
@@ -197,5 +197,5 @@ def test_no_shipped_candidate_is_dominated_in_the_record():
     assert lost and not any(one.candidate for one in lost)
     for one in saved.rows[::7]:
         module = lk.spaces.OPS[one.op](one.in_channels, one.out_channels, one.stride)
-        size = count(module, (one.in_channels, one.side, one.side))
+        size = count(module, (one.in_channels, *one.size))
         assert (one.parameters, one.macs) == (size.parameters, size.macs)

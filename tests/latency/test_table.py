@@ -14,6 +14,7 @@ from labkit.latency.conditions import TimingConditions
 from labkit.latency.measuring import measure
 from labkit.latency.table import LatencyTable, shipped_table, shipped_tables
 from labkit.runtimes.registry import RUNTIMES
+from labkit.spaces import Edge, SearchSpace
 
 
 def test_table_is_the_sum_of_its_parts(space, table):
@@ -166,3 +167,44 @@ def test_a_part_is_repeated_where_one_launch_would_outlast_it(space, monkeypatch
     LatencyTable.measure(space, TimingConditions(runtime=runtime, seconds=0.001, rounds=2), engines=tmp_path)
     assert [how.repeats for how in asked] == [repeats] * (len(asked) - 1) + [2 * repeats if repeats > 1 else 1]
     assert {how.engines for how in asked} == {tmp_path}
+
+
+@pytest.fixture
+def clocked(monkeypatch):
+    """A clock by which every part takes 1 ms and nothing takes 0.1, and what each call read."""
+    read = []
+
+    def time_interleaved(calls, **_):
+        return [Timing(1.0, 1.0, 0.01, 3)] * (len(calls) - 1) + [Timing(0.1, 0.1, 0.01, 3)]
+
+    def random_batches(conditions, shape):
+        read.append(shape)
+        return torch.zeros(4, 1, *shape)
+
+    monkeypatch.setattr(latency, "time_interleaved", time_interleaved)
+    monkeypatch.setattr(latency, "random_batches", random_batches)
+    return read
+
+
+def test_edges_that_share_a_slot_are_counted_each(clocked):
+    """Three layers, whether they choose by themselves or together: the same network, the same milliseconds."""
+    found = []
+    for slots in ((0, 1, 2), (0, 0, 0), (0, 1, 0)):
+        edges = (Edge(3, 16, 2, fixed="conv3x3"), *(Edge(16, 16, slot=k) for k in slots))
+        choices = (("conv3x3", "maxpool3x3"),) * len(set(slots))
+        space = SearchSpace("shared", choices, edges, (3, 32, 32), 10, "average")
+        table = LatencyTable.measure(space)
+        found.append(table.table_ms(space[0]))
+        assert table(space.encode(space[0])[None].double()).item() == pytest.approx(found[-1])
+    assert found == pytest.approx([0.1 + 5 * 0.9] * 3)
+
+
+@pytest.mark.parametrize("image", [(3, 32, 64), (3, 64, 32), (1, 28, 36)])
+def test_what_is_timed_has_the_height_and_the_width_of_the_space(clocked, image):
+    edges = (Edge(image[0], 8, 2, fixed="conv3x3"), Edge(8, 8, slot=0), Edge(8, 16, 2, slot=1))
+    space = SearchSpace("own", (("conv3x3", "conv5x5"),) * 2, edges, image, 10, "flat")
+    table = LatencyTable.measure(space)
+    height, width = image[1:]
+    assert set(clocked) == {
+        image, (8, height // 2, width // 2), (16, height // 4, width // 4)
+    } and table.card.input_shape == image  # fmt: skip

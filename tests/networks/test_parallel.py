@@ -81,7 +81,7 @@ def _die(job):
 
 def test_a_process_that_dies_is_told_and_nothing_hangs(images, monkeypatch):
     monkeypatch.setattr(parallel, "_train_one", _die)
-    with pytest.raises(lk.InputError, match="a process died"):
+    with pytest.raises(lk.InputError, match="a worker process died"):
         list(train_all([Job(a, 0) for a in list(SMALL)[:2]], SMALL, images, CONFIG, 2))
 
 

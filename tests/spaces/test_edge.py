@@ -65,9 +65,9 @@ def test_it_comes_through_the_same_door(name):
 
 
 def test_stages_halve_the_map_and_widen():
-    assert lk.spaces.edge().sides() == (32, 16, 16, 16, 8, 8, 8, 4, 4, 4)
+    assert [h for h, _ in lk.spaces.edge().sizes()] == [32, 16, 16, 16, 8, 8, 8, 4, 4, 4]
     large = lk.spaces.edge("large", side=224)
-    assert large.sides() == (224, 112, 56, 56, 56, 28, 28, 28, 14, 14, 14, 14, 7, 7, 7)
+    assert [w for _, w in large.sizes()] == [224, 112, 56, 56, 56, 28, 28, 28, 14, 14, 14, 14, 7, 7, 7]
     assert [edge.out_channels for edge in large.edges] == [24] + [32] * 3 + [48] * 3 + [96] * 4 + [192] * 3
 
 
@@ -90,7 +90,7 @@ def test_only_a_layer_that_keeps_its_shape_may_be_skipped(edge):
 def test_what_does_not_fit_is_refused(size, side, says):
     with pytest.raises(lk.InputError, match=says):
         lk.spaces.edge(size, side=side)
-    assert lk.spaces.edge("tiny", side=16).sides()[-1] == 2 and set(SIZES) == {"tiny", "small", "large"}
+    assert lk.spaces.edge("tiny", side=16).sizes()[-1] == (2, 2) and set(SIZES) == {"tiny", "small", "large"}
 
 
 # --- what it costs ----------------------------------------------------------------------------------------------
@@ -125,10 +125,10 @@ def by_hand(op, i, o, stride, side):
 def test_multiplications_are_those_of_the_formulas(name):
     space = lk.spaces.by_name(name)
     for architecture in space.deal(torch.Generator().manual_seed(3)):
-        each = zip(architecture.ops, space.edges, space.sides())
-        expected = sum(by_hand(op, e.in_channels, e.out_channels, e.stride, side) for op, e, side in each)
+        each = zip(architecture.ops, space.edges, space.sizes())
+        expected = sum(by_hand(op, e.in_channels, e.out_channels, e.stride, side) for op, e, (side, _) in each)
         head = 128 if name == "edge" else 256
-        expected += space.edges[-1].out_channels * head * space.sides()[-1] ** 2 + head * 10
+        expected += space.edges[-1].out_channels * head * space.sizes()[-1][0] ** 2 + head * 10
         assert complexity.count(lk.derive(space, architecture), space.image).macs == expected, str(architecture)
 
 
