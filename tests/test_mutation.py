@@ -34,6 +34,12 @@ def test_faults_are_changes_of_what_a_function_does():
     }
 
 
+def test_what_changes_no_result_is_left_out():
+    text = "import warnings\n\n\ndef f(x):\n    warnings.simplefilter('ignore')\n    return round(x + 1, 3)\n"
+    assert mutation._without_result("stats.py", text) == {(5, 4), (6, 24)}
+    assert (6, 21) in mutation._without_result("plots/canvas.py", text), "a constant of a figure"
+
+
 def test_every_drawn_fault_is_a_program_and_is_taken_out_again(tmp_path):
     faults = mutation.drawn(40, 1)
     assert len({f.module.partition("/")[0] for f in faults}) > 15 and faults == mutation.drawn(40, 1)

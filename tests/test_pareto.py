@@ -69,6 +69,8 @@ def test_best_knee_and_order():
     assert [p.latency_ms for p in front] == [1.0, 2.0, 9.0]
     assert front.best(max_ms=2.5).latency_ms == 2.0 and front.best(max_ms=100).error == 0.1
     assert front.knee().latency_ms == 2.0
+    steep = Frontier.of(points([(0.9, 1.0), (0.7, 2.0), (0.5, 3.0), (0.36, 6.0), (0.3, 9.0)]))
+    assert steep.knee().latency_ms == 3.0, "farthest below the line from (.9, 1) to (.3, 9)"
     with pytest.raises(lk.InputError, match=r"no point is within 0.5 ms; the fastest takes 1.000 ms"):
         front.best(max_ms=0.5)
 

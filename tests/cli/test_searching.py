@@ -17,6 +17,7 @@ import labkit as lk
         (["search", "--deadline-ms", "-1", "--out", "OUT"], "a deadline is a positive number"),
         (["search", "--latency-weight", "nan", "--out", "OUT"], "a latency weight is at least 0"),
         (["search", "--table", "OUT/none.json", "--out", "OUT"], "no latency table can be read"),
+        (["search", "--seed", "9223372036854775807", "--data", "nope", "--out", "OUT"], "image sets are glyphs"),
         (["search", "--predictor", "--out", "OUT"], "--predictor corrects a table that `latency build` wrote"),
         (
             ["search", "--fast", "--table", "five_layer-torch-b1", "--predictor", "FILE", "--out", "OUT"],

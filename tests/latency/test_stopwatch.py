@@ -64,9 +64,9 @@ def test_a_call_that_warms_up_slowly_is_not_timed_cold(clock):
 
 def test_an_unsettled_call_is_measured_on_and_said_to_be(clock):
     noisy = [0.02 + 0.011 * (7 * i % 40) for i in range(40)]  # no two of its blocks alike
-    with pytest.warns(NoisyMachine, match=r"1 of 2 timings did not settle within 2% in 20 blocks, a usual block takes"):
+    with pytest.warns(NoisyMachine, match=r"1 of 2 timings did not settle within 2% in 20 blocks, a u") as said:
         quiet, other = time_interleaved([clock.call("a", [0.02]), clock.call("b", noisy)], seconds=0.02, rounds=10)
-    assert quiet.n == 10 and other.n == 20
+    assert quiet.n == 10 and other.n == 20 and said[0].filename == __file__, "it names the line that times"
 
 
 def test_a_disturbed_machine_is_named_even_where_the_best_settles(clock):

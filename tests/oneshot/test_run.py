@@ -98,3 +98,13 @@ def test_learning_rates_end_where_they_are_told(space, data, table):
     assert config.logit_lr * 0.5 < falling[-1] < config.logit_lr * 0.54
     assert weights[1] == config.weight_lr and config.weight_lr * 0.25 < weights[-1] < config.weight_lr * 0.3
     assert lk.oneshot.controllers.cosine(1.0, 0.25) == pytest.approx(0.25)
+
+
+def test_a_supernet_in_eval_mode_is_searched_like_one_in_training(space, data, table):
+    found = [
+        lk.search(mode(lk.Supernet(space)), data, table, TINY) for mode in (torch.nn.Module.train, torch.nn.Module.eval)
+    ]
+    assert [torch.equal(a, b) for a, b in zip(*(each.supernet.state_dict().values() for each in found))].count(
+        False
+    ) == 0
+    assert torch.equal(found[0].logits, found[1].logits)

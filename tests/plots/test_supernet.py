@@ -22,6 +22,8 @@ def test_rank_agreement_draws_every_seed_with_its_interval():
     left = figure.axes[0]
     drawn = [x for line in left.lines if line.get_marker() == "o" for x in line.get_xdata()]
     assert drawn == [0.5, 0.6, 0.3, 0.1]
+    heights = [y for line in left.lines if line.get_marker() == "o" for y in line.get_ydata()]
+    assert heights == pytest.approx([-0.2, 0.2, 0.8, 1.2]), "the first seed above the second, on an axis that falls"
     spans = [segment[:, 0].tolist() for lines in left.collections for segment in lines.get_segments()]
     assert spans[0] == pytest.approx([0.4, 0.7]) and len(spans) == 4
     assert [text.get_text() for text in left.texts] == ["0.55", "0.20"]

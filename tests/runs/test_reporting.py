@@ -1,6 +1,7 @@
 """A report says what its run says, and its claims are found true where they are and drifted where they are not."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -319,6 +320,19 @@ def test_what_was_trained_on_other_images_is_not_claimed(run):
     assert "accuracy" in {claim.name for claim in reporting.claims(run)}
     other = replace(run, data=replace(run.data, digest="0123456789ab"))
     assert "accuracy" not in {claim.name for claim in reporting.claims(other)}
+
+
+def test_only_what_was_timed_in_float32_is_claimed(run, tmp_path):
+    """Not a runtime that was missing, nor one in eight bits, whose model a reader cannot make again."""
+    folder = tmp_path / "run"
+    shutil.copytree(run.folder, folder)
+    export = json.loads((folder / "export.json").read_text())
+    timed = export["runtimes"][0]
+    missing = {**timed, "name": "tensorrt", "card": None, "available": False, "reason": "tensorrt needs a GPU"}
+    export["runtimes"] = [timed, missing, {**timed, "precision": "int8"}]
+    (folder / "export.json").write_text(json.dumps(export))
+    found = [claim for claim in reporting.claims(runs.load(folder)) if claim.name == "latency"]
+    assert len(found) == 1 and found[0].value["card"] == timed["card"]
 
 
 def test_names_that_look_like_markup_stay_text(run, tmp_path):

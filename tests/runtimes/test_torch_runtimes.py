@@ -7,6 +7,7 @@ import torch
 import labkit as lk
 from labkit.data import standardise
 from labkit.deploy.precisions import TOLERANCE
+from labkit.runtimes import torch_runtimes
 from labkit.runtimes.base import Preparation
 from labkit.runtimes.registry import prepare, runtime
 from labkit.system.device import ieee_float32
@@ -59,3 +60,14 @@ def test_runtimes_agree_on_a_gpu(network, data, name):
     assert (found - expected).abs().max() <= TOLERANCE * expected.abs().max()
     half = prepare(network, name, x, Preparation("float16"))
     assert (half(x).cpu() - expected).abs().max() <= 1e-2 * expected.abs().max()
+
+
+def test_compiling_raises_the_limit_of_recompilations_and_never_lowers_it(network, data, monkeypatch):
+    """Else a process that compiles many networks would fall back to eager PyTorch in silence."""
+    monkeypatch.setattr(torch, "compile", lambda network, **_: network)
+    monkeypatch.setattr(torch_runtimes, "_no_compiler", lambda: None)
+    x = standardise(data.test.pixels[:2])
+    for before, after in ((1, torch_runtimes.MOST_COMPILED), (10**6, 10**6)):
+        monkeypatch.setattr(torch._dynamo.config, "recompile_limit", before)
+        prepare(network, "torch-compile", x)
+        assert torch._dynamo.config.recompile_limit == after

@@ -178,3 +178,14 @@ def test_the_command_refuses_what_it_cannot_do(capsys, tmp_path):
     assert "two seeds" in capsys.readouterr().err
     assert main([*ask, "--seeds", "2", "--baselines", "magic"]) == 2
     assert "baselines are random-selected" in capsys.readouterr().err
+
+
+def test_as_many_networks_are_affordable_as_cores_train_in_the_time(known, space):
+    each = known.seconds.median().item()
+    for seconds, cores, expected in (
+        (10.4 * each, 1, 10),
+        (10.4 * each, 2, 20),
+        (0.1 * each, 1, 1),
+        (1e9, 8, space.size),
+    ):
+        assert making.affordable(known, seconds, cores) == expected
