@@ -104,6 +104,7 @@ def add_search_arguments(parser: argparse.ArgumentParser) -> None:
     """
     parser.add_argument("--space", default="five_layer", help="a name, or MODULE:FUNCTION of your own")
     parser.add_argument("--data", default="glyphs", help="a name, folder:PATH, or MODULE:FUNCTION of your own")
+    add_picture_arguments(parser)
     parser.add_argument("--table", help="latency table: a file, a shipped name, or `measure` for this machine, now")
     text = "correct the table by networks timed whole: by REPORT, or by the one that `latency build` wrote with it"
     parser.add_argument("--predictor", nargs="?", const="", metavar="REPORT", help=text)
@@ -115,6 +116,55 @@ def add_search_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", dest="settings", help="any setting of SearchConfig"
     )
+
+
+def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what says how the pictures of `folder:PATH` are read.
+
+    Args:
+        parser: of the verb.
+    """
+    text = "channels, height and width, such as 3,96,128, of a folder's pictures and of the space; else the space's own"
+    parser.add_argument("--image", help=text)
+    parser.add_argument("--resize", help="of a folder's pictures: crop, stretch or pad")
+    parser.add_argument("--augment", help="of a folder's pictures in training: crop_and_flip, crop, flip or none")
+    parser.add_argument("--limit", type=int, help="of a folder: at most so many pictures of each class and part")
+    parser.add_argument("--skip-bad", action="store_true", help="leave out pictures that cannot be read")
+
+
+def image_of(arguments: argparse.Namespace) -> tuple[int, int, int] | None:
+    """Read `--image`.
+
+    Args:
+        arguments: of the verb.
+
+    Returns:
+        Channels, height and width in pixels; None where it was not given.
+
+    Raises:
+        InputError: it is not three whole numbers.
+    """
+    if arguments.image is None:
+        return None
+    numbers = arguments.image.replace("x", ",").split(",")
+    if len(numbers) != 3 or not all(number.strip().isascii() and number.strip().isdecimal() for number in numbers):
+        raise InputError(f"--image is channels, height and width, such as 3,96,128; got {arguments.image!r}")
+    channels, height, width = map(int, numbers)
+    return channels, height, width
+
+
+def _pictures(arguments: argparse.Namespace, space_image: tuple[int, int, int]) -> dict[str, Any]:
+    """Options of `data.folder` that were given, and the size of the space."""
+    from labkit.data.registry import FOLDER
+
+    named = {"resize": arguments.resize, "augment": arguments.augment, "limit": arguments.limit}
+    given = {name: value for name, value in named.items() if value is not None}
+    given |= {"skip_bad": True} if arguments.skip_bad else {}
+    if arguments.data.startswith(FOLDER):
+        return given | {"image": image_of(arguments) or space_image}
+    if given or arguments.image is not None:
+        raise InputError("--image, --resize, --augment, --limit and --skip-bad are for --data folder:PATH")
+    return {}
 
 
 def search_config(arguments: argparse.Namespace, **own: Any):
@@ -180,14 +230,23 @@ def space_data_table(arguments: argparse.Namespace):
     from labkit.system import storage
     from labkit.system.device import device_name
 
-    spaces.by_name(arguments.space)
+    own_image = spaces.by_name(arguments.space).image
     if not 0 <= arguments.seed < 2**63:
         raise InputError(f"--seed is a whole number from 0 to 2^63 - 1; got {arguments.seed}")
     chosen = None if arguments.table in (None, "measure") else LatencyTable.load(arguments.table)
     if arguments.predictor is not None and chosen is None:
         raise InputError("--predictor corrects a table that `latency build` wrote: name it with --table")
-    images = data.by_name(arguments.data, seed=arguments.seed, download=arguments.download, small=arguments.fast)
+    images = data.by_name(
+        arguments.data,
+        seed=arguments.seed,
+        download=arguments.download,
+        small=arguments.fast,
+        **_pictures(arguments, own_image),
+    )
     space = spaces.by_name(arguments.space, len(images.classes))
+    if image_of(arguments) is not None:
+        space = space.for_images(images.image)
+    images.check(space.image, space.classes)
     if chosen is None and arguments.table is None:  # a recorded table: the same seed gives the same architecture
         name = storage.find_for_device(shipped_tables(), f"{space.name}-torch-b1")
         recorded = name and LatencyTable.load(name)

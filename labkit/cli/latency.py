@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from labkit.cli.arguments import Outcome, add_acts, add_verb, on_terminal, resumes, usable_device
+from labkit.cli.arguments import Outcome, add_acts, add_verb, image_of, on_terminal, resumes, usable_device
 from labkit.cli.records import typed
 from labkit.system.errors import InputError
 
@@ -21,6 +21,7 @@ def add(verbs) -> None:
     p = add_verb(acts, "build", build, text, stopped=resumes)
     p.add_argument("--space", default="five_layer")
     p.add_argument("--classes", type=int, default=10)
+    p.add_argument("--image", help="channels, height and width, such as 3,96,128; else the space's own")
     p.add_argument("--runtime", default="torch")
     p.add_argument("--batch-size", type=int, default=1)
     p.add_argument("--threads", type=int, default=1, help="cores a network may use; with one, others disturb least")
@@ -46,6 +47,7 @@ def build(arguments: argparse.Namespace) -> Outcome:
     from labkit.latency import build as latency_build
 
     space = spaces.by_name(arguments.space, arguments.classes)
+    space = space.for_images(image_of(arguments) or space.image)
     device = usable_device(arguments)
     asked = ("runtime", "batch_size", "dtype", "threads", "seconds", "rounds")
     conditions = TimingConditions(device=device, **{name: getattr(arguments, name) for name in asked})

@@ -13,7 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-SIDE = 32  # pixels
+from labkit.system.errors import InputError
+
+SIDE = 32  # pixels of the sets that labkit knows
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,12 +23,34 @@ class Images:
     """One part of an image set. Its length is the number of images; an index or a slice selects images.
 
     Attributes:
-        pixels: (N, 3, 32, 32) uint8.
+        pixels: (N, C, H, W) uint8, of 1 to 4 channels.
         labels: (N,) int64, from 0.
+
+    Raises:
+        InputError: the tensors are none of these, or differ in N.
     """
 
     pixels: Tensor
     labels: Tensor
+
+    def __post_init__(self) -> None:
+        for name, value in (("pixels", self.pixels), ("labels", self.labels)):
+            if not isinstance(value, Tensor):
+                raise InputError(f"{name} are a tensor; got {type(value).__name__}: torch.as_tensor makes one")
+        if self.pixels.dtype != torch.uint8:
+            raise InputError(
+                f"pixels are uint8 from 0 to 255; got {self.pixels.dtype}: (255 * x).round().to(torch.uint8) makes "
+                f"them of numbers from 0 to 1"
+            )
+        if self.pixels.dim() != 4 or not 1 <= self.pixels.shape[1] <= 4:
+            raise InputError(
+                f"pixels are (N, channels, height, width) of 1 to 4 channels; got {tuple(self.pixels.shape)}"
+            )
+        if self.labels.dtype != torch.int64 or self.labels.shape != self.pixels.shape[:1]:
+            raise InputError(
+                f"labels are {self.pixels.shape[0]} whole numbers, (N,) int64, one an image; got "
+                f"{tuple(self.labels.shape)} {self.labels.dtype}"
+            )
 
     def __len__(self) -> int:
         return self.labels.shape[0]
@@ -42,10 +66,10 @@ class Images:
         Args:
             size: B, images in a batch.
             generator: for shuffled batches, of which the last short one is dropped; None for all images in order.
-            augment: (B, 3, 32, 32) uint8 -> the same, applied to each batch.
+            augment: (B, C, H, W) uint8 -> the same, applied to each batch.
 
         Yields:
-            Standardised images (B, 3, 32, 32) float32, and labels (B,).
+            Standardised images (B, C, H, W) float32, and labels (B,).
         """
         n = len(self)
         order = None if generator is None else torch.randperm(n, generator=generator).to(self.labels.device)
@@ -79,7 +103,7 @@ class ShuffledBatches:
         images: the images.
         size: B, images in a batch.
         generator: for the order, on the CPU.
-        augment: (B, 3, 32, 32) uint8 -> the same, applied to each batch.
+        augment: (B, C, H, W) uint8 -> the same, applied to each batch.
 
     Attributes:
         order: (N,) order of the images in this pass; None before the first one.
@@ -98,7 +122,7 @@ class ShuffledBatches:
         self.used = 0
 
     def __next__(self) -> tuple[Tensor, Tensor]:
-        """Standardised images (B, 3, 32, 32) float32 with labels (B,)."""
+        """Standardised images (B, C, H, W) float32 with labels (B,)."""
         if self.order is None or self.used + self.size > len(self.images):
             self.order, self.used = torch.randperm(len(self.images), generator=self.generator), 0
         index = self.order[self.used : self.used + self.size].to(self.images.labels.device)
@@ -148,8 +172,11 @@ class ImageSet:
         valid: for choosing architectures.
         test: used once, at the end.
         seed: of the split, and of generated images.
-        augment: (B, 3, 32, 32) uint8 -> the same, on training batches only; it uses torch's global random state.
+        augment: (B, C, H, W) uint8 -> the same, on training batches only; it uses torch's global random state.
         made_by: how to make the set again; None where that is unknown.
+
+    Raises:
+        InputError: the parts have images of other sizes, or labels that are no class.
     """
 
     name: str
@@ -160,6 +187,45 @@ class ImageSet:
     seed: int
     augment: Callable[[Tensor], Tensor] | None = None
     made_by: Recipe | None = None
+
+    def __post_init__(self) -> None:
+        parts = {"train": self.train, "valid": self.valid, "test": self.test}
+        if len(sizes := {tuple(part.pixels.shape[1:]) for part in parts.values()}) > 1:
+            raise InputError(f"the parts of {self.name} have images of several sizes: {sorted(sizes)}")
+        for name, part in parts.items():
+            if len(part) and not (0 <= part.labels.min() and part.labels.max() < len(self.classes)):
+                low, high = part.labels.min().item(), part.labels.max().item()
+                raise InputError(
+                    f"labels of the {name} part of {self.name} are from 0 to {len(self.classes) - 1}, one for each of "
+                    f"{len(self.classes)} classes; got {low} to {high}"
+                )
+
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """Channels, height and width in pixels."""
+        channels, height, width = self.train.pixels.shape[1:]
+        return channels, height, width
+
+    def check(self, image: tuple[int, int, int], classes: int) -> None:
+        """Check that networks of a space can learn from these images.
+
+        Args:
+            image: channels, height and width that the space is made for.
+            classes: its number of classes.
+
+        Raises:
+            InputError: the images are of another size, or have other classes.
+        """
+        if len(self.classes) != classes:
+            raise InputError(
+                f"{self.name} has {len(self.classes)} classes, the space {classes}: make the space with "
+                f"classes={len(self.classes)}"
+            )
+        if self.image != tuple(image):
+            raise InputError(
+                f"the images of {self.name} are {self.image} (channels, height, width), those of the space {image}: "
+                f"make the space with space.for_images({self.image}), or load the images at its size"
+            )
 
     @cached_property
     def digest(self) -> str:
@@ -194,24 +260,62 @@ class ImageSet:
 
 
 def crop_and_flip(pixels: Tensor) -> Tensor:
-    """Augment as usual for CIFAR: pad each image by 4 pixels and crop it at random, then mirror half of them.
+    """Augment as usual for CIFAR: pad each image by an eighth and crop it at random, then mirror half of them.
 
     It uses torch's global random state, on the CPU for every device, so call it inside `networks.supernet.seeded`.
 
     Args:
-        pixels: (B, C, 32, 32).
+        pixels: (B, C, H, W).
 
     Returns:
-        (B, C, 32, 32).
+        (B, C, H, W).
     """
+    return _moved(pixels, crop=True, mirror=True)
+
+
+def crop(pixels: Tensor) -> Tensor:
+    """Augment by random crops alone, see `crop_and_flip`.
+
+    Args:
+        pixels: (B, C, H, W).
+
+    Returns:
+        (B, C, H, W).
+    """
+    return _moved(pixels, crop=True, mirror=False)
+
+
+def flip(pixels: Tensor) -> Tensor:
+    """Mirror half of the images, at random, see `crop_and_flip`.
+
+    Args:
+        pixels: (B, C, H, W).
+
+    Returns:
+        (B, C, H, W).
+    """
+    return _moved(pixels, crop=False, mirror=True)
+
+
+AUGMENTATIONS: dict[str, Callable[[Tensor], Tensor] | None] = {
+    "none": None,
+    "crop": crop,
+    "flip": flip,
+    "crop_and_flip": crop_and_flip,
+}
+
+
+def _moved(pixels: Tensor, *, crop: bool, mirror: bool) -> Tensor:
     # torchvision's transforms draw once for a whole batch, so they would have to be called for each image.
-    n, pad = len(pixels), 4
-    top, left = torch.randint(2 * pad + 1, (2, n, 1))
-    rows, columns = (first + torch.arange(SIDE) for first in (top, left))
-    columns = torch.where(torch.rand(n, 1) < 0.5, columns, columns.flip(-1))
+    n, (height, width) = len(pixels), pixels.shape[2:]
+    down, across = (side // 8 if crop else 0 for side in (height, width))
+    top, left = (torch.randint(2 * pad + 1, (n, 1)) for pad in (down, across))
+    rows, columns = top + torch.arange(height), left + torch.arange(width)
+    if mirror:
+        columns = torch.where(torch.rand(n, 1) < 0.5, columns, columns.flip(-1))
     each, channel = torch.arange(n)[:, None, None, None], torch.arange(pixels.shape[1])[:, None, None]
     picked = (i.to(pixels.device) for i in (each, channel, rows[:, None, :, None], columns[:, None, None, :]))
-    return F.pad(pixels, (pad,) * 4)[tuple(picked)]
+    return F.pad(pixels, (across, across, down, down))[tuple(picked)]
 
 
 def split(images: Images, n: int, seed: int) -> tuple[Images, Images]:

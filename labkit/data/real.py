@@ -1,12 +1,8 @@
-"""Real images: scikit-learn's digits, sets through torchvision, and a user's own folders or archives."""
+"""Real images: scikit-learn's digits, and sets through torchvision."""
 
-import io
 import os
 import string
-import tarfile
-from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -89,102 +85,6 @@ def fashion_mnist(root: str | Path | None = None, *, download: bool = False, see
         InputError: as in `cifar10`.
     """
     return _torchvision_set("fashion-mnist", "FashionMNIST", root, download, seed)
-
-
-def folder(path: str | Path, *, limit: int | None = None, seed: int = 0) -> ImageSet:
-    """Load your own images.
-
-    Without a `test/` a fifth of the images is for testing. A tenth of the rest is for validation. Each part gets at
-    least one image.
-
-    Args:
-        path: a folder with one folder a class, or with `train/` and `test/` of such folders; or a tar archive of it.
-        limit: largest number of images of each class and part, the first ones by name; None for all.
-        seed: of the split.
-
-    Returns:
-        The images as 32x32 RGB, cropped and mirrored at random in training.
-
-    Raises:
-        InputError: there are no images, fewer than two classes, too few images, or one cannot be read.
-    """
-    path = Path(path).expanduser()
-    if not path.exists():
-        raise InputError(f"no images at {path}: name a folder with one folder a class, or a tar archive of it")
-    files = _archive_files(path, limit) if path.is_file() else _folder_files(path, limit)
-    if not files:
-        raise InputError(f"{path} holds no folder of images; expected CLASS/*.png or train/CLASS/*.png")
-    classes = tuple(sorted({file.label for file in files}))
-    if len(classes) < 2:
-        raise InputError(f"{path} holds one class ({classes[0]}); a classifier needs at least two")
-    images = _decode(files, classes)
-    is_test = torch.tensor([file.part == "test" for file in files])
-    if is_test.any() and not is_test.all():
-        rest, test = images[~is_test], images[is_test]
-    else:
-        rest, test = split(images, max(1, len(files) // 5), seed)
-    if len(rest) < 2:
-        raise InputError(
-            f"{path} leaves {len(rest)} of {len(files)} images to learn from and to validate on, and needs one for "
-            f"each: add images"
-        )
-    train, valid = split(rest, max(1, len(rest) // 10), seed)
-    return ImageSet("folder", classes, train, valid, test, seed=seed, augment=crop_and_flip)
-
-
-class _File(NamedTuple):
-    part: str  # "train", "test" or ""
-    label: str
-    content: bytes | Path
-
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
-
-
-def _folder_files(path: Path, limit: int | None) -> list[_File]:
-    named = {p.name for p in path.iterdir() if p.is_dir()}
-    parts = tuple(part for part in ("train", "test") if part in named) or ("",)
-    files = []
-    for part in parts:
-        for label in sorted(p for p in (path / part).iterdir() if p.is_dir()):
-            pictures = sorted(p for p in label.iterdir() if p.suffix.lower() in SUFFIXES)
-            files += [_File(part, label.name, p) for p in pictures[:limit]]
-    return files
-
-
-def _archive_files(path: Path, limit: int | None) -> list[_File]:
-    """Pictures of a tar archive, which is not unpacked."""
-    files: list[_File] = []
-    taken: Counter[tuple[str, str]] = Counter()
-    try:
-        with tarfile.open(path) as archive:
-            for member in archive:
-                parts = Path(member.name).parts
-                if not member.isfile() or len(parts) < 2 or Path(parts[-1]).suffix.lower() not in SUFFIXES:
-                    continue
-                key = (parts[-3] if len(parts) > 2 and parts[-3] in ("train", "test") else "", parts[-2])
-                taken[key] += 1
-                picture = archive.extractfile(member)
-                if picture is not None and (limit is None or taken[key] <= limit):
-                    files.append(_File(*key, picture.read()))
-    except (tarfile.TarError, EOFError, OSError) as problem:
-        raise InputError(f"{path} is not a whole tar archive of class folders ({problem})") from None
-    return files
-
-
-def _decode(files: list[_File], classes: tuple[str, ...]) -> Images:
-    from PIL import Image, UnidentifiedImageError
-
-    shrink = _to_square()
-    pixels = torch.empty(len(files), 3, SIDE, SIDE, dtype=torch.uint8)
-    for i, file in enumerate(files):
-        try:
-            with Image.open(io.BytesIO(file.content) if isinstance(file.content, bytes) else file.content) as picture:
-                pixels[i] = shrink(picture)
-        except (UnidentifiedImageError, OSError) as problem:
-            raise InputError(f"a picture of class {file.label} cannot be read: {problem}") from None
-    labels = torch.tensor([classes.index(file.label) for file in files])
-    return Images(pixels, labels)
 
 
 def _torchvision_set(name: str, kind: str, root: str | Path | None, download: bool, seed: int) -> ImageSet:

@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from labkit.data.folders import folder
 from labkit.data.generated import glyphs, hard_glyphs
 from labkit.data.images import ImageSet, Recipe
-from labkit.data.real import cifar10, cifar100, digits, fashion_mnist, folder
+from labkit.data.real import cifar10, cifar100, digits, fashion_mnist
 from labkit.system.errors import InputError
 from labkit.system.registry import Registry, describe, recover
 

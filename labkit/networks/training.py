@@ -1,6 +1,7 @@
 """Train one network and compute its error."""
 
 import math
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,10 @@ from labkit.data import Images, ImageSet
 from labkit.networks.supernet import in_memory_format, seeded
 from labkit.system import malloc
 from labkit.system.errors import InputError
+
+
+class SmallSet(UserWarning):
+    """There are fewer training images than a batch should have; the text says which batches were taken."""
 
 
 class Diverged(InputError):
@@ -93,7 +98,7 @@ def train(
         One record for each epoch: "epoch", the mean training "loss" in nats, and "valid_error" where it was computed.
 
     Raises:
-        InputError: the training diverged, or there are too few images for a batch.
+        InputError: the training diverged, there are fewer than two images, or the network reads images of another size.
     """
     if validate not in ("every epoch", "at the end"):
         raise InputError(f"validate 'every epoch' or 'at the end'; got {validate!r}")
@@ -102,11 +107,21 @@ def train(
 
 
 def _train(network, data, config, validate, progress) -> list[dict[str, Any]]:
-    batches = len(data.train) // config.batch_size
-    if batches == 0:
+    space = getattr(network, "space", None)
+    if space is not None and space.image != data.image:
         raise InputError(
-            f"a batch of {config.batch_size} needs as many training images; {data.name} has {len(data.train)}"
+            f"the network reads images of {space.image} (channels, height, width); {data.name} has {data.image}"
         )
+    batch_size, n = config.batch_size, len(data.train)
+    if n < 2:
+        raise InputError(f"a network learns from 2 images at least; {data.name} has {n} to learn from")
+    if n < batch_size:
+        batch_size = max(2, n // 8)
+        warnings.warn(
+            f"a batch of {config.batch_size} is more than the {n} training images of {data.name}: batches of "
+            f"{batch_size} are taken", SmallSet, stacklevel=4,
+        )  # fmt: skip
+    batches = n // batch_size
     optimizer = torch.optim.AdamW(network.parameters(), config.lr, weight_decay=config.weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, config.lr, total_steps=config.epochs * batches, pct_start=config.warmup
@@ -117,7 +132,7 @@ def _train(network, data, config, validate, progress) -> list[dict[str, Any]]:
         for epoch in range(config.epochs):
             network.train()
             total = 0.0
-            for images, labels in data.train.batches(config.batch_size, generator, data.augment):
+            for images, labels in data.train.batches(batch_size, generator, data.augment):
                 loss = F.cross_entropy(network(images), labels)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()

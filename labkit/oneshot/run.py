@@ -409,14 +409,13 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _check(supernet: Supernet, data: ImageSet, config: SearchConfig, measured_ms: Cost | None) -> None:
-    if len(data.classes) != supernet.space.classes:
-        raise InputError(
-            f"{data.name} has {len(data.classes)} classes, the space {supernet.space.classes}: "
-            f"make the space with classes={len(data.classes)}"
-        )
+    data.check(supernet.space.image, supernet.space.classes)
     small = min(len(data.train), len(data.valid))
     if small < config.batch_size:
-        raise InputError(f"a batch of {config.batch_size} needs as many images in each part; {data.name} has {small}")
+        raise InputError(
+            f"a batch of {config.batch_size} needs as many images in each part; {data.name} has {small}: take a "
+            f"smaller batch_size (--set batch_size={max(2, small // 2)})"
+        )
     if measured_ms is not None and config.make_estimator().needs_gradient:
         able = [name for name, make in ESTIMATORS.items() if not make().needs_gradient]
         raise InputError(

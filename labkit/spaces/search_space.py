@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, cast
 
@@ -242,6 +242,24 @@ class SearchSpace(Choices):
         """The two terms of each node of a cell, on one of its edges: both may choose the same."""
         found = {tuple((t.ops, t.gate) for t in edge.terms): edge.terms for edge in self.edges if len(edge.terms) == 2}
         return tuple(found.values())
+
+    def for_images(self, image: tuple[int, int, int]) -> "SearchSpace":
+        """Make the same choices for images of another size.
+
+        Args:
+            image: channels, height and width in pixels.
+
+        Returns:
+            The space itself where the size is its own. Else a space whose first edges read so many channels.
+
+        Raises:
+            InputError: its operations do not fit images of this size.
+        """
+        if tuple(image) == self.image:
+            return self
+        reads = {i for i, step in enumerate(self.route) if step.sources == (0,)}
+        edges = (replace(e, in_channels=image[0]) if i in reads else e for i, e in enumerate(self.edges))
+        return replace(self, edges=tuple(edges), image=image)
 
     def sizes(self) -> tuple[tuple[int, int], ...]:
         """Return height and width in pixels of the input of each edge, then of the head."""

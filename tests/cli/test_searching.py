@@ -1,8 +1,13 @@
 """`search`, `study` and `compare`: their output and what they refuse."""
 
+import json
+
+import numpy as np
 import pytest
+from PIL import Image
 
 import labkit as lk
+from labkit.data import LeftOut
 
 
 @pytest.mark.parametrize(
@@ -18,6 +23,14 @@ import labkit as lk
         (["search", "--latency-weight", "nan", "--out", "OUT"], "a latency weight is at least 0"),
         (["search", "--table", "OUT/none.json", "--out", "OUT"], "no latency table can be read"),
         (["search", "--seed", "9223372036854775807", "--data", "nope", "--out", "OUT"], "image sets are glyphs"),
+        (
+            ["search", "--space", "mobile-full", "--data", "digits", "--out", "OUT"],
+            "the images of digits are (3, 32, 32)",
+        ),
+        (["search", "--image", "3,32,48", "--out", "OUT"], "are for --data folder:PATH"),
+        (["search", "--data", "folder:x", "--image", "3,32", "--out", "OUT"], "such as 3,96,128; got '3,32'"),
+        (["search", "--data", "folder:x", "--image", "3,1,-8", "--out", "OUT"], "such as 3,96,128; got '3,1,-8'"),
+        (["search", "--data", "folder:x", "--resize", "zoom", "--out", "OUT"], "crop, stretch, pad; got 'zoom'"),
         (["search", "--predictor", "--out", "OUT"], "--predictor corrects a table that `latency build` wrote"),
         (
             ["search", "--fast", "--table", "five_layer-torch-b1", "--predictor", "FILE", "--out", "OUT"],
@@ -106,3 +119,30 @@ def test_a_limit_comes_without_a_hidden_price(run, tmp_path):
             assert 0.9 * 0.4 <= loaded.result.point.latency_ms <= 0.4
     low, high = loaded.table.range_ms()
     assert weights == {"limit": 0.0, "target": 0.0, "dear": 0.3, "neither": pytest.approx(0.03 / (high - low))}
+
+
+@pytest.mark.filterwarnings("ignore::labkit.networks.training.SmallSet")
+def test_a_folder_of_any_pictures_goes_through_at_a_size_that_is_not_square(run, tmp_path):
+    """Search, export and report at 40 x 48 pixels, from palettes, transparency and a broken file."""
+    draw, root = np.random.default_rng(0), tmp_path / "pictures"
+    for c, label in enumerate(("red", "green", "blue")):
+        (root / label).mkdir(parents=True)
+        for i in range(24):
+            pixels = draw.integers(0, 120, (50 + i, 60, 3))
+            pixels[..., c] += 100
+            picture = Image.fromarray(pixels.astype(np.uint8))
+            picture = (picture.quantize(30), picture.convert("RGBA"), picture)[i % 3]
+            picture.save(root / label / f"{i:02}.png")
+    (root / "red" / "broken.png").write_bytes(b"no picture")
+    out, few = str(tmp_path / "RUN"), "mixture_steps=2 weight_steps=2 joint_steps=4 batch_size=4 evaluation_images=6"
+    settings = [part for each in few.split() for part in ("--set", each)]
+    asked = ["--data", f"folder:{root}", "--image", "3,40,48", "--augment", "flip", "--table", "measure"]
+    code, _, said = run("search", *asked, *settings, "--out", out)
+    assert code == 2 and "red/broken.png cannot be read as a picture" in said
+    with pytest.warns(LeftOut, match="1 pictures that cannot be read"):
+        code, _, _ = run("search", *asked, "--skip-bad", *settings, "--out", out)
+        assert code == 0
+        code, text, _ = run("export", out, "--runtimes", "onnxruntime", "--epochs", "3", "--json")
+    value = json.loads(text)
+    assert code == 0 and value["passed"] and value["runtimes"][0]["card"]["input_shape"] == [3, 40, 48]
+    assert value["test_accuracy"] > 0.9, "colours are told apart, whatever the mode of the file"

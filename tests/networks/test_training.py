@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 import labkit as lk
 from labkit.data import Images
-from labkit.networks.training import TrainConfig, error, train
+from labkit.networks.training import SmallSet, TrainConfig, error, train
 
 
 def test_error_counts_mistakes():
@@ -32,9 +34,13 @@ def test_a_training_that_diverged_says_what_to_do(space, data):
         train(network, data, TrainConfig(lr=1e30, epochs=1))
 
 
-def test_too_little_data_is_refused(space, data):
+def test_a_small_set_is_learnt_in_smaller_batches(space, data):
     network = lk.derive(space, next(iter(space)))
-    with pytest.raises(lk.InputError, match="a batch of 2000 needs as many training images; glyphs has 1500"):
-        train(network, data, TrainConfig(batch_size=2_000))
+    with pytest.warns(
+        SmallSet, match="a batch of 2000 is more than the 1500 training images of glyphs: batches of 187"
+    ):
+        assert len(train(network, data, TrainConfig(batch_size=2_000, epochs=1))) == 1
+    with pytest.raises(lk.InputError, match="2 images at least; glyphs has 1"):
+        train(network, replace(data, train=data.train[:1]), TrainConfig())
     with pytest.raises(lk.InputError, match="at least 1 epoch and 2 images a batch"):
         TrainConfig(epochs=0)
