@@ -103,3 +103,20 @@ def test_fits_are_a_fifth_more_trials_apart_and_a_block_at_least():
     assert fits[:4] == [10, 15, 20, 25]
     assert all(later - first == max(BLOCK, first // 5) for first, later in itertools.pairwise(fits))
     assert all(last_fit(10, now) == max(fit for fit in fits if fit <= now) for now in range(10, 400))
+
+
+def test_trials_take_turns_between_gain_promise_and_mutation(rng, monkeypatch):
+    asked = []
+    for name in ("gain", "promise"):
+        real = getattr(model._Fitted, name)
+        monkeypatch.setattr(model._Fitted, name, lambda *a, name=name, real=real: asked.append(name) or real(*a))
+    rows = EVERY[rng.permutation(len(EVERY))[:25]]
+    costs = np.stack([rows.sum(1) + rng.normal(size=25), rows[:, 0] + 1.0], 1)
+    space = lk.Choices("small", tuple(tuple("abc"[:w]) for w in MASK.sum(1)))
+    proposer = model.Model(space, Goal((20.0, 20.0)), seed=3)
+    for n in range(10, 20):
+        before = len(asked)
+        proposer.propose(rows[:n], costs[:n])
+        turn = (n - min(model.INITIAL, space.size)) % model.BLOCK
+        expected = [] if turn == model.BLOCK - 1 else [("gain", "promise")[turn % 2]]
+        assert asked[before:] == expected, n

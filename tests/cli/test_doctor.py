@@ -19,6 +19,7 @@ def test_versions_are_compared_as_numbers(text, numbers):
 
 def test_missing_packages_are_named(monkeypatch):
     assert doctor._missing_packages() == []
+    assert doctor._installed("torch") and not doctor._installed("no-such-package-anywhere")
     monkeypatch.setattr(doctor, "_installed", lambda name: name not in ("papermill", "onnx"))
     assert sorted(doctor._missing_packages()) == ["onnx", "papermill"]
 

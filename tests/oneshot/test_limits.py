@@ -119,6 +119,7 @@ def test_a_stopwatch_holds_it_where_the_table_is_wrong(space, table):
     config = SearchConfig(deadline_ms=limit_ms)
     controller, expected = moved(space, table, config, lambda w: -3 * watch(w), measured_ms=watch, steps=200)
     assert all(0.9 * limit_ms < ms < 1.1 * limit_ms for ms in expected[100:])
+    assert controller.limit.asked == 200, "one measurement a step"
     model = controller.limit.model(table)
     assert (model(z) - watch(z)).abs().mean() < 0.25 * (table(z) - watch(z)).abs().mean()
     by_table = moved(space, table, config, lambda w: -3 * watch(w), steps=200)[0]

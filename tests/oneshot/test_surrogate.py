@@ -82,6 +82,14 @@ def test_a_batch_has_different_networks_in_time_for_each_result_in_turn(large):
     assert not set(taken) & set(found)
 
 
+def test_a_network_that_takes_the_limit_to_the_bit_is_in_time(space, table):
+    """Only one network is in time, and it takes exactly what is allowed."""
+    fastest = min(space, key=table.table_ms)
+    trained = [(a, 0.1) for a in space.sample(9, torch.Generator().manual_seed(1)) if a != fastest][:6]
+    config = SearchConfig(deadline_ms=table.table_ms(fastest))
+    assert next_networks(Surrogate.of(space, trained), [config], table, 2) == [fastest]
+
+
 def test_nothing_is_chosen_where_everything_is_trained(space, table):
     surrogate = Surrogate.of(space, [(a, 0.1 + 0.001 * i) for i, a in enumerate(space)])
     assert next_networks(surrogate, [SearchConfig()], table, 3) == []

@@ -90,6 +90,8 @@ def test_layers_name_their_operations_and_add_up_in_the_legend(space, table):
     first, last = next(iter(space)), list(space)[-1]
     ax = plots.layer_latency(table, {"a": first, "b": last})
     assert [text.get_text() for text in ax.texts] == [*first.ops, *last.ops]
+    middles = [bar.get_x() + bar.get_width() / 2 for bar in ax.patches]
+    assert middles == pytest.approx([*(np.arange(5) - 0.2), *(np.arange(5) + 0.2)]), "side by side about each layer"
     legend = [text.get_text() for text in ax.get_legend().get_texts()]
     total = lambda a: table.overhead_ms + sum(table.parts_ms(a))
     assert legend == [f"a: {total(first):.3f} ms in all", f"b: {total(last):.3f} ms in all"]

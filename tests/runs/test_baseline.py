@@ -107,6 +107,8 @@ def test_random_networks_are_inside_differ_and_do_not_depend_on_later_seeds(save
     inside = [a for a in saved.space if target.low_ms <= saved.table.table_ms(a) <= target.high_ms]
     assert set(every) <= set(inside) and saved.result.architecture not in every
     assert len(every) == 8 == len(set(every))
+    crowded = baseline.drawn(saved, replace(target, low_ms=min(map(saved.table.table_ms, inside))), 150, 3)
+    assert all(set(several) <= set(inside) - {saved.result.architecture} for several in crowded)
     allof = baseline.drawn(saved, target, 150, 1)[0]
     assert set(allof) == set(inside) - {saved.result.architecture}, "all there are"
 
@@ -259,6 +261,9 @@ def test_a_control_that_misses_its_time_is_said(run, images, monkeypatch):
     timed = lambda ms: replace(found, timed=(baseline.Timed(own, 1.0, 0.0), baseline.Timed(control, ms, 0.0)))
     assert "misses the time that it was sized for by +27%" in " ".join(timed(1.27).lacking)
     assert "misses" not in " ".join((*timed(1.08).lacking, *timed(0.92).lacking))
+    late = replace(found, targets=tuple(replace(t, times=1.25) for t in found.targets))
+    misses = lambda ms: replace(late, timed=timed(ms).timed).missed.get(("resnet", found.controls[0].target))
+    assert misses(1.25) is None and misses(1.5) == pytest.approx(0.2) and misses(1.0) == pytest.approx(-0.2)
     compared = lambda record: [one.group for one in record.comparisons]
     assert "resnet" in compared(timed(1.08)) and "resnet" in compared(found), "before it is timed too"
     assert "resnet" not in compared(timed(1.27)) + compared(timed(0.5)), "neither a strong man nor a straw man"

@@ -48,6 +48,9 @@ def test_only_the_newest_are_kept(tmp_path):
         folder.save(a_checkpoint(step))
     assert folder.steps == (4, 5)
     assert len(list(tmp_path.iterdir())) == 4, "nothing of the older ones is left"
+    alone = Checkpoints(tmp_path, keep=1)
+    alone.save(a_checkpoint(6))
+    assert alone.steps == (6,)
     for changes in ({"every": 0}, {"keep": 0}):
         with pytest.raises(lk.InputError, match="are at least 1; got"):
             Checkpoints(tmp_path, **changes)

@@ -85,6 +85,7 @@ def test_module_and_attribute_name_a_part(tools, module):
 
 def test_a_part_without_a_name_is_registered_by_where_it_stands(tools):
     assert tools.name_of(json.dumps) == "json:dumps" and tools["json:dumps"] is json.dumps
+    assert tools.module("json:dumps") == "json"
     with pytest.raises(InputError, match=r"this tool has no name: register it by labkit\.register_tool"):
         tools.name_of(lambda: 1)
 

@@ -17,6 +17,7 @@ MUTANTS = {
         "gap subtracted": lambda t, v, g: t - g * (v - t).abs(),
         "a plain number": lambda t, v, g: t.item() + g * abs(v.item() - t.item()),
         "detached": lambda t, v, g: t + g * (v.detach() - t).abs(),
+        "half detached": lambda t, v, g: t + g * ((v - t).abs() + (t - t.detach())),
     },
     "e5.2": {
         "linear": lambda ms, w, t: w * ms,

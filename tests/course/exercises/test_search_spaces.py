@@ -75,5 +75,12 @@ def test_an_answer_that_raises_is_told_so_and_the_notebook_goes_on():
     assert not verdict.passed and "AttributeError" in verdict.message
 
 
+def test_too_many_neighbours_are_counted_and_too_few_are_not_called_too_many():
+    far = lesson.check("e1.2", all_but_here)
+    assert "exactly one slot may differ" in far.message and "10 neighbours" in far.message
+    some = lesson.check("e1.2", lambda space, a: changed(space, a)[:-1])
+    assert not some.passed and "exactly one slot" not in some.message and "9 neighbours of 10" in some.message
+
+
 def test_another_right_answer_passes():
     assert lesson.check("e1.2", lambda space, a: iter(changed(space, a)[::-1])).passed

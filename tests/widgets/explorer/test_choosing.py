@@ -92,6 +92,11 @@ def test_every_reachable_point_has_a_stop(seed, n, additive_scene):
     assert stops[0] == 0 and list(stops) == sorted(set(stops))
     assert {explorer.choose(scene, weight) for weight in stops} == set(explorer.reachable(scene))
     assert len(stops) <= n + len(explorer.reachable(scene))
+    fast, slow = (scene.points[i] for i in explorer.reachable(scene)[:2])
+    first = abs(
+        (slow.error - fast.error) / (slow.ms - fast.ms)
+    )  # the weight at which the choice changes for the last time
+    assert first < stops[-1] <= 16.2 * first, "the slider ends not far beyond"
 
 
 def test_a_hair_thin_interval_has_a_stop(plain_scene):
