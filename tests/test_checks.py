@@ -181,18 +181,23 @@ def test_a_wrong_estimator_is_found(make, rule):
 
 def test_wrong_images_are_found(data):
     part = data.valid
-    floats = replace(data, valid=Images(part.pixels.float() / 255, part.labels))
-    for wrong, rule in (
-        (floats, "uint8"),
-        (replace(data, valid=Images(part.pixels, part.labels + 10)), "labels of the valid part are from 0"),
-        (replace(data, valid=Images(part.pixels, part.labels.int())), "int64"),
-        (replace(data, test=data.test[:0]), "has images"),
-        (replace(data, classes=(*data.classes, "none")), "every class has training images"),
-        (replace(data, augment=lambda pixels: pixels[..., :16]), "augmentation keeps"),
-        (replace(data, valid=Images(part.pixels[..., :16], part.labels)), "as the others"),
+    for make, rule in (
+        (lambda: replace(data, valid=Images(part.pixels.float() / 255, part.labels)), "pixels are uint8 from 0 to 255"),
+        (
+            lambda: replace(data, valid=Images(part.pixels, part.labels + 10)),
+            "labels of the valid part of glyphs are from",
+        ),
+        (lambda: replace(data, valid=Images(part.pixels, part.labels.int())), "int64"),
+        (lambda: replace(data, valid=Images(part.pixels, part.labels[1:])), "labels are 500 whole numbers"),
+        (lambda: replace(data, valid=Images(part.pixels[0], part.labels)), r"pixels are \(N, channels, height, width"),
+        (lambda: replace(data, valid=Images(part.pixels.numpy(), part.labels)), "pixels are a tensor; got ndarray"),
+        (lambda: replace(data, test=data.test[:0]), "has images"),
+        (lambda: replace(data, classes=(*data.classes, "none")), "every class has training images"),
+        (lambda: replace(data, augment=lambda pixels: pixels[..., :16]), "augmentation keeps"),
+        (lambda: replace(data, valid=Images(part.pixels[..., :16], part.labels)), "images of several sizes"),
     ):
-        with pytest.raises(CheckFailed, match=rule):
-            checks.check_data(wrong)
+        with pytest.raises((CheckFailed, lk.InputError), match=rule):
+            checks.check_data(make())
     with pytest.raises(CheckFailed, match="the same seed"):
         checks.check_data(lambda seed: replace(data, train=data.train[torch.randperm(len(data.train))]))
 

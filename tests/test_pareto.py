@@ -71,6 +71,8 @@ def test_best_knee_and_order():
     assert front.knee().latency_ms == 2.0
     steep = Frontier.of(points([(0.9, 1.0), (0.7, 2.0), (0.5, 3.0), (0.36, 6.0), (0.3, 9.0)]))
     assert steep.knee().latency_ms == 3.0, "farthest below the line from (.9, 1) to (.3, 9)"
+    flat = Frontier.of(points([(0.5, 1.0), (0.45, 1.9), (0.4, 10.0)]))
+    assert flat.knee().latency_ms == 1.9, "errors are scaled by their own range"
     with pytest.raises(lk.InputError, match=r"no point is within 0.5 ms; the fastest takes 1.000 ms"):
         front.best(max_ms=0.5)
 

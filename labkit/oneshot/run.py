@@ -78,7 +78,6 @@ class SearchRun:
         self.on_step = on_step
         self.ingredients = _ingredients(supernet, data, config, table, measured_ms, aims)
         self.supernet = in_memory_format(copy.deepcopy(supernet), torch.channels_last)
-        self.supernet.train()
         self.parameters = [p for p in self.supernet.parameters() if p.requires_grad]
         device = next(supernet.parameters()).device
         recorded = device.type == "cuda" and supernet.space.is_chain  # a cell's op weights are gathered by lists

@@ -76,9 +76,18 @@ class Fake:
         return tuple(baseline.Timed(name, 0.1 + len(name) / 1e5, 0.001) for name in names), card
 
 
+def scaled(table, factor):
+    """The table of a device that is so many times slower."""
+    slower = lambda t: replace(t, best_ms=factor * t.best_ms, median_ms=factor * t.median_ms)
+    parts = lambda several: tuple((name, slower(t)) for name, t in several)
+    return replace(table, floor=slower(table.floor), fixed=parts(table.fixed), slots=tuple(map(parts, table.slots)))
+
+
 def test_the_baselines_lie_just_inside_the_deadline_or_near_the_own_ms(saved):
     (own,) = baseline.targets(saved)
     ms = saved.table.table_ms(saved.result.architecture)
+    slow = replace(saved, table=scaled(saved.table, 10))
+    assert baseline.targets(slow)[0].high_ms == pytest.approx(11 * ms), "a share of what it takes, on any device"
     assert (own.name, own.times) == (OWN, 1.0) and (own.low_ms, own.high_ms) == pytest.approx((0.9 * ms, 1.1 * ms))
     used = limited(saved, saved.result.architecture.ops, ms / 0.95)
     (inside,) = baseline.targets(used)

@@ -79,6 +79,8 @@ def test_too_many_neighbours_are_counted_and_too_few_are_not_called_too_many():
     far = lesson.check("e1.2", all_but_here)
     assert "exactly one slot may differ" in far.message and "10 neighbours" in far.message
     some = lesson.check("e1.2", lambda space, a: changed(space, a)[:-1])
+    piled = lesson.check("e1.2", piling_up)
+    assert "yours differ in up to" in piled.message and "start afresh" in piled.message
     assert not some.passed and "exactly one slot" not in some.message and "9 neighbours of 10" in some.message
 
 

@@ -20,6 +20,7 @@ def problems(*cells):
         ("subprocess.Popen(['ls'])", "`subprocess.Popen` hides a failure; write it in Python"),
         ("!ls -l", "`get_ipython().system ls -l` a shell command's failure is invisible; write it in Python"),
         ("%time 1", "unknown or banned magic %time; only %matplotlib, %config may be used"),
+        ("os.system('ls', 'x')", "`os.system ls` hides a failure; write it in Python"),
         ("subprocess.run(['ls'])", "`subprocess.run` without `check=True` hides a failure"),
         ("for x in", "SyntaxError: invalid syntax"),
     ],
