@@ -5,9 +5,7 @@ from .images import Images as Images
 from .images import ImageSet as ImageSet
 from .images import Recipe as Recipe
 from .images import ShuffledBatches as ShuffledBatches
-from .images import crop as crop
 from .images import crop_and_flip as crop_and_flip
-from .images import flip as flip
 from .images import standardise as standardise
 from .registry import SETS as SETS
 from .registry import by_name as by_name

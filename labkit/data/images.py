@@ -6,7 +6,7 @@ In shapes: N images of a part, B images of a batch.
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -273,38 +273,6 @@ def crop_and_flip(pixels: Tensor) -> Tensor:
     return _moved(pixels, crop=True, mirror=True)
 
 
-def crop(pixels: Tensor) -> Tensor:
-    """Augment by random crops alone, see `crop_and_flip`.
-
-    Args:
-        pixels: (B, C, H, W).
-
-    Returns:
-        (B, C, H, W).
-    """
-    return _moved(pixels, crop=True, mirror=False)
-
-
-def flip(pixels: Tensor) -> Tensor:
-    """Mirror half of the images, at random, see `crop_and_flip`.
-
-    Args:
-        pixels: (B, C, H, W).
-
-    Returns:
-        (B, C, H, W).
-    """
-    return _moved(pixels, crop=False, mirror=True)
-
-
-AUGMENTATIONS: dict[str, Callable[[Tensor], Tensor] | None] = {
-    "none": None,
-    "crop": crop,
-    "flip": flip,
-    "crop_and_flip": crop_and_flip,
-}
-
-
 def _moved(pixels: Tensor, *, crop: bool, mirror: bool) -> Tensor:
     # torchvision's transforms draw once for a whole batch, so they would have to be called for each image.
     n, (height, width) = len(pixels), pixels.shape[2:]
@@ -316,6 +284,14 @@ def _moved(pixels: Tensor, *, crop: bool, mirror: bool) -> Tensor:
     each, channel = torch.arange(n)[:, None, None, None], torch.arange(pixels.shape[1])[:, None, None]
     picked = (i.to(pixels.device) for i in (each, channel, rows[:, None, :, None], columns[:, None, None, :]))
     return F.pad(pixels, (across, across, down, down))[tuple(picked)]
+
+
+AUGMENTATIONS: dict[str, Callable[[Tensor], Tensor] | None] = {
+    "none": None,
+    "crop": partial(_moved, crop=True, mirror=False),
+    "flip": partial(_moved, crop=False, mirror=True),
+    "crop_and_flip": crop_and_flip,
+}
 
 
 def split(images: Images, n: int, seed: int) -> tuple[Images, Images]:

@@ -79,20 +79,18 @@ class _Predicted:
 
 
 @dataclass(frozen=True, eq=False)
-class SumOfParts(_Predicted):
-    """The sum of the table; timed networks only give its interval.
+class _OfTable(_Predicted):
+    """A predictor that a table and timed networks suffice for.
 
     Attributes:
         table: the latency table.
-        name: "sum of parts".
     """
 
     table: LatencyTable
-    name: str = "sum of parts"
 
     @classmethod
-    def fit(cls, table: LatencyTable, architectures: Sequence[Architecture], ms: Sequence[float]) -> "SumOfParts":
-        """Estimate the interval.
+    def fit(cls, table: LatencyTable, architectures: Sequence[Architecture], ms: Sequence[float]) -> Self:
+        """Fit what is free, and estimate the interval.
 
         Args:
             table: the latency table.
@@ -106,47 +104,50 @@ class SumOfParts(_Predicted):
             InputError: there are too few networks, or milliseconds that are not positive numbers.
         """
         measured = _checked(architectures, ms)
-        predicted = torch.tensor([table.table_ms(a) for a in architectures], dtype=torch.float64)
-        return cls(_errors(measured, predicted), table)
+        return cls._fitted(
+            table, torch.tensor([table.table_ms(a) for a in architectures], dtype=torch.float64), measured
+        )
+
+    @classmethod
+    def _fitted(cls, table: LatencyTable, sums: Tensor, measured: Tensor) -> Self:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, eq=False)
+class SumOfParts(_OfTable):
+    """The sum of the table; timed networks only give its interval.
+
+    Attributes:
+        name: "sum of parts".
+    """
+
+    name: str = "sum of parts"
+
+    @classmethod
+    def _fitted(cls, table: LatencyTable, sums: Tensor, measured: Tensor) -> Self:
+        return cls(_errors(measured, sums), table)
 
     def __call__(self, weights: Tensor) -> Tensor:
         return self.table(weights)
 
 
 @dataclass(frozen=True, eq=False)
-class ScaledSum(_Predicted):
+class ScaledSum(_OfTable):
     """The sum of the table on the scale of whole networks: a factor and a constant by least squares.
 
     Attributes:
-        table: the latency table.
         factor: times the sum.
         constant: milliseconds that are added.
         name: "scaled sum".
     """
 
-    table: LatencyTable
     factor: float
     constant: float
     name: str = "scaled sum"
 
     @classmethod
-    def fit(cls, table: LatencyTable, architectures: Sequence[Architecture], ms: Sequence[float]) -> "ScaledSum":
-        """Fit the factor and the constant.
-
-        Args:
-            table: the latency table.
-            architectures: at least 10 that were timed whole.
-            ms: milliseconds of each.
-
-        Returns:
-            The predictor.
-
-        Raises:
-            InputError: there are too few networks, or milliseconds that are not positive numbers.
-        """
-        measured = _checked(architectures, ms)
-        sums = torch.tensor([[table.table_ms(a)] for a in architectures], dtype=torch.float64)
-        found = _ridge(sums, measured, (1e-12,))  # no penalty, and no division by 0 where all sums are equal
+    def _fitted(cls, table: LatencyTable, sums: Tensor, measured: Tensor) -> Self:
+        found = _ridge(sums[:, None], measured, (1e-12,))  # no penalty, and no division by 0 where all sums are equal
         errors = _errors(measured, measured - found.left_out)
         return cls(errors, table, found.coefficients.item(), found.constant)
 

@@ -151,7 +151,7 @@ def test_any_size_any_channels_and_a_named_augmentation(tmp_path):
     root = fill(tmp_path / "x", a=6, b=6)
     for image in ((1, 28, 28), (3, 96, 128), (4, 33, 20), (2, 40, 40)):
         images = folder(root, image=image, augment="crop")
-        assert images.image == image and images.augment is lk.data.crop
+        assert images.image == image and images.augment is lk.data.AUGMENTATIONS["crop"]
         assert (
             lk.data.from_recipe(lk.data.by_name(f"folder:{root}", image=image, augment="none").made_by).augment is None
         )
