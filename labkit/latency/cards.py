@@ -4,16 +4,19 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from labkit.latency.conditions import TimingConditions
+from labkit.system import storage
 from labkit.system.errors import InputError
 
 ORIGINS = ("measured", "recorded", "predicted")  # here and now; on another machine or day; by a model
 PROTOCOL = 2  # of stopwatch.time_interleaved; numbers of another protocol are not compared
 NOT_CONDITIONS = ("date", "origin", "git", "observed")  # two measurements that differ only here may be compared
+
+R = TypeVar("R", "Card", "Timing")
 
 
 @dataclass(frozen=True)
@@ -121,12 +124,12 @@ class Card:
         Raises:
             InputError: a condition is missing, unknown or wrong.
         """
-        try:
-            versions = tuple(sorted((str(k), str(v)) for k, v in value["versions"].items()))
-            kept = {field.name: value[field.name] for field in fields(cls)}
-            return cls(**{**kept, **value, "versions": versions, "input_shape": tuple(value["input_shape"])})
-        except (KeyError, TypeError, AttributeError) as problem:
-            raise InputError(f"a latency card is damaged: {problem}") from None
+        says = "a latency card is damaged"
+        value = storage.as_record(value, dict[str, Any], says)
+        if strange := sorted(set(value) - {field.name for field in fields(cls)}):
+            raise InputError(f"{says}, or of a newer version: it has {', '.join(strange)}, which is not known here")
+        versions = storage.as_record(value.get("versions"), dict[str, str], f"{says}: versions")
+        return _whole(value | {"versions": sorted(versions.items())}, cls, says)
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,10 @@ class Timing:
         for name, value in (("best_ms", self.best_ms), ("median_ms", self.median_ms)):
             if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
                 raise InputError(f"a timing's {name} is a positive number of milliseconds; got {value!r}")
+        widths = (self.cv, self.best_within, self.median_within, *(self.quartiles_ms or ()))
+        for value in (self.spread_ms, *(width for width in widths if width is not None)):
+            if not math.isfinite(value):
+                raise InputError(f"the spread of a timing is a finite number; got {value!r}")
 
     @classmethod
     def of(cls, blocks_ms: Sequence[float]) -> "Timing":
@@ -201,12 +208,9 @@ class Timing:
             The timing.
 
         Raises:
-            KeyError: a field is missing.
-            InputError: the best or the median is not a positive number.
+            InputError: a field is missing or wrong.
         """
-        kept = {field.name: row[field.name] for field in fields(cls)}
-        quartiles = kept["quartiles_ms"]
-        return cls(**(kept | {"quartiles_ms": None if quartiles is None else tuple(quartiles)}))
+        return _whole(row, cls, "a timing is damaged")
 
     def of_one(self, repeats: int, fixed_ms: float) -> "Timing":
         """Convert the timing of repeated work to that of doing it once: subtract the fixed cost, divide, add it again.
@@ -325,3 +329,10 @@ def statistic_of(device: str | torch.device) -> str:
         "best" or "median".
     """
     return "median" if torch.device(device).type == "cuda" else "best"
+
+
+def _whole(value: Any, record: type[R], says: str) -> R:
+    """A record with all that was written of it: a field with a default is not left out either."""
+    if isinstance(value, dict) and (lacking := [f.name for f in fields(record) if f.name not in value]):
+        raise InputError(f"{says}: it lacks {', '.join(lacking)}")
+    return storage.as_record(value, record, says)

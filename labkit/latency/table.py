@@ -12,6 +12,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from torch import Tensor, nn
 
@@ -317,19 +318,19 @@ class LatencyTable:
         Raises:
             InputError: something is missing or wrong.
         """
-        timing = lambda row: None if value.get("edges") and "best_ms" not in row else Timing.from_json(row)
-        try:
-            return cls(
-                value["space"],
-                value["space_digest"],
-                Card.from_json(value["card"]).recorded(),
-                Timing.from_json(value["floor"]),
-                tuple((row["op"], Timing.from_json(row)) for row in value["fixed"]),
-                tuple(tuple((row["op"], timing(row)) for row in slot) for slot in value["slots"]),
-                tuple(_edge_timings(edge) for edge in value.get("edges", ())),
-            )
-        except (KeyError, TypeError, AttributeError) as problem:
-            raise InputError(f"a latency table is damaged: {type(problem).__name__} {problem}") from None
+        read = storage.as_record(value, _TableFile, "a latency table is damaged")
+        cell = bool(read.edges)
+        timing = lambda row: None if cell and "best_ms" not in row else Timing.from_json(row)
+        named = lambda row: storage.as_record(row.get("op"), str, "an operation of a latency table has no name")
+        return cls(
+            read.space,
+            read.space_digest,
+            Card.from_json(read.card).recorded(),
+            read.floor,
+            tuple((named(row), Timing.from_json(row)) for row in read.fixed),
+            tuple(tuple((named(row), timing(row)) for row in slot) for slot in read.slots),
+            read.edges,
+        )
 
     def save(self, path: str | Path) -> Path:
         """Write the table as JSON, which `load` reads.
@@ -367,6 +368,18 @@ class LatencyTable:
                 f"numbers do not compare; measure it again (python -m labkit latency build)"
             )
         return table
+
+
+class _TableFile(msgspec.Struct):
+    """A table as its file has it, where a timing stands beside the name of its operation."""
+
+    space: str
+    space_digest: str
+    card: dict[str, Any]
+    floor: Timing
+    fixed: list[dict[str, Any]]
+    slots: list[list[dict[str, Any]]]
+    edges: tuple[EdgeTimings, ...] = ()
 
 
 def shipped_tables() -> dict[str, Path]:
@@ -432,8 +445,3 @@ def _together(timings: Sequence[Timing], floor: Timing) -> Timing:
         sum(t.spread_ms for t in timings),
         min(t.n for t in timings),
     )
-
-
-def _edge_timings(value: dict[str, Any]) -> EdgeTimings:
-    ops = tuple((name, Timing.from_json(timing)) for name, timing in value["ops"])
-    return EdgeTimings(tuple(Term(**term) for term in value["terms"]), ops)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import msgspec
 import torch
 from torch import Tensor
 
@@ -78,6 +79,32 @@ class Manifest:
     threads: int  # the same search on another number ends a rounding away
     date: str
     versions: dict[str, str]
+
+
+class _Space(msgspec.Struct):
+    """What every description of a space has, see `spaces.record`."""
+
+    name: str
+    classes: int
+    digest: str
+    parts: list[dict[str, str]] = []
+    definition: dict[str, Any] | None = None
+
+
+class _Parts(msgspec.Struct):
+    """What must be found again before the rest of a manifest can be read."""
+
+    space: dict[str, Any]
+    parts: list[dict[str, str]]
+
+
+class _Step(msgspec.Struct):
+    """What every row of the history has."""
+
+    step: int
+    phase: str
+    loss: float
+    probs: list[float]
 
 
 @dataclass(frozen=True)
@@ -211,13 +238,11 @@ def load(folder: str | Path) -> Run:
     folder = Path(folder)
     value = storage.read_json(folder / MANIFEST, Manifest.kind, Manifest.schema)
     damaged_manifest = f"{folder / MANIFEST} is damaged"
-    with damaged(folder / MANIFEST, REMEDY):
-        described, parts = value["space"], value["parts"]
-        storage.check_types({"space": described, "parts": parts}, {"space": dict, "parts": list})
-        storage.check_types(described, {"name": str, "classes": int, "digest": str})
+    found = storage.as_record(value, _Parts, damaged_manifest)  # first, for the config may name an own part
+    storage.as_record(found.space, _Space, damaged_manifest)
     try:
-        space = spaces.from_record(described)
-        recover(parts)
+        space = spaces.from_record(found.space)
+        recover(found.parts)
     except InputError as problem:  # a module that is not here: nothing is damaged
         raise InputError(f"{folder}: {problem}") from None
     with damaged(folder / MANIFEST, REMEDY):
@@ -257,9 +282,9 @@ def _history(path: Path, space: SearchSpace) -> tuple[dict[str, Any], ...]:
     history = tuple(storage.read_rows(path)) if path.exists() else ()
     with damaged(path, REMEDY):
         for row in history:
-            storage.check_types(row, {"step": int, "phase": str, "loss": float, "probs": list})
-            if len(row["probs"]) != space.mask.numel():
-                raise InputError(f"step {row['step']} should have {space.mask.numel()} probabilities")
+            step = storage.as_record(row, _Step, f"{path} is damaged")
+            if len(step.probs) != space.mask.numel():
+                raise InputError(f"step {step.step} should have {space.mask.numel()} probabilities")
     return history
 
 

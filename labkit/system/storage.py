@@ -11,7 +11,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 import msgspec
 
@@ -278,26 +278,6 @@ def as_record(value: Any, record: type[T], says: str) -> T:
         return msgspec.convert(value, record)
     except msgspec.ValidationError as problem:
         raise InputError(f"{says}: {_first_line(problem)}") from None
-
-
-def check_types(value: dict[str, Any], types: dict[str, Any]) -> None:
-    """Check the types of some keys of a JSON object. A whole number passes as a float.
-
-    Args:
-        value: the object.
-        types: the type wanted for each key, such as `float | None`.
-
-    Raises:
-        KeyError: a key is missing.
-        TypeError: a value is of another type.
-    """
-    for name, wanted in types.items():
-        kinds = get_args(wanted) or (wanted,)
-        found = value[name]
-        fits = isinstance(found, (*kinds, int) if float in kinds else kinds)
-        if not fits or (isinstance(found, bool) and bool not in kinds):
-            names = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
-            raise TypeError(f"{name} should be {names}, and is {str(found)[:60]!r}")
 
 
 def result_file(source: str | Path) -> Path:

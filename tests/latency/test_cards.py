@@ -25,7 +25,7 @@ def test_json_round_trip_and_schema(card):
     for key in value:
         with pytest.raises(InputError, match=f"a latency card is damaged: .*{key}"):
             Card.from_json({name: kept for name, kept in value.items() if name != key})
-    with pytest.raises(InputError, match=r"a latency card is damaged: .*colour"):
+    with pytest.raises(InputError, match=r"a latency card is damaged, or of a newer version: it has colour"):
         Card.from_json(value | {"colour": "red"})
 
 
@@ -34,7 +34,7 @@ def test_a_timing_is_read_with_all_that_was_written():
         row = dataclasses.asdict(timing)
         assert Timing.from_json(row | {"op": "conv3x3"}) == timing, "other keys of its row are ignored"
         for key in row:
-            with pytest.raises(KeyError, match=key):
+            with pytest.raises(InputError, match=f"a timing is damaged: it lacks {key}"):
                 Timing.from_json({name: kept for name, kept in row.items() if name != key})
 
 
