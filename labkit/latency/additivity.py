@@ -205,10 +205,8 @@ def recorded(table: str) -> tuple[Score, ...]:
         InputError: there is no such table, or its report is damaged.
     """
     path = shipped_table(table).with_suffix(".additivity.json")
-    try:
-        return tuple(Score(**row) for row in storage.read_json(path, KIND, SCHEMA)["scores"])
-    except (KeyError, TypeError) as problem:
-        raise InputError(f"{path} is a damaged additivity report: {type(problem).__name__} {problem}") from None
+    scores = storage.read_json(path, KIND, SCHEMA).get("scores")
+    return storage.as_record(scores, tuple[Score, ...], f"{path} is a damaged additivity report")
 
 
 def score(name: str, predicted: np.ndarray, measured: np.ndarray, *, ms: bool = True) -> Score:

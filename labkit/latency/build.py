@@ -131,10 +131,8 @@ def load_networks(path: str | Path, space: SearchSpace) -> tuple[Timed, ...]:
     value = storage.read_json(path, additivity.KIND, additivity.SCHEMA)
     if value.get("space_digest") != space.digest:
         raise InputError(f"{path} timed networks of another {space.name} ({value.get('space_digest')})")
-    try:
-        return tuple(Timed(space.architecture(ops.split("-")), ms, again) for ops, ms, again in value["rows"])
-    except (KeyError, TypeError, ValueError) as problem:
-        raise InputError(f"{path} is a damaged additivity report: {type(problem).__name__} {problem}") from None
+    rows = storage.as_record(value.get("rows"), list[tuple[str, float, float]], f"{path} is a damaged report")
+    return tuple(Timed(space.architecture(ops), ms, again) for ops, ms, again in rows)
 
 
 def _table(measuring: Path, waiting: Path, space: SearchSpace, conditions: TimingConditions) -> LatencyTable:

@@ -53,7 +53,8 @@ def test_cards_and_floor_are_of_the_images_that_were_timed(few, data, monkeypatc
     monkeypatch.setattr(deploy, "macs_per_ms", lambda device: 1e6)
     space = lk.spaces.mobile("tiny")
     halved = lambda part: replace(part, pixels=part.pixels[:, :, ::2, ::2].contiguous())
-    small, network = replace(data, train=halved(data.train), test=halved(data.test)), lk.derive(space, space[0])
+    small = replace(data, train=halved(data.train), valid=halved(data.valid), test=halved(data.test))
+    network = lk.derive(space, space[0])
     (one,) = race(network, small, SHORT, batch_sizes=(2,))
     shapes = {row.measurement.card.input_shape for row in one.rows if row.measurement}
     assert shapes == {(3, 16, 16)} and one.row("onnxruntime", "int8") is not None

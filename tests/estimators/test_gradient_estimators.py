@@ -256,7 +256,8 @@ def paper_size():
     """21 layers as in the ProxylessNAS space, 15 of 7 candidates and 6 of 6, at random logits."""
     blocks = ("mb3e3", "mb3e6", "mb5e3", "mb5e6", "mb7e3", "mb7e6")
     slots = (("skip", *blocks),) * 15 + (blocks,) * 6
-    space = SearchSpace("chain", slots, tuple(Edge(8, 8, slot=s) for s in range(21)), (8, 8, 8), 10, "flat")
+    edges = (Edge(3, 8, fixed="conv3x3"), *(Edge(8, 8, slot=s) for s in range(21)))
+    space = SearchSpace("chain", slots, edges, (3, 8, 8), 10, "flat")
     dist = lk.ArchDistribution(space).double()
     noise = torch.Generator().manual_seed(0)
     with torch.no_grad():
