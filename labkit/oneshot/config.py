@@ -312,7 +312,9 @@ class SelectionConfig:
     training: TrainConfig = BRIEFLY  # of a rung
     finalists: int = 4  # of the last rung, trained from scratch on all images
     final: TrainConfig | None = RECIPE  # how; None takes the best of the last rung
-    surrogate: int = 0  # further networks trained in full, chosen by a Gaussian process of the errors so far
+    surrogate: int = (
+        0  # further networks trained in full, chosen by a Gaussian process; half of `finalists` are random then
+    )
     batch: int = 4  # of those, chosen at once, whatever the number of cores
     again: int = 2  # finalists trained once more, with another seed: their error is the mean; 0 leaves that out
     stretches: tuple[float, ...] = (1.0, 2.0, 4.0)  # of errors before the final: times too far apart that they may be
@@ -378,6 +380,10 @@ class Preset:
 
 
 _ANY = Preset()
-# Ten times the work a step: ten minutes so.
-_FEWER = Preset({"batch_size": 64}, {"finalists": 2, "again": 0})
+# Ten times the work a step: ten minutes so. The second stage trains 24 networks in full and two of them again, on two
+# cores as long once more: on pictures a surrogate of them orders networks of one latency, and shared weights hardly do.
+_FEWER = Preset(
+    {"batch_size": 64},
+    {"rungs": 0, "finalists": 10, "surrogate": 14, "final": TrainConfig(epochs=10), "again": 2},
+)
 PRESETS = {"mobile-tiny": _FEWER, "edge": _FEWER}

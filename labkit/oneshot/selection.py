@@ -40,7 +40,7 @@ from labkit.oneshot.config import SelectionConfig
 from labkit.oneshot.evaluation import cheapest, evaluate
 from labkit.oneshot.proposals import just_inside
 from labkit.oneshot.searching import SearchResult
-from labkit.oneshot.surrogate import Surrogate, next_networks
+from labkit.oneshot.surrogate import Surrogate, at_random, next_networks
 from labkit.pareto import Point
 from labkit.spaces import Architecture, SearchSpace
 from labkit.system import storage
@@ -63,6 +63,11 @@ class Round:
     run: int = 0  # how many rounds before it trained the same way from another seed: all of them make a point
     surrogate: int = 0  # more networks, which a surrogate of the trained ones chooses one batch after the other
     batch: int = 1  # of those
+
+    @property
+    def proposed(self) -> int:
+        """Networks that each result proposes; the others of a surrogate's first ones are random."""
+        return (self.networks + 1) // 2 if self.surrogate else self.networks
 
 
 Trained = dict[tuple[Architecture, Round], tuple[float, float]]  # validation error, and seconds that it took
@@ -122,7 +127,10 @@ def select(
     left = [[scanned[a] for a in own] for own in proposed]  # whom each result may send on
     evaluated: dict[Architecture, Point] = {}  # as last trained
     for number, round in enumerate(stages):
-        entered = _sent_on(found, left, round.networks, round.stretches)
+        entered = _sent_on(found, left, round.proposed, round.stretches)
+        if round.surrogate:  # which learns more from networks that have less in common
+            configs, n = [result.config for result in found], round.networks * len(found) - len(entered)
+            entered += at_random(supernet.space, configs, table, n, taken=set(entered), seed=found[0].config.seed)
         trainings.train(entered, number, round)
         runs = stages[number - round.run : number + 1]
         wanted = len(entered) + round.surrogate

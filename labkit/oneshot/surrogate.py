@@ -131,6 +131,37 @@ def next_networks(
     return chosen
 
 
+def at_random(
+    space: SearchSpace,
+    configs: Sequence[SearchConfig],
+    table: LatencyTable,
+    n: int,
+    *,
+    taken: Set[Architecture] = frozenset(),
+    seed: int = 0,
+) -> list[Architecture]:
+    """Draw networks for a surrogate to learn from, uniform among those just inside the limit of each config in turn.
+
+    Args:
+        space: the search space.
+        configs: one for each result of a search.
+        table: latency of the operations.
+        n: how many networks.
+        taken: networks that are left out.
+        seed: of the draw.
+
+    Returns:
+        At most `n` different networks.
+    """
+    seen, chosen = set(map(bytes, as_rows(space, taken))), []
+    for turn in range(n):
+        drawn = _Aim(configs[turn % len(configs)], table, space).drawn(16, np.random.default_rng((seed, turn)))
+        for row in fresh(drawn, seen)[:1]:
+            seen.add(row.tobytes())
+            chosen.append(space.architecture(slot[k] for slot, k in zip(space.slots, row)))
+    return chosen
+
+
 @dataclass(frozen=True, eq=False)
 class _Aim:
     """The limit and the latency cost of one config."""

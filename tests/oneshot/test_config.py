@@ -6,6 +6,7 @@ from dataclasses import asdict
 import pytest
 
 import labkit as lk
+from labkit.networks.training import TrainConfig
 from labkit.oneshot.config import SearchConfig, SelectionConfig
 
 
@@ -56,7 +57,9 @@ def test_what_suits_a_space_is_the_defaults_but_for_a_dearer_one():
     assert mobile == SearchConfig(batch_size=64, latency_weight=0.5)
     assert SearchConfig.preset("mobile-tiny", batch_size=32).batch_size == 32, "what is asked for wins"
     assert SearchConfig.preset("mobile-tiny", fast=True).joint_steps == SearchConfig.fast().joint_steps
-    assert SelectionConfig.preset("mobile-tiny") == SelectionConfig(finalists=2, again=0)
+    trained = {"rungs": 0, "finalists": 10, "surrogate": 14, "again": 2}
+    for space in ("mobile-tiny", "edge"):
+        assert SelectionConfig.preset(space) == SelectionConfig(**trained, final=TrainConfig(epochs=10))
 
 
 def test_of_two_limits_the_earlier_one_holds():

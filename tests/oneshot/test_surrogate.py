@@ -13,7 +13,7 @@ from labkit.estimators.distributions import ArchDistribution
 from labkit.latency.distribution import LatencyDistribution, LatencyModel
 from labkit.latency.table import LatencyTable
 from labkit.oneshot.config import SearchConfig
-from labkit.oneshot.surrogate import Surrogate, as_rows, next_networks
+from labkit.oneshot.surrogate import Surrogate, as_rows, at_random, next_networks
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +80,18 @@ def test_a_batch_has_different_networks_in_time_for_each_result_in_turn(large):
         assert table.table_ms(a) <= config.deadline_ms
     taken = next_networks(surrogate, configs, table, 1, taken=set(found), seed=3)
     assert not set(taken) & set(found)
+
+
+def test_random_networks_are_just_inside_each_limit_in_turn_and_uniform(large):
+    space, table = large
+    configs = [SearchConfig(deadline_ms=0.1), SearchConfig(deadline_ms=0.2)]
+    found = at_random(space, configs, table, 40, seed=1)
+    assert len(set(found)) == 40 and found == at_random(space, configs, table, 40, seed=1)
+    assert found != at_random(space, configs, table, 40, seed=2)
+    for a, config in zip(found, configs * 20):
+        assert 0.9 * config.deadline_ms <= table.table_ms(a) <= config.deadline_ms
+    assert not set(at_random(space, configs, table, 5, taken=set(found), seed=1)) & set(found)
+    assert len({a.ops[0] for a in found}) >= 5, "no candidate is left out"
 
 
 def test_a_network_that_takes_the_limit_to_the_bit_is_in_time(space, table):
