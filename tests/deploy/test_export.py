@@ -103,6 +103,8 @@ def test_benchmark_rows(network, data):
             assert row.parity_error <= TOLERANCE and 0 < value["best_ms"] <= value["median_ms"]
             assert value["speedup"] == pytest.approx(rows[0].measurement.measured_ms / row.measurement.measured_ms)
     assert rows[0].speedup == 1
+    timed = [(row.name, row.measurement.card) for row in rows if row.measurement is not None]
+    assert all(card.runtime == name and card.dtype == "float32" for name, card in timed) and len(timed) >= 3
 
 
 def test_benchmark_rows_of_several_precisions(network, data):

@@ -42,6 +42,17 @@ def test_equal_networks_give_equal_bytes(space):
         assert b"/" + Path(__file__).parts[1].encode() + b"/" not in first, "no path of this machine is in the file"
 
 
+@pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
+def test_only_the_batch_is_free(space, exporter):
+    """Both ends are named, and every other side is a number."""
+    content = onnx_bytes(lk.derive(space, space[7]), torch.zeros(2, 3, 32, 32), exporter=exporter)
+    graph = onnx.load_from_string(content).graph
+    (images,), (logits,) = graph.input, graph.output
+    sides = lambda value: [side.dim_value or side.dim_param for side in value.type.tensor_type.shape.dim]
+    assert (images.name, sides(images)[1:]) == ("images", [3, 32, 32]) and isinstance(sides(images)[0], str)
+    assert (logits.name, sides(logits)[1:]) == ("logits", [10]) and sides(logits)[0] == sides(images)[0]
+
+
 def test_weights_that_are_no_numbers_are_not_exported(space):
     network = lk.derive(space, next(iter(space)))
     with torch.no_grad():
