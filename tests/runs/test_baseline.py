@@ -96,6 +96,7 @@ def test_the_baselines_lie_just_inside_the_deadline_or_near_the_own_ms(saved):
     wasted = limited(saved, saved.result.architecture.ops, 2 * ms)
     inside, own = baseline.targets(wasted)
     assert inside.times == pytest.approx(2) and inside.low_ms == pytest.approx(1.8 * ms) and own.name == OWN
+    assert (own.low_ms, own.high_ms) == pytest.approx((0.9 * ms, 1.1 * ms))
     assert str(inside).startswith("just inside the deadline of") and str(own).startswith("at the choice's own")
 
 
