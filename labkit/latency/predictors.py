@@ -227,15 +227,13 @@ class _Residual(_Predicted):
 
         Args:
             space: of the architectures.
-            table: its latency table.
-            architectures: at least 10 that were timed whole.
-            ms: milliseconds of each.
+            table, architectures, ms: as in `ScaledSum.fit`.
 
         Returns:
             The predictor.
 
         Raises:
-            InputError: there are too few networks, or milliseconds that are not positive numbers.
+            InputError: as there.
         """
         measured = _checked(architectures, ms)
         weights, scaled = _encoded(space, architectures), ScaledSum.fit(table, architectures, ms)
@@ -245,8 +243,8 @@ class _Residual(_Predicted):
 
     @staticmethod
     def features(weights: Tensor) -> Tensor:
-        """Features (N, F) of op weights (N, S, K)."""
-        raise NotImplementedError
+        """Features (N, F) of op weights (N, S, K): the weights themselves."""
+        return weights.flatten(1)
 
     def __call__(self, weights: Tensor) -> Tensor:
         return self.scaled(weights) + self.features(weights) @ self.coefficients.to(weights) + self.constant
@@ -261,11 +259,6 @@ class LinearResidual(_Residual):
     """
 
     name: str = "table and candidates"
-
-    @staticmethod
-    def features(weights: Tensor) -> Tensor:
-        """The op weights (N, S K)."""
-        return weights.flatten(1)
 
 
 @dataclass(frozen=True, eq=False)

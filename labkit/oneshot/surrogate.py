@@ -137,18 +137,14 @@ def at_random(
     table: LatencyTable,
     n: int,
     *,
-    taken: Set[Architecture] = frozenset(),
     seed: int = 0,
+    taken: Set[Architecture] = frozenset(),
 ) -> list[Architecture]:
     """Draw networks for a surrogate to learn from, uniform among those just inside the limit of each config in turn.
 
     Args:
         space: the search space.
-        configs: one for each result of a search.
-        table: latency of the operations.
-        n: how many networks.
-        taken: networks that are left out.
-        seed: of the draw.
+        configs, table, n, taken, seed: as in `next_networks`.
 
     Returns:
         At most `n` different networks.

@@ -99,9 +99,7 @@ def loaded(name: str | Runtime, dtype: str = "float32", device: str | torch.devi
     """Look up a runtime, check that it can be used here, and import its package.
 
     Args:
-        name: its name, or the runtime itself.
-        dtype: that it must take.
-        device: that it must run on, "cpu" or "cuda".
+        name, dtype, device: as in `usable`.
 
     Returns:
         The runtime.

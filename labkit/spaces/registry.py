@@ -25,13 +25,10 @@ def register_space(name: str, make: SpaceMaker | None = None, *, replace: bool =
     Args:
         name: what the command line calls it.
         make: a function that takes `classes` and returns a `SearchSpace`.
-        replace: replace a space that has this name already.
+        replace: replace a space of this name. Otherwise a taken name is an InputError.
 
     Returns:
-        `make`, or a decorator for it.
-
-    Raises:
-        InputError: the name is taken, or cannot be used.
+        The function itself. Without `make`, a decorator.
     """
     return SPACES.register(name, make, replace=replace)
 
