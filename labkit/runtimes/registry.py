@@ -99,7 +99,9 @@ def loaded(name: str | Runtime, dtype: str = "float32", device: str | torch.devi
     """Look up a runtime, check that it can be used here, and import its package.
 
     Args:
-        name, dtype, device: as in `usable`.
+        name: as in `usable`.
+        dtype: likewise.
+        device: likewise.
 
     Returns:
         The runtime.
