@@ -120,13 +120,14 @@ def _in_archive(path: Path) -> _Found:
         with tarfile.open(path) as archive:
             plain = lambda name: [part for part in PurePosixPath(name).parts if part not in (".", "/")]
             members = [(plain(m.name), m) for m in archive if m.isfile()]
-            visible = [parts for parts, _ in members if not any(map(_hidden, parts))]
-            while len({parts[0] for parts in visible}) == 1 and max(map(len, visible)) > 2:
-                if visible[0][0] in PARTS:
+            members = [(parts, m) for parts, m in members if parts and not any(map(_hidden, parts))]
+            pictures, around = [parts for parts, _ in members if _is_picture(parts)], 0
+            while len({parts[around] for parts in pictures}) == 1 and max(map(len, pictures)) > around + 2:
+                if pictures[0][around] in PARTS:
                     break
-                visible = [parts[1:] for parts in visible]
-                members = [(parts[1:], m) for parts, m in members]
-            named = {parts[0] for parts in visible if len(parts) > 1}
+                around += 1
+            members = [(parts[around:] if len(parts) > around else parts, m) for parts, m in members]
+            named = {parts[0] for parts, _ in members if len(parts) > 1}
 
             def contents() -> Iterator[tuple[Sequence[str], str, bytes]]:
                 for parts, member in members:

@@ -77,7 +77,9 @@ def _pixels(picture: Any, mode: str) -> Tensor:
 
     if picture.mode in SIXTEEN_BIT:
         values = np.asarray(picture).astype(np.int64).clip(0, 65_535)
-        picture = Image.fromarray((values // 257 if values.max(initial=0) > 255 else values).astype(np.uint8))
+        if picture.mode != "I" or values.max(initial=0) > 255:  # "I" has 32 bits, and some files of 8 bits come so
+            values = (values * 255 + 32_767) // 65_535
+        picture = Image.fromarray(values.astype(np.uint8))
     array = np.array(picture.convert(mode))
     return torch.from_numpy(array).reshape(*array.shape[:2], -1).movedim(-1, 0).contiguous()
 

@@ -76,6 +76,18 @@ def test_a_folder_and_its_archive_are_the_same_images(tmp_path):
     assert folder(root, limit=3).digest == folder(archive_of(root, tmp_path / "y.tar"), limit=3).digest
 
 
+def test_hidden_members_and_a_note_around_an_archive_change_no_class(tmp_path):
+    root = fill(tmp_path / "x", a=6, b=6)
+    with tarfile.open(tmp_path / "x.tar", "w") as out:
+        for name in ("._set", ".DS_Store", ".trash/old/0.png", "README.txt"):
+            out.add(root / "a" / "000.png", name)
+        for file in sorted(root.rglob("*.png")):
+            out.add(file, f"set/{file.relative_to(root)}")
+    with pytest.warns(LeftOut, match="1 no pictures by their ending"):
+        images = folder(tmp_path / "x.tar")
+    assert images.classes == ("a", "b") and images.digest == folder(root).digest
+
+
 def test_what_is_left_out_is_counted(tmp_path, loaded):
     root = fill(tmp_path / "x", a=6, b=6, a__deeper=3)
     picture(root / "alone.png")

@@ -41,7 +41,7 @@ def test_a_palette_is_no_grey_picture():
     assert read(green, (3, 32, 32)).float().mean((1, 2)).tolist() == [0, 128, 0]
 
 
-@pytest.mark.parametrize(("value", "seen"), [(60_000, 233), (1_000, 3), (65_535, 255), (0, 0), (257, 1)])
+@pytest.mark.parametrize(("value", "seen"), [(60_000, 233), (1_000, 4), (65_535, 255), (0, 0), (257, 1), (255, 1)])
 def test_sixteen_bits_are_scaled(value, seen):
     for channels in (1, 3):
         pixels = read(stored(Image.fromarray(np.full((20, 20), value, np.uint16))), (channels, 20, 20))
